@@ -1,0 +1,1 @@
+"""S3 and DynamoDB. The only importer of boto3."""

@@ -1,0 +1,1 @@
+"""The managed client: open exclusively, apply, close, prove. The only importer of chromadb."""

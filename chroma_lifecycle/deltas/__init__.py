@@ -1,0 +1,1 @@
+"""Vectors coming in: every form of delta, checked, as rows."""

@@ -1,0 +1,1 @@
+"""Events in, changes out: envelopes, the mapping language, decoding."""

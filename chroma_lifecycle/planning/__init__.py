@@ -1,0 +1,1 @@
+"""The ledger of facts, and the plan that follows from it."""

@@ -1,0 +1,1 @@
+"""Versions in stores: HEAD, publish, restore, mirror, history."""

@@ -1,0 +1,1 @@
+"""A version as files: workspace, page digests, manifest, object names, the sealed snapshot."""
