@@ -1,0 +1,139 @@
+"""Settings, read once from the environment into a frozen value; all problems are told together."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from chroma_lifecycle.errors import BadInput
+
+PREFIX = "CHROMA_LIFECYCLE_"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the function and the command line are told from outside.
+
+    Attributes:
+        store: Where versions live: ``s3://bucket/prefix`` or a directory.
+        mirror: A mounted directory that receives what was published; none without it.
+        mapping: Path of a mapping file, or the name of a shipped mapping.
+        workspace: Local directory for the pristine copy and the working directories.
+        table: Name of the DynamoDB table whose run items get their status; none without it.
+        deltas: Roots below which deltas may lie, the first one for relative addresses;
+            empty for the store's own bucket or directory.
+        deadline_reserve_seconds: What is left of an invocation when the last step may begin.
+        tail_budget: Vector operations that a reader may have to replay (see docs/closing.md).
+        s3_checksums: ``when_supported``, or ``when_required`` for stores that know none.
+        log_level: Of the JSON log lines.
+    """
+
+    store: str
+    mapping: str
+    mirror: str | None = None
+    workspace: Path = Path(tempfile.gettempdir()) / "chroma-lifecycle"
+    table: str | None = None
+    deltas: tuple[str, ...] = ()
+    deadline_reserve_seconds: float = 10.0
+    tail_budget: int = 500
+    s3_checksums: str = "when_supported"
+    log_level: str = "INFO"
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Return the settings that *environment* (by default the process's own) holds.
+
+        Raises:
+            BadInput: Settings are missing, unknown or malformed; all of them are named.
+        """
+        return _Reader(dict(os.environ) if environment is None else dict(environment)).settings()
+
+
+NAMES = tuple(PREFIX + name.upper() for name in Settings.__slots__)
+"""Every variable that is read."""
+
+
+class _Reader:
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._values = {name: text for name, text in environment.items() if name.startswith(PREFIX) and text.strip()}
+        self._problems: list[str] = []
+
+    def settings(self) -> Settings:
+        for name in sorted(self._values.keys() - set(NAMES)):
+            close = difflib.get_close_matches(name, NAMES, 1)
+            self._problems.append(f"{name} is not a setting{f'; did you mean {close[0]}?' if close else ''}")
+        settings = Settings(
+            store=self._required("STORE"),
+            mapping=self._required("MAPPING"),
+            mirror=self._get("MIRROR", str, None),
+            workspace=self._get("WORKSPACE", Path, Settings.__dataclass_fields__["workspace"].default),
+            table=self._get("TABLE", str, None),
+            deltas=self._get("DELTAS", _roots, ()),
+            deadline_reserve_seconds=self._get("DEADLINE_RESERVE_SECONDS", _seconds, 10.0),
+            tail_budget=self._get("TAIL_BUDGET", _count, 500),
+            s3_checksums=self._get("S3_CHECKSUMS", _one_of("when_supported", "when_required"), "when_supported"),
+            log_level=self._get("LOG_LEVEL", _one_of(*LOG_LEVELS), "INFO"),
+        )
+        if self._problems:
+            raise BadInput(
+                f"the settings are wrong: {'; '.join(self._problems)}",
+                hint="set these environment variables of the function or the shell; the README lists them all",
+            )
+        return settings
+
+    def _required(self, name: str) -> str:
+        text = self._values.get(PREFIX + name)
+        if text is None:
+            self._problems.append(f"{PREFIX}{name} is not set")
+            return ""
+        return text.strip()
+
+    def _get(self, name: str, parse: Callable[[str], T], default: T) -> T:
+        text = self._values.get(PREFIX + name)
+        if text is None:
+            return default
+        try:
+            return parse(text.strip())
+        except ValueError as problem:
+            self._problems.append(f"{PREFIX}{name} {problem}, got {text!r}")
+            return default
+
+
+def _roots(text: str) -> tuple[str, ...]:
+    roots = tuple(root.strip() for root in text.split(","))
+    if not all(roots):
+        raise ValueError("must be roots separated by commas")
+    return roots
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 900:
+        raise ValueError("must be a number of seconds from 0 to 900")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError("must be a whole number from 0 on")
+    return int(text)
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if (found := text.upper() if allowed == LOG_LEVELS else text) not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return found
+
+    return parse

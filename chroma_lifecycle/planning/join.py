@@ -1,0 +1,163 @@
+"""Join a batch of changes with the ledger: which facts move, and what becomes of each change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, assert_never
+
+from chroma_lifecycle.errors import BadInput, LifecycleError
+from chroma_lifecycle.intake.changes import (
+    Change,
+    ContributeFields,
+    DeleteRecords,
+    MergeDelta,
+    RefusedFields,
+    WithdrawFields,
+)
+from chroma_lifecycle.planning.facts import FieldFact, RunFact, Tombstone, join_fields, join_tombstone
+from chroma_lifecycle.planning.ledger import Ledger, RunKey
+from chroma_lifecycle.values import Digest, ItemKey
+
+
+class Outcome(StrEnum):
+    """What became of a message in one collection."""
+
+    APPLIED = "applied"  # it moved a fact
+    NO_OP = "no-op"  # a duplicate, a straggler, or superseded within its batch
+    FAILED = "failed"
+
+
+class DeltaFacts(Protocol):
+    """What planning needs to know of a delta that was read and checked."""
+
+    @property
+    def digest(self) -> Digest: ...
+
+    @property
+    def ids(self) -> tuple[str, ...]: ...
+
+
+@dataclass
+class Joined:
+    """What a batch moves.
+
+    Attributes:
+        fields: Field facts as they are now, by reach and item.
+        tombstones: Tombstones as they are now, by reach and item.
+        runs: Run facts as they are now.
+        deltas: Ids of each delta that is to be merged, by address.
+        outcomes: What became of each change, by its source. A message with several changes
+            failed if one of them did, and was applied if one of them moved a fact.
+        problems: Why, by the source of each that failed.
+    """
+
+    fields: dict[tuple[str, ItemKey], FieldFact] = field(default_factory=dict)
+    tombstones: dict[tuple[str, ItemKey], Tombstone] = field(default_factory=dict)
+    runs: dict[RunKey, RunFact] = field(default_factory=dict)
+    deltas: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    problems: dict[str, LifecycleError] = field(default_factory=dict)
+
+    def moved(self) -> bool:
+        """Return whether any fact moves; if not, there is nothing to publish."""
+        return bool(self.fields or self.tombstones or self.runs)
+
+
+def join(ledger: Ledger, changes: Iterable[Change], open_delta: Callable[[MergeDelta], DeltaFacts]) -> Joined:
+    """Join *changes* of one collection with what *ledger* knows.
+
+    The newest goes first, so that what it supersedes is seen to be a no-op. A change that fails
+    moves nothing; an older one of its item then counts.
+
+    Args:
+        ledger: The facts as published; only read.
+        changes: In any order, with any repetition.
+        open_delta: Reads and checks a delta; raises a LifecycleError for one that cannot be merged.
+    """
+    ordered = sorted(changes, key=lambda change: change.origin.position.order, reverse=True)
+    batch = _Batch(ledger, ordered, open_delta)
+    for change in ordered:
+        batch.take(change)
+    return batch.joined
+
+
+class _Batch:
+    def __init__(self, ledger: Ledger, changes: list[Change], open_delta: Callable[[MergeDelta], DeltaFacts]) -> None:
+        self.joined = Joined()
+        self._ledger = ledger
+        self._open_delta = open_delta
+        reaches = {change.reach for change in changes if not isinstance(change, MergeDelta)}
+        self._known_fields = {
+            (fact.reach, fact.item): fact for facts in ledger.field_facts(reaches).values() for fact in facts
+        }
+        self._known_tombstones = {
+            (fact.reach, fact.item): fact for facts in ledger.tombstones(reaches).values() for fact in facts
+        }
+
+    def take(self, change: Change) -> None:
+        source = change.origin.source
+        outcomes = self.joined.outcomes
+        try:
+            moved = self._join(change)
+        except LifecycleError as problem:
+            outcomes[source] = Outcome.FAILED
+            self.joined.problems[source] = problem
+            return
+        if outcomes.get(source) is not Outcome.FAILED and (moved or source not in outcomes):
+            outcomes[source] = Outcome.APPLIED if moved else Outcome.NO_OP
+
+    def _join(self, change: Change) -> bool:
+        match change:
+            case ContributeFields() | WithdrawFields():
+                return self._fields(change)
+            case RefusedFields():
+                return self._refused(change)
+            case DeleteRecords():
+                return self._tombstone(change)
+            case MergeDelta():
+                return self._run(change)
+            case _:
+                assert_never(change)
+
+    def _fields(self, change: ContributeFields | WithdrawFields) -> bool:
+        key = (change.reach, change.origin.item)
+        if (fact := join_fields(self._known_fields.get(key), change)) is None:
+            return False
+        self._known_fields[key] = self.joined.fields[key] = fact
+        return True
+
+    def _refused(self, change: RefusedFields) -> bool:
+        known = self._known_fields.get((change.reach, change.origin.item))
+        if known is None or known.position < change.origin.position:
+            raise change.problem
+        return False
+
+    def _tombstone(self, change: DeleteRecords) -> bool:
+        key = (change.reach, change.origin.item)
+        if (fact := join_tombstone(self._known_tombstones.get(key), change)) is None:
+            return False
+        self._known_tombstones[key] = self.joined.tombstones[key] = fact
+        return True
+
+    def _run(self, change: MergeDelta) -> bool:
+        origin, address = change.origin, change.address
+        key = (origin.item, address)
+        known = self.joined.runs.get(key) or self._ledger.run(origin.item, address)
+        if known is not None and origin.position <= known.position:
+            return False
+        delta = self._open_delta(change)
+        self._check_content(address, delta.digest)
+        self.joined.runs[key] = RunFact(origin.item, address, origin.position, delta.digest, len(delta.ids))
+        self.joined.deltas[address] = delta.ids
+        return True
+
+    def _check_content(self, address: str, digest: Digest) -> None:
+        known = self._ledger.digest_at(address)
+        if known is not None and known != digest:
+            raise BadInput(
+                f"the delta at {address} has other content than when it was merged "
+                f"(digest {digest[:12]}, then {known[:12]})",
+                hint="an address holds one content for ever; write the corrected delta to a new address",
+            )

@@ -1,0 +1,187 @@
+"""From moved facts to a plan: what exists, and what the keys that facts own are worth.
+
+Two rules decide everything:
+
+* A record exists when the newest run that contains it is newer than the newest tombstone that
+  covers it; vector, document and metadata come whole from that run.
+* A key that a fact owns takes its value from facts alone. One rule owns a key, and all items of
+  a rule that reach a record have the same reach, so the facts of one (rule, reach) decide the
+  key for every record below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from chroma_lifecycle.intake.mapping import Contribution, TableMapping
+from chroma_lifecycle.planning.facts import FieldFact, RunFact
+from chroma_lifecycle.planning.folds import fold_values
+from chroma_lifecycle.planning.join import Joined
+from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, RunKey
+from chroma_lifecycle.planning.plan import OwnedKeys, Plan, Write
+from chroma_lifecycle.values import Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What is to be done in Chroma, and what the ledger will then say."""
+
+    plan: Plan
+    changes: LedgerChanges
+
+
+def plan(ledger: Ledger, joined: Joined, mapping: TableMapping, collection: str) -> Planned:
+    """Return the smallest plan that brings the records of *collection* to what the facts say.
+
+    Args:
+        ledger: The facts as published; only read.
+        joined: What a batch moves.
+        mapping: The rules; the same under which the ledger's facts were made.
+        collection: Name of the collection.
+    """
+    planner = _Planner(ledger, joined, mapping, collection)
+    written = planner.written()
+    writers = {record_id: run for run, ids in written.items() for record_id in ids}
+    deleted = planner.deleted(writers)
+    return Planned(
+        Plan(
+            deletes=tuple(sorted(deleted)),
+            writes=planner.writes(written),
+            updates=planner.updates(writers.keys() | deleted),
+        ),
+        LedgerChanges(
+            fields=tuple(joined.fields.values()),
+            tombstones=tuple(joined.tombstones.values()),
+            runs=tuple(joined.runs.values()),
+            written=written,
+            deleted=deleted,
+        ),
+    )
+
+
+class _Planner:
+    def __init__(self, ledger: Ledger, joined: Joined, mapping: TableMapping, collection: str) -> None:
+        self._ledger = ledger
+        self._joined = joined
+        self._mapping = mapping
+        self._collection = collection
+        self._moved_by_reach: dict[str, dict[object, FieldFact]] = {}
+        for (reach, item), fact in joined.fields.items():
+            self._moved_by_reach.setdefault(reach, {})[item] = fact
+
+    # Existence
+
+    def written(self) -> dict[RunKey, frozenset[str]]:
+        """Return the ids that each moved run writes: it is the newest that holds them, and no tombstone is newer."""
+        ordering = self._mapping.ordering
+        newest: dict[str, RunFact] = {}
+        for run in self._joined.runs.values():
+            for record_id in self._joined.deltas[run.address]:
+                rival = newest.get(record_id)
+                if rival is None or rival.among(ordering) < run.among(ordering):
+                    newest[record_id] = run
+        standing = self._ledger.writers(newest)
+        buried = self._newest_tombstones(newest)
+        written: dict[RunKey, set[str]] = {}
+        for record_id, run in newest.items():
+            place = run.among(ordering)
+            writer = standing.get(record_id)
+            if writer is not None and self._as_moved(writer).among(ordering) > place:
+                continue
+            if any(place < buried[reach] for reach in prefixes(record_id) if reach in buried):
+                continue
+            written.setdefault((run.item, run.address), set()).add(record_id)
+        return {run_key: frozenset(ids) for run_key, ids in written.items()}
+
+    def deleted(self, writers: Mapping[str, RunKey]) -> frozenset[str]:
+        """Return the records that a moved tombstone covers and no newer run writes."""
+        ordering = self._mapping.ordering
+        return frozenset(
+            record_id
+            for tombstone in self._joined.tombstones.values()
+            for record_id, run in self._ledger.records_below(tombstone.reach).items()
+            if record_id not in writers
+            and self._as_moved(run).among(ordering) < tombstone.position.among(ordering, tombstone.item)
+        )
+
+    def _as_moved(self, run: RunFact) -> RunFact:
+        """Return *run* as it is now: it may have begun again in this batch."""
+        return self._joined.runs.get((run.item, run.address), run)
+
+    def _newest_tombstones(self, ids: Iterable[str]) -> dict[str, tuple[object, ...]]:
+        known = self._ledger.tombstones({reach for record_id in ids for reach in prefixes(record_id)})
+        newest: dict[str, tuple[object, ...]] = {}
+        for fact in (*(fact for facts in known.values() for fact in facts), *self._joined.tombstones.values()):
+            place = fact.position.among(self._mapping.ordering, fact.item)
+            newest[fact.reach] = max(place, newest.get(fact.reach, place))
+        return newest
+
+    def writes(self, written: Mapping[RunKey, frozenset[str]]) -> tuple[Write, ...]:
+        """Return what Chroma is to write for each run, the keys that facts own included."""
+        owned = self._owned_by({record_id for ids in written.values() for record_id in ids})
+        return tuple(
+            Write(
+                address,
+                ids,
+                existing=frozenset(self._ledger.writers(ids)),
+                owned={record_id: owned[record_id] for record_id in ids if owned[record_id]},
+            )
+            for (_, address), ids in written.items()
+        )
+
+    # Fields
+
+    def updates(self, besides: frozenset[str]) -> dict[str, OwnedKeys]:
+        """Return the keys that change in records that stay, apart from *besides*."""
+        known = self._ledger.field_facts(self._moved_by_reach)
+        updates: dict[str, dict[str, Scalar | None]] = {}
+        for reach, moved in self._moved_by_reach.items():
+            before = known.get(reach, [])
+            after = {**{fact.item: fact for fact in before}, **moved}
+            rules = {fact.rule for fact in moved.values()}
+            was = self._resolve(fact for fact in before if fact.rule in rules)
+            now = self._resolve(fact for fact in after.values() if fact.rule in rules)
+            changed = {key: value for key, value in now.items() if key not in was or not same(value, was[key])}
+            if changed:
+                for record_id in self._ledger.records_below(reach):
+                    if record_id not in besides:
+                        updates.setdefault(record_id, {}).update(changed)
+        return dict(updates)
+
+    def _owned_by(self, ids: frozenset[str] | set[str]) -> dict[str, OwnedKeys]:
+        known = self._ledger.field_facts({reach for record_id in ids for reach in prefixes(record_id)})
+        by_reach = {
+            reach: self._resolve(
+                {
+                    **{fact.item: fact for fact in known.get(reach, [])},
+                    **self._moved_by_reach.get(reach, {}),
+                }.values()
+            )
+            for reach in known.keys() | self._moved_by_reach.keys()
+        }
+        return {
+            record_id: {key: value for reach in prefixes(record_id) for key, value in by_reach.get(reach, {}).items()}
+            for record_id in ids
+        }
+
+    def _resolve(self, facts: Iterable[FieldFact]) -> dict[str, Scalar | None]:
+        """Return the value of every key that *facts*, all of one reach, own."""
+        ordering = self._mapping.ordering
+        feeding: dict[str, list[tuple[tuple[object, ...], Contribution]]] = {}
+        for fact in facts:
+            place = fact.seen.among(ordering, fact.item)
+            for given in self._mapping.contributions(fact.rule, self._collection, fact.item, fact.image):
+                feeding.setdefault(given.key, []).append((place, given))
+        return {key: fold_values(contributions) for key, contributions in feeding.items()}
+
+
+def prefixes(record_id: str) -> tuple[str, ...]:
+    """Return every reach that covers a record: its id, and each of its beginnings before a ``#``."""
+    cuts = (at for at, character in enumerate(record_id) if character == "#")
+    return (*(record_id[:at] for at in cuts), record_id)
+
+
+def same(one: Scalar | None, other: Scalar | None) -> bool:
+    """Return whether two values are the same to Chroma; to Python, ``True == 1 == 1.0``."""
+    return type(one) is type(other) and one == other

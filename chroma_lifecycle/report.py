@@ -1,0 +1,102 @@
+"""What a compaction did, as values: the one source of the log line, the metrics, the output and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.planning.join import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A message that failed.
+
+    Attributes:
+        source: What the queue or stream wants back.
+        collection: Where it failed; ``None`` if before it was known whom it concerns.
+        error: Why; its text holds no content of records.
+    """
+
+    source: str
+    collection: str | None
+    error: LifecycleError
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionReport:
+    """One cycle of one collection.
+
+    Attributes:
+        version: The newest version after the cycle.
+        published: Whether this cycle published it.
+        attempts: How often the changes were planned: one more for each lost swap.
+        outcomes: How many messages came to each outcome here.
+        records: How many records the plan ``added``, ``changed`` and ``removed``.
+        bytes_written: What publishing sent to the store.
+        mirror: What became of the mirror, in words.
+        seconds: Seconds by phase of the cycle.
+    """
+
+    collection: str
+    version: int
+    published: bool
+    attempts: int
+    outcomes: Mapping[str, int]
+    records: Mapping[str, int] = field(default_factory=dict)
+    bytes_written: int = 0
+    mirror: str = "none"
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One batch; ``applied + no_op + failed + ignored == received``, in messages."""
+
+    received: int
+    outcomes: Mapping[str, str]
+    ignored: int
+    failures: tuple[Failure, ...] = ()
+    collections: tuple[CollectionReport, ...] = ()
+
+    @property
+    def applied(self) -> int:
+        return self._count(Outcome.APPLIED)
+
+    @property
+    def no_op(self) -> int:
+        return self._count(Outcome.NO_OP)
+
+    @property
+    def failed(self) -> int:
+        return self._count(Outcome.FAILED)
+
+    def failed_sources(self) -> tuple[str, ...]:
+        """Return what the queue or stream is to send again, each once, in order of arrival."""
+        return tuple(source for source, outcome in self.outcomes.items() if outcome == Outcome.FAILED)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        return {
+            "received": self.received,
+            "applied": self.applied,
+            "no_op": self.no_op,
+            "ignored": self.ignored,
+            "failed": self.failed,
+            "failures": [
+                {
+                    "source": failure.source,
+                    "collection": failure.collection,
+                    "kind": type(failure.error).__name__,
+                    "error": failure.error.message,
+                    "hint": failure.error.hint,
+                }
+                for failure in self.failures
+            ],
+            "collections": [asdict(each) for each in self.collections],
+        }
+
+    def _count(self, outcome: Outcome) -> int:
+        return sum(1 for each in self.outcomes.values() if each == outcome)
