@@ -13,6 +13,7 @@ from typing import TypeVar
 from chroma_lifecycle.errors import BadInput
 
 PREFIX = "CHROMA_LIFECYCLE_"
+DEFAULT_WORKSPACE = Path(tempfile.gettempdir()) / "chroma-lifecycle"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class Settings:
     store: str
     mapping: str
     mirror: str | None = None
-    workspace: Path = Path(tempfile.gettempdir()) / "chroma-lifecycle"
+    workspace: Path = DEFAULT_WORKSPACE
     table: str | None = None
     deltas: tuple[str, ...] = ()
     deadline_reserve_seconds: float = 10.0
@@ -74,7 +75,7 @@ class _Reader:
             store=self._required("STORE"),
             mapping=self._required("MAPPING"),
             mirror=self._get("MIRROR", str, None),
-            workspace=self._get("WORKSPACE", Path, Settings.__dataclass_fields__["workspace"].default),
+            workspace=self._get("WORKSPACE", Path, DEFAULT_WORKSPACE),
             table=self._get("TABLE", str, None),
             deltas=self._get("DELTAS", _roots, ()),
             deadline_reserve_seconds=self._get("DEADLINE_RESERVE_SECONDS", _seconds, 10.0),

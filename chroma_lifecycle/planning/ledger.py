@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from chroma_lifecycle.errors import BadInput, Corrupt, NoRoom
 from chroma_lifecycle.planning.facts import FieldFact, RunFact, Tombstone
@@ -184,7 +184,7 @@ class Ledger:
         (count,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 (own names)
         return int(count)
 
-    def _rows(self, query: str, values: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    def _rows(self, query: str, values: Iterable[str]) -> Iterator[tuple[Any, ...]]:
         rest = iter(values)
         while chunk := tuple(islice(rest, _VARIABLES)):
             yield from self._connection.execute(query.format(",".join("?" * len(chunk))), chunk)
@@ -310,7 +310,7 @@ def _field_row(fact: FieldFact, received: int) -> tuple[object, ...]:
     )
 
 
-def _field_fact(row: tuple[str, ...]) -> FieldFact:
+def _field_fact(row: tuple[Any, ...]) -> FieldFact:
     reach, partition, sort, rule, position, seen, present, attributes, later, _ = row
     return FieldFact(
         rule,
@@ -324,12 +324,6 @@ def _field_fact(row: tuple[str, ...]) -> FieldFact:
     )
 
 
-def _run_fact(row: tuple[object, ...]) -> RunFact:
+def _run_fact(row: tuple[Any, ...]) -> RunFact:
     _, partition, sort, address, position, digest, records, _ = row
-    return RunFact(
-        ItemKey(str(partition), str(sort)),
-        str(address),
-        Position.parse(str(position)),
-        Digest(str(digest)),
-        int(str(records)),
-    )
+    return RunFact(ItemKey(partition, sort), address, Position.parse(position), Digest(digest), records)

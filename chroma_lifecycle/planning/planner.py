@@ -20,7 +20,7 @@ from chroma_lifecycle.planning.folds import fold_values
 from chroma_lifecycle.planning.join import Joined
 from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, RunKey
 from chroma_lifecycle.planning.plan import OwnedKeys, Plan, Write
-from chroma_lifecycle.values import Scalar
+from chroma_lifecycle.values import ItemKey, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def plan(ledger: Ledger, joined: Joined, mapping: TableMapping, collection: str)
         Plan(
             deletes=tuple(sorted(deleted)),
             writes=planner.writes(written),
-            updates=planner.updates(writers.keys() | deleted),
+            updates=planner.updates({*writers, *deleted}),
         ),
         LedgerChanges(
             fields=tuple(joined.fields.values()),
@@ -66,7 +66,7 @@ class _Planner:
         self._joined = joined
         self._mapping = mapping
         self._collection = collection
-        self._moved_by_reach: dict[str, dict[object, FieldFact]] = {}
+        self._moved_by_reach: dict[str, dict[ItemKey, FieldFact]] = {}
         for (reach, item), fact in joined.fields.items():
             self._moved_by_reach.setdefault(reach, {})[item] = fact
 
@@ -132,16 +132,15 @@ class _Planner:
 
     # Fields
 
-    def updates(self, besides: frozenset[str]) -> dict[str, OwnedKeys]:
+    def updates(self, besides: set[str]) -> dict[str, OwnedKeys]:
         """Return the keys that change in records that stay, apart from *besides*."""
         known = self._ledger.field_facts(self._moved_by_reach)
         updates: dict[str, dict[str, Scalar | None]] = {}
         for reach, moved in self._moved_by_reach.items():
-            before = known.get(reach, [])
-            after = {**{fact.item: fact for fact in before}, **moved}
             rules = {fact.rule for fact in moved.values()}
-            was = self._resolve(fact for fact in before if fact.rule in rules)
-            now = self._resolve(fact for fact in after.values() if fact.rule in rules)
+            before = [fact for fact in known.get(reach, []) if fact.rule in rules]
+            was = self._resolve(before)
+            now = self._resolve(self._as_moved_now(before, reach))
             changed = {key: value for key, value in now.items() if key not in was or not same(value, was[key])}
             if changed:
                 for record_id in self._ledger.records_below(reach):
@@ -149,15 +148,16 @@ class _Planner:
                         updates.setdefault(record_id, {}).update(changed)
         return dict(updates)
 
-    def _owned_by(self, ids: frozenset[str] | set[str]) -> dict[str, OwnedKeys]:
+    def _as_moved_now(self, before: Iterable[FieldFact], reach: str) -> Iterable[FieldFact]:
+        """Return the field facts of *reach* as they are with what the batch moves."""
+        facts = {fact.item: fact for fact in before}
+        facts.update(self._moved_by_reach.get(reach, {}))
+        return facts.values()
+
+    def _owned_by(self, ids: set[str]) -> dict[str, OwnedKeys]:
         known = self._ledger.field_facts({reach for record_id in ids for reach in prefixes(record_id)})
         by_reach = {
-            reach: self._resolve(
-                {
-                    **{fact.item: fact for fact in known.get(reach, [])},
-                    **self._moved_by_reach.get(reach, {}),
-                }.values()
-            )
+            reach: self._resolve(self._as_moved_now(known.get(reach, []), reach))
             for reach in known.keys() | self._moved_by_reach.keys()
         }
         return {

@@ -62,9 +62,9 @@ def test_facts_come_back_as_they_were_stored(tmp_path: Path) -> None:
         assert {reach: [field_fact()]} == ledger.field_facts([reach, "other"])
         assert [at(3)] == [fact.position for fact in ledger.tombstones([reach])[reach]]
         assert RunFact(RUN, "r1/words", at(4), DIGEST, 3) == ledger.run(RUN, "r1/words")
-        assert DIGEST == ledger.digest_at("r1/words")
+        assert ledger.digest_at("r1/words") == DIGEST
         assert ledger.digest_at("elsewhere") is None
-        assert {"records": 3, "facts": 3} == ledger.counts()
+        assert ledger.counts() == {"records": 3, "facts": 3}
 
 
 def test_a_reach_covers_its_own_id_and_what_goes_on_with_the_separator(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_run_that_begins_again_keeps_its_records(tmp_path: Path) -> None:
         ledger.store(LedgerChanges(runs=(RunFact(RUN, "r1/words", at(8), DIGEST, 3),)), received_seconds=101)
 
         assert at(8) == ledger.writers(["IMAGE#a!"])["IMAGE#a!"].position
-        assert 1 == len(list(ledger.runs()))
+        assert len(list(ledger.runs())) == 1
 
 
 def test_many_ids_are_asked_for_in_pieces(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_newer_format_is_refused_with_both_versions(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 9")
     connection.close()
 
-    with pytest.raises(BadInput, match="format 9.*formats up to 1"):
+    with pytest.raises(BadInput, match=r"format 9.*formats up to 1"):
         Ledger.open(path)
 
 
@@ -153,5 +153,5 @@ def test_a_full_disk_is_told_and_leaves_the_ledger_as_it_was(tmp_path: Path) -> 
 
     assert "told: the ledger" in result.stdout
     with Ledger.open(path) as ledger:
-        assert 3 == ledger.counts()["records"]
+        assert ledger.counts()["records"] == 3
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000

@@ -1,0 +1,294 @@
+"""The promise of the ledger and the plan: any order, batching and repetition ends in the model's records."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.changes import Change, MergeDelta
+from chroma_lifecycle.intake.decode import changes_of
+from chroma_lifecycle.intake.envelopes import decode_event
+from chroma_lifecycle.intake.mapping_file import load_mapping
+from chroma_lifecycle.planning.join import Outcome, join
+from chroma_lifecycle.planning.ledger import Ledger
+from chroma_lifecycle.planning.plan import Plan
+from chroma_lifecycle.planning.planner import plan
+from chroma_lifecycle.values import Digest, digest_of
+from tests.model.histories import deltas, histories, kinds
+from tests.model.reference import Record, Reference
+from tests.support.table import Table, in_sqs
+
+MAPPING = load_mapping("receipts")
+COLLECTIONS = ("words", "lines")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A delta as planning sees it."""
+
+    digest: Digest
+    ids: tuple[str, ...]
+
+
+class World:
+    """Both collections: a ledger each, and the records as Chroma would hold them."""
+
+    def __init__(self, directory: Path, pool: dict[str, dict[str, Record]]) -> None:
+        self._pool = pool
+        self._ledgers = {name: Ledger.create(directory / f"{name}.sqlite3") for name in COLLECTIONS}
+        self.records: dict[str, dict[str, Record]] = {name: {} for name in COLLECTIONS}
+        self.outcomes: list[Outcome] = []
+
+    def deliver(self, records: list[dict[str, Any]]) -> None:
+        """Compact one batch."""
+        changes = [
+            change
+            for received in decode_event(in_sqs(records), MAPPING).received
+            for change in changes_of(received.record, MAPPING)
+        ]
+        for name in COLLECTIONS:
+            self._cycle(name, [change for change in changes if change.origin.collection == name])
+
+    def _cycle(self, name: str, changes: list[Change]) -> None:
+        ledger = self._ledgers[name]
+        joined = join(ledger, changes, self._open)
+        self.outcomes.extend(joined.outcomes.values())
+        planned = plan(ledger, joined, MAPPING, name)
+        self._apply(self.records[name], planned.plan)
+        ledger.store(planned.changes, received_seconds=0)
+        assert sorted(self.records[name]) == list(ledger.record_ids())
+
+    def _open(self, change: MergeDelta) -> Opened:
+        if change.address not in self._pool:
+            raise BadInput(f"no delta at {change.address}", hint="write one")
+        content = self._pool[change.address]
+        return Opened(digest_of(repr(content).encode()), tuple(content))
+
+    def _apply(self, records: dict[str, Record], todo: Plan) -> None:
+        for id_ in todo.deletes:
+            del records[id_]
+        for write in todo.writes:
+            assert write.existing == write.ids & records.keys()
+            for id_ in write.ids:
+                vector, document, metadata = self._pool[write.address][id_]
+                records[id_] = (vector, document, merged(metadata, write.owned.get(id_, {})))
+        for id_, keys in todo.updates.items():
+            vector, document, metadata = records[id_]
+            records[id_] = (vector, document, merged(metadata, keys))
+
+
+def merged(metadata: dict[str, Any], keys: Any) -> dict[str, Any]:
+    return {key: value for key, value in {**metadata, **keys}.items() if value is not None}
+
+
+def typed(records: dict[str, dict[str, Record]]) -> dict[str, Any]:
+    """Return *records* so that True, 1 and 1.0 differ."""
+    return {
+        name: {id_: (v, d, {k: (type(x), x) for k, x in m.items()}) for id_, (v, d, m) in rows.items()}
+        for name, rows in records.items()
+    }
+
+
+@st.composite
+def deliveries(draw: st.DrawFn, records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The records in any order, some more than once, in batches of any size."""
+    shuffled = draw(st.permutations([*records, *draw(st.lists(st.sampled_from(records), max_size=6))]))
+    cuts = sorted(draw(st.sets(st.integers(0, len(shuffled)), max_size=4)))
+    return [shuffled[a:b] for a, b in zip([0, *cuts], [*cuts, len(shuffled)], strict=True)]
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_any_order_batching_and_repetition_ends_in_the_models_records(data: st.DataObject) -> None:
+    """Facts join: the records equal those of a model that sorts by sequence and replays."""
+    pool = data.draw(deltas())
+    records = data.draw(histories())
+    batches = data.draw(deliveries(records))
+    for kind in kinds(records):
+        event(kind)
+
+    with tempfile.TemporaryDirectory() as directory:
+        world = World(Path(directory), pool)
+        for batch in batches:
+            world.deliver(batch)
+
+    assert typed(Reference(pool).replay(records)) == typed(world.records)
+
+
+def test_the_histories_hold_every_kind_of_event() -> None:
+    """The strategy really produces inserts, modifications and removals of every rule's items."""
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=200, database=None, derandomize=True)
+    @given(histories())
+    def collect(records: list[dict[str, Any]]) -> None:
+        seen.update(kinds(records))
+
+    collect()
+
+    items = ("COMPACTION_RUN", "PLACE", "LABEL", "RECEIPT", "LINE", "WORD")
+    wanted = {f"{item} {name}" for item in items for name in ("INSERT", "REMOVE")}
+    wanted |= {f"{item} MODIFY" for item in items[:3]}
+    assert wanted <= {kind for kind, count in seen.items() if count >= 10}, seen
+
+
+# The counter-examples behind the rules, spelled out
+
+WORD = "IMAGE#a#RECEIPT#00001#LINE#00001#WORD#00001"
+LABEL = ("IMAGE#a", "RECEIPT#00001#LINE#00001#WORD#00001#LABEL#total")
+RUN = ("IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#r1")
+POOL: dict[str, dict[str, Record]] = {
+    "a1/words": {WORD: (1, "a document", {"merchant_name": "stale", "label_total": True})},
+    "a2/words": {WORD: (2, None, {})},
+}
+BEGIN = {"words_delta_prefix": "a1/words", "words_state": "PENDING"}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, POOL)
+
+
+def orders(records: list[dict[str, Any]]) -> list[list[list[dict[str, Any]]]]:
+    """Return every order of *records*, one batch each and all in one."""
+    from itertools import permutations
+
+    return [way for order in permutations(records) for way in ([[r] for r in order], [list(order)])]
+
+
+def ends(tmp_path: Path, records: list[dict[str, Any]]) -> list[dict[str, dict[str, Record]]]:
+    """Return the distinct ends that *records* come to over all their orders."""
+    found: list[dict[str, dict[str, Record]]] = []
+    for number, batches in enumerate(orders(records)):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        world = World(directory, POOL)
+        for batch in batches:
+            world.deliver(batch)
+        if world.records not in found:
+            found.append(world.records)
+    return found
+
+
+def test_a_run_that_began_after_a_removal_stands_in_any_order(tmp_path: Path) -> None:
+    """L18: [REMOVE at s1, run at s2] → the vectors exist; [run at s1, REMOVE at s2] → none."""
+    table = Table()
+    table.put("IMAGE#a", "RECEIPT#00001")
+    removed, began = table.remove("IMAGE#a", "RECEIPT#00001"), table.put(*RUN, **BEGIN)
+    assert [{WORD}] == [set(end["words"]) for end in ends(tmp_path / "1", [removed, began])]
+
+    table.put("IMAGE#a", "RECEIPT#00001")
+    removed = table.remove("IMAGE#a", "RECEIPT#00001")
+    assert [set()] == [set(end["words"]) for end in ends(tmp_path / "2", [began, removed])]
+
+
+def test_our_own_status_write_does_not_bring_records_back(tmp_path: Path) -> None:
+    """D1b: run at s1, REMOVE at s2, status write at s3, in any order → the records stay deleted."""
+    table = Table()
+    table.put("IMAGE#a", "RECEIPT#00001")
+    records = [table.put(*RUN, **BEGIN), table.remove("IMAGE#a", "RECEIPT#00001")]
+    records.append(table.update(*RUN, words_state="COMPLETED", words_merged_vectors=1))
+
+    assert [{}] == [end["words"] for end in ends(tmp_path, records)]
+
+
+def test_a_straggler_after_an_equal_value_does_not_win(tmp_path: Path) -> None:
+    """D1c: value X at s1, X again at s3, straggler Y at s2 → X."""
+    table = Table()
+    records = [table.put(*RUN, **BEGIN)]
+    records += [table.put(*LABEL, validation_status=status) for status in ("VALID", "INVALID", "VALID")]
+
+    assert [True] == [end["words"][WORD][2]["label_total"] for end in ends(tmp_path, records)]
+
+
+def test_a_label_is_parked_until_its_vector_comes(tmp_path: Path) -> None:
+    """L20: an update that arrives first is applied when the vector comes; stale metadata cannot undo it."""
+    table = Table()
+    place = table.put("IMAGE#a", "RECEIPT#00001#PLACE", merchant_name="new")
+    run = table.put(*RUN, **BEGIN)
+
+    assert ["new"] == [end["words"][WORD][2]["merchant_name"] for end in ends(tmp_path, [place, run])]
+
+
+def test_a_removed_label_takes_its_key_from_stale_metadata_too(tmp_path: Path) -> None:
+    """C7: removing the last contribution removes the key, although a delta brings it."""
+    table = Table()
+    table.put(*LABEL, validation_status="VALID")
+    records = [table.remove(*LABEL), table.put(*RUN, **BEGIN)]
+
+    assert [{"merchant_name": "stale"}] == [end["words"][WORD][2] for end in ends(tmp_path, records)]
+
+
+def test_labels_removed_and_added_in_one_batch_end_as_the_table(tmp_path: Path) -> None:
+    """L17: a word with labels A and B; A removed and C added, in any order → B and C."""
+    table = Table()
+    key = LABEL[1].removesuffix("total")
+    records = [table.put(*RUN, **BEGIN), table.put("IMAGE#a", f"{key}b", validation_status="VALID")]
+    table.put("IMAGE#a", f"{key}a", validation_status="VALID")
+    records += [table.remove("IMAGE#a", f"{key}a"), table.put("IMAGE#a", f"{key}c", validation_status="VALID")]
+
+    labels = [{key for key in end["words"][WORD][2] if key.startswith("label_")} for end in ends(tmp_path, records)]
+    assert [{"label_total", "label_b", "label_c", "label_status"}] == labels
+
+
+def test_a_place_removed_and_inserted_again_in_one_batch_is_the_new_place(tmp_path: Path) -> None:
+    """L19: the place inserted last counts, whatever came first."""
+    table = Table()
+    key = ("IMAGE#a", "RECEIPT#00001#PLACE")
+    records = [table.put(*RUN, **BEGIN), table.put(*key, merchant_name="one")]
+    records += [table.remove(*key), table.put(*key, place_id="7")]
+
+    assert [{"place_id": "7", "label_total": True}] == [end["words"][WORD][2] for end in ends(tmp_path, records)]
+
+
+def test_removal_of_a_word_deletes_it_although_its_run_is_long_gone(world: World) -> None:
+    """L21: no id under the prefix remains."""
+    table = Table()
+    world.deliver([table.put(*RUN, **BEGIN), table.remove(*RUN)])
+    table.put("IMAGE#a", "RECEIPT#00001#LINE#00001#WORD#00001")
+    world.deliver([table.remove("IMAGE#a", "RECEIPT#00001#LINE#00001#WORD#00001")])
+
+    assert {} == world.records["words"]
+
+
+def test_a_missing_delta_fails_alone_and_leaves_no_trace(world: World) -> None:
+    """L1: the other run of the batch is merged; the failed one is tried again when it comes again."""
+    table = Table()
+    bad = table.put("IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#r2", words_delta_prefix="gone", words_state="PENDING")
+    world.deliver([bad, table.put(*RUN, **BEGIN)])
+    assert [Outcome.APPLIED, Outcome.FAILED] == sorted(world.outcomes)
+
+    world.deliver([bad])
+    assert Outcome.FAILED is world.outcomes[-1]
+
+
+def test_a_duplicate_and_what_a_batch_supersedes_are_no_ops(world: World) -> None:
+    """D1: only the newest of a batch moves the fact; a second delivery moves nothing."""
+    table = Table()
+    records = [table.put(*LABEL, validation_status=status) for status in ("VALID", "INVALID", "PENDING")]
+    world.deliver(records)
+    # one applied and two no-ops in each of the two collections
+    assert {Outcome.APPLIED: 2, Outcome.NO_OP: 4} == Counter(world.outcomes)
+
+    world.outcomes.clear()
+    world.deliver(records)
+    assert {Outcome.NO_OP: 6} == Counter(world.outcomes)
+
+
+def test_an_address_holds_one_content_for_ever(world: World) -> None:
+    """A delta that changed since it was merged is bad input, and says so."""
+    table = Table()
+    world.deliver([table.put(*RUN, **BEGIN)])
+    world._pool = {**POOL, "a1/words": {}}
+    world.deliver([table.put("IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#r2", **BEGIN)])
+
+    assert Outcome.FAILED is world.outcomes[-1]
+    assert {WORD} == set(world.records["words"])
