@@ -8,7 +8,10 @@ from datetime import datetime
 from typing import NewType, Protocol
 
 HeadToken = NewType("HeadToken", str)
-"""What a store knows one HEAD by (S3: the ETag; a directory: the serial). Not a digest."""
+"""What a store knows one HEAD by (S3: the ETag; a directory: the serial and the bytes). Not a digest."""
+
+HEAD_LIMIT_BYTES = 1 << 20
+"""No HEAD is longer: room for some 3,000 pins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,9 @@ class Store(Protocol):
         """Return the newest HEAD, or ``None`` where there is none.
 
         Of S3, a key that is forbidden must raise and never look missing.
+
+        Raises:
+            Corrupt: It is longer than ``HEAD_LIMIT_BYTES``.
         """
         ...
 
