@@ -1,0 +1,84 @@
+"""The envelope of every object: its format's name and version, then one zstd frame.
+
+The name travels in a skippable zstd frame, so that the plain ``zstd -d`` reads an object too.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from enum import StrEnum
+
+import zstandard
+
+from chroma_lifecycle.errors import BadInput, Corrupt
+
+FORMAT_VERSION = 1
+"""The newest version of every stored format that this library knows."""
+
+_SKIPPABLE = b"\x50\x2a\x4d\x18"
+_NAME = re.compile(r"chroma-lifecycle ([a-z]{1,16}) ([1-9][0-9]{0,8})\n")
+_LONGEST_NAME = 64
+# Fast, and stored vectors hardly become smaller with a higher one.
+_LEVEL = 1
+_LARGEST_WINDOW_BYTES = 8 << 20
+
+
+class Kind(StrEnum):
+    """What an object holds."""
+
+    BLOCK = "block"
+    PACK = "pack"
+
+
+def wrap(kind: Kind, raw: bytes | memoryview) -> bytes:
+    """Return *raw* as the bytes of an object."""
+    name = f"chroma-lifecycle {kind} {FORMAT_VERSION}\n".encode("ascii")
+    return _SKIPPABLE + struct.pack("<I", len(name)) + name + zstandard.ZstdCompressor(level=_LEVEL).compress(raw)
+
+
+def unwrap(kind: Kind, stored: bytes, *, limit_bytes: int) -> bytes:
+    """Return the raw bytes of an object; never more than *limit_bytes* of memory are asked for.
+
+    Raises:
+        Corrupt: It is no object of this kind, is damaged, or is larger than the limit.
+        BadInput: A newer version of this library wrote it.
+    """
+    frame = stored[_check_name(kind, stored) :]
+    try:
+        parameters = zstandard.get_frame_parameters(frame)
+        # The size in the frame's header decides what is allocated, so it is judged first.
+        if not 0 <= parameters.content_size <= limit_bytes or parameters.window_size > _LARGEST_WINDOW_BYTES:
+            raise _damaged(kind, f"it claims {parameters.content_size} bytes where at most {limit_bytes} can be")
+        return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
+    except zstandard.ZstdError as problem:
+        raise _damaged(kind, str(problem)) from problem
+
+
+def _check_name(kind: Kind, stored: bytes) -> int:
+    """Return where the frame begins."""
+    length = struct.unpack_from("<I", stored, 4)[0] if len(stored) >= 8 and stored[:4] == _SKIPPABLE else 0
+    name = stored[8 : 8 + min(length, _LONGEST_NAME)].decode("latin-1")
+    match = _NAME.fullmatch(name)
+    if not match or match[1] != kind:
+        raise _damaged(kind, "its first bytes do not say so")
+    check_format(f"a {kind}", int(match[2]))
+    return 8 + len(name)
+
+
+def check_format(what: str, found: int) -> None:
+    """Refuse a format that is newer than this library, naming both versions.
+
+    Raises:
+        BadInput: It is newer.
+    """
+    if found > FORMAT_VERSION:
+        raise BadInput(
+            f"{what} has format version {found}; this chroma-lifecycle knows versions up to {FORMAT_VERSION}",
+            hint="use the version of chroma-lifecycle that wrote it, or a newer one",
+        )
+
+
+def _damaged(kind: Kind, problem: str) -> Corrupt:
+    hint = "run `chroma-lifecycle verify` to see what is damaged"
+    return Corrupt(f"an object is no sound {kind}: {problem}", hint=hint)
