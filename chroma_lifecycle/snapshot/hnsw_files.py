@@ -1,0 +1,155 @@
+"""The files of one vector segment (HNSW): whether they fit each other and their header.
+
+Chroma writes them in place and without fsync, and opens torn ones in every way but a clear one:
+random bytes end the process, missing files give an empty search without an error. So they are
+looked at before Chroma sees them.
+
+``header.bin`` is 100 bytes, little-endian::
+
+    0   i32  format            36  u64  offset of the label      76  u64  M
+    4   u64  offset of level 0 44  u64  offset of the vector     84  f64  mult
+    12  u64  maximum           52  i32  highest level            92  u64  ef at construction
+    20  u64  elements          56  u32  entry point
+    28  u64  size of one       60  u64  neighbours above level 0
+                               68  u64  neighbours on level 0
+
+``length.bin`` holds 4 bytes for each element, ``data_level0.bin`` the elements: on each its
+neighbours (count, then ids), vector and label. ``index_metadata.pickle`` maps labels to record ids;
+it is a pickle, so its contents are never looked at.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from chroma_lifecycle.errors import Corrupt
+from chroma_lifecycle.snapshot.sqlite_file import RESTORE_HINT
+
+HEADER = "header.bin"
+ELEMENTS = "data_level0.bin"
+LENGTHS = "length.bin"
+LINKS = "link_lists.bin"
+LABELS = "index_metadata.pickle"
+FILES = (HEADER, ELEMENTS, LENGTHS, LINKS, LABELS)
+
+_LAYOUT = struct.Struct("<iQQQQQQiIQQQdQ")
+_LABEL_BYTES = 8
+_COUNT_BYTES = 4
+_CHUNK_ELEMENTS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class HnswHeader:
+    """What ``header.bin`` says."""
+
+    maximum: int
+    elements: int
+    element_bytes: int
+    label_offset: int
+    vector_offset: int
+    highest_level: int
+    entry_point: int
+    neighbours: int
+
+    @classmethod
+    def parse(cls, data: bytes) -> HnswHeader:
+        """Return the header.
+
+        Raises:
+            ValueError: *data* cannot be one.
+        """
+        if len(data) != _LAYOUT.size:
+            raise ValueError(f"has {len(data)} bytes, not {_LAYOUT.size}")
+        _, level0, maximum, elements, size, label, vector, level, entry, _, neighbours, _, _, _ = _LAYOUT.unpack(data)
+        header = cls(maximum, elements, size, label, vector, level, entry, neighbours)
+        if level0 != 0 or elements > maximum:
+            raise ValueError(f"says {elements} elements of at most {maximum}")
+        if vector != _COUNT_BYTES * (neighbours + 1) or not vector < label == size - _LABEL_BYTES:
+            raise ValueError(f"says an element of {size} bytes with its vector at {vector} and its label at {label}")
+        if elements and (entry >= elements or level < 0):
+            raise ValueError(f"says entry point {entry} among {elements} elements")
+        return header
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector (they are float32)."""
+        return (self.label_offset - self.vector_offset) // 4
+
+
+def check_structure(segment: Path, dimension: int | None) -> HnswHeader:
+    """Check that the files of a segment are there and fit its header.
+
+    Raises:
+        Corrupt: One is missing, cut off, or of another dimension.
+    """
+    sizes = {name: _size(segment / name) for name in FILES}
+    try:
+        header = HnswHeader.parse((segment / HEADER).read_bytes())
+    except ValueError as problem:
+        raise Corrupt(f"{segment / HEADER} {problem}", hint=RESTORE_HINT) from problem
+    _expect(segment / LENGTHS, sizes[LENGTHS], 4 * header.elements)
+    _expect(segment / ELEMENTS, sizes[ELEMENTS], header.element_bytes * header.elements)
+    if dimension is not None and header.elements and header.dimension != dimension:
+        raise Corrupt(
+            f"{segment / HEADER} says {header.dimension} dimensions, its collection has {dimension}", hint=RESTORE_HINT
+        )
+    _check_ends(segment / LABELS)
+    return header
+
+
+def check_links(segment: Path, header: HnswHeader) -> None:
+    """Check that every element's neighbours are elements: what Chroma follows without looking.
+
+    Raises:
+        Corrupt: One is not, or the lists of the upper levels do not fit their file.
+    """
+    words = header.neighbours + 1
+    elements = np.memmap(segment / ELEMENTS, dtype=np.uint8, mode="r") if header.elements else np.empty(0, np.uint8)
+    rows = elements.reshape(header.elements, header.element_bytes)[:, : 4 * words]
+    for start in range(0, header.elements, _CHUNK_ELEMENTS):
+        links = np.ascontiguousarray(rows[start : start + _CHUNK_ELEMENTS]).view("<u4")
+        # The upper half of the count's word holds flags (deleted).
+        counts = (links[:, 0] & 0xFFFF)[:, np.newaxis]
+        used = np.arange(words - 1) < counts
+        wrong = (counts[:, 0] > words - 1) | ((links[:, 1:] >= header.elements) & used).any(axis=1)
+        if wrong.any():
+            raise Corrupt(
+                f"{segment / ELEMENTS}: element {start + int(wrong.argmax())} has neighbours that are no elements",
+                hint=RESTORE_HINT,
+            )
+    _check_upper_levels(segment / LINKS, header)
+
+
+def _check_upper_levels(path: Path, header: HnswHeader) -> None:
+    data, at, lists = path.read_bytes(), 0, 0
+    while at + 4 <= len(data):
+        at += 4 + int.from_bytes(data[at : at + 4], "little")
+        lists += 1
+    if at != len(data) or lists != header.elements:
+        raise Corrupt(f"{path} does not hold one list for each of {header.elements} elements", hint=RESTORE_HINT)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError as problem:
+        raise Corrupt(f"{path} is missing", hint=RESTORE_HINT) from problem
+
+
+def _expect(path: Path, size: int, expected: int) -> None:
+    if size != expected:
+        raise Corrupt(f"{path} has {size} bytes, its header says {expected}", hint=RESTORE_HINT)
+
+
+def _check_ends(path: Path) -> None:
+    """Check the first byte and the last one of a pickle: a cut-off file lacks its STOP."""
+    with path.open("rb") as file:
+        first = file.read(1)
+        file.seek(-1 if first else 0, 2)
+        last = file.read(1)
+    if (first, last) != (b"\x80", b"."):
+        raise Corrupt(f"{path} is empty or cut off", hint=RESTORE_HINT)

@@ -1,0 +1,121 @@
+"""The sealed snapshot: a working directory that is proven closed. Only this type can be published."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import InitVar, dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from chroma_lifecycle.errors import BadInput, Corrupt
+from chroma_lifecycle.snapshot import soundness
+from chroma_lifecycle.snapshot.descriptors import files_below, require_closed
+from chroma_lifecycle.snapshot.soundness import Soundness
+
+CHROMA = "chroma"
+LEDGER = "ledger.sqlite3"
+
+_AGAIN = "throw the workspace away; the next cycle restores it"
+
+
+class _Proof:
+    """Shows that ``seal`` did its work: nobody outside this module can have one."""
+
+
+_PROOF = _Proof()
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSnapshot:
+    """A version's files, closed and checked. Made by ``seal`` and by nothing else.
+
+    Attributes:
+        root: The working directory that was proven closed.
+        files: Path in the version to where its bytes lie: below the root, or below the
+            pristine copy for what this cycle did not open.
+        untouched: Those of ``files`` whose bytes are the pristine copy's.
+        soundness: What the checks of the Chroma directory found.
+    """
+
+    root: Path
+    files: Mapping[str, Path]
+    untouched: frozenset[str]
+    soundness: Soundness
+    proof: InitVar[_Proof]
+
+    def __post_init__(self, proof: _Proof) -> None:
+        if proof is not _PROOF:
+            raise TypeError("a SealedSnapshot is made by chroma_lifecycle.snapshot.sealed.seal only")
+
+
+def seal(
+    working: Path,
+    *,
+    pristine: Path | None = None,
+    pristine_files: Collection[str] = (),
+    timeout_seconds: float = 5.0,
+    full: bool = False,
+) -> SealedSnapshot:
+    """Prove that *working* is closed and sound.
+
+    Args:
+        working: Holds ``chroma/`` and ``ledger.sqlite3``, or what of them this cycle opened.
+        pristine: The copy as published, for what this cycle did not open.
+        pristine_files: Paths in the version whose bytes are the pristine copy's.
+        timeout_seconds: How long descriptors may take to go.
+        full: Check every page too.
+
+    Raises:
+        NotClosed: A file below is open, or a journal lies beside a database.
+        Corrupt: A file is missing, cut off, foreign, or does not fit the others.
+        BadInput: The directory is missing or empty.
+    """
+    # 1. Nobody has a file open; before that is known, none may be looked at.
+    require_closed(working, timeout_seconds=timeout_seconds)
+    if pristine is not None and pristine_files:
+        require_closed(pristine, timeout_seconds=timeout_seconds)
+    # 2. The files are those of a version, each from one place.
+    files = _own_files(working)
+    untouched = _untouched_files(pristine, pristine_files, files)
+    files |= untouched
+    # 3. They are whole.
+    found = soundness.examine(_home(f"{CHROMA}/{soundness.DATABASE}", files, working) / CHROMA, full=full)
+    soundness.check_database(_home(LEDGER, files, working) / LEDGER, full=full)
+    return SealedSnapshot(working, MappingProxyType(files), frozenset(untouched), found, _PROOF)
+
+
+def _own_files(working: Path) -> dict[str, Path]:
+    files = {path.relative_to(working).as_posix(): path for path in files_below(working)}
+    if not files:
+        raise BadInput(
+            f"{working} is missing or empty: there is nothing to publish",
+            hint="restore the collection's newest version into it, or run init for a new collection",
+        )
+    for name, path in files.items():
+        if name != LEDGER and not name.startswith(f"{CHROMA}/"):
+            raise Corrupt(
+                f"{path} is no part of a version, which holds {CHROMA}/ and {LEDGER} only",
+                hint="find out who wrote it; throw the directory away and restore",
+            )
+        if path.is_symlink() or not path.is_file():
+            raise Corrupt(f"{path} is no regular file", hint="throw the directory away and restore")
+    return files
+
+
+def _untouched_files(pristine: Path | None, names: Collection[str], own: Mapping[str, Path]) -> dict[str, Path]:
+    # Chroma's files are one thing: those of two states would not fit each other.
+    parts = {name.partition("/")[0] for name in own}
+    if both := sorted(name for name in names if name.partition("/")[0] in parts):
+        raise Corrupt(
+            f"{both[0]} would come from the pristine copy, but a part of it is in the working directory", hint=_AGAIN
+        )
+    files = {name: (pristine or Path()) / name for name in names}
+    for name, path in files.items():
+        if pristine is None or path.is_symlink() or not path.is_file():
+            raise Corrupt(f"{name} is not in the pristine copy {pristine}", hint=_AGAIN)
+    return files
+
+
+def _home(name: str, files: Mapping[str, Path], working: Path) -> Path:
+    """Return the directory, working or pristine, that the version's file *name* is taken from."""
+    return files.get(name, working / name).parents[name.count("/")]
