@@ -1,0 +1,378 @@
+"""The mapping: which table items matter, which records they reach, and what they do there.
+
+The key decides where, the attributes decide what. A mapping is read from YAML by
+:mod:`chroma_lifecycle.intake.mapping_file`; what reaches this module has been checked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from typing import cast
+
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.attributes import decode, plain_number
+from chroma_lifecycle.intake.changes import Image
+from chroma_lifecycle.intake.contributions import Condition, Contribution, Fold, Key, contribute
+from chroma_lifecycle.intake.patterns import Pattern
+from chroma_lifecycle.values import Digest, ItemKey, Ordering, digest_of
+
+__all__ = ["Contribution", "FlatMessage", "Fold", "Match", "MergeTarget", "Rule", "TableMapping"]
+
+LANGUAGE = 1
+"""The version of the mapping language that this release reads."""
+
+PENDING = "PENDING"
+"""The state that announces a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeTarget:
+    """Attributes of a run item that speak of one collection.
+
+    Attributes:
+        delta: Holds the address of the delta.
+        state: Read (PENDING begins the run) and written (COMPLETED ends it).
+        count: Written: how many records were merged.
+        error: Written: why the run failed.
+        finished_at: Written: when the run was completed.
+    """
+
+    delta: str
+    state: str
+    count: str | None = None
+    error: str | None = None
+    finished_at: str | None = None
+
+    def pending(self, image: Image) -> str | None:
+        """Return the address of the delta that *image* announces, or ``None`` if it is not PENDING.
+
+        Raises:
+            BadInput: It is PENDING and holds no address.
+        """
+        if self.state not in image or decode(self.state, image[self.state]) != PENDING:
+            return None
+        address = decode(self.delta, image[self.delta]) if self.delta in image else None
+        if not isinstance(address, str) or not address:
+            raise BadInput(
+                f"{self.state!r} is {PENDING}, but {self.delta!r} holds no address",
+                hint=f"write the delta's address into {self.delta!r} together with {self.state!r}",
+            )
+        return address
+
+    def begun(self, new: Image, old: Image | None) -> str | None:
+        """Return the address of the delta whose run an event begins, or ``None``.
+
+        Args:
+            new: The item after the event.
+            old: The item before it; ``None`` if the event created it.
+        """
+        address = self.pending(new)
+        return None if address is not None and old is not None and self._announced(old) == address else address
+
+    def _announced(self, old: Image) -> str | None:
+        try:
+            return self.pending(old)
+        except BadInput:
+            return None  # an old mistake is not what this event is about
+
+    def meaning(self) -> dict[str, object]:
+        names = ("delta", "state", "count", "error", "finished_at")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the items of one kind do.
+
+    Attributes:
+        partition: Pattern of the partition key.
+        sort: Pattern of the sort key, where the table has one.
+        sets: By collection, the metadata keys that the rule owns there.
+        when: Conditions of `sets`; all must hold.
+        merges: By collection, the attributes that announce a delta.
+        removal_deletes: Collections in which removing the item deletes the records that it reaches.
+        line: In the mapping's file.
+    """
+
+    name: str
+    partition: Pattern
+    sort: Pattern | None
+    sets: Mapping[str, tuple[Key, ...]]
+    when: tuple[Condition, ...]
+    merges: Mapping[str, MergeTarget]
+    removal_deletes: frozenset[str]
+    line: int = field(compare=False)
+    key: Pattern = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        sort = self.sort.segments if self.sort else ()
+        object.__setattr__(self, "key", Pattern(self.partition.segments + sort))
+
+    @property
+    def collections(self) -> frozenset[str]:
+        """Every collection that the rule touches."""
+        return self.removal_deletes.union(self.sets, self.merges)
+
+    def match(self, item: ItemKey) -> dict[str, str] | None:
+        """Return the values of the placeholders in the key of *item*, or ``None`` if it does not fit."""
+        # Both keys are matched as one text, so that a name in both has one value.
+        # Counting '#' makes sure where one ends.
+        if item.partition.count("#") != len(self.partition.segments) - 1:
+            return None
+        return self.key.match(item.partition if self.sort is None else f"{item.partition}#{item.sort}")
+
+    def holds(self, image: Image) -> bool:
+        """Return whether an item with *image* contributes."""
+        return all(condition.holds(image) for condition in self.when)
+
+    def meaning(self, table: tuple[str, ...]) -> dict[str, object]:
+        patterns = [self.partition, *([self.sort] if self.sort else [])]
+        parts: dict[str, object] = {
+            "item": {name: str(pattern) for name, pattern in zip(table, patterns, strict=True)},
+            "set": {name: {str(key.name): key.meaning() for key in keys} for name, keys in self.sets.items()},
+            "when": {condition.attribute: condition.meaning() for condition in self.when},
+            "merge": {name: target.meaning() for name, target in self.merges.items()},
+            "removal_deletes": sorted(self.removal_deletes),
+        }
+        return {name: part for name, part in parts.items() if part}
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An item, seen by the rule that takes it.
+
+    Attributes:
+        values: Of the placeholders, as the item's key spells them (``00042``).
+    """
+
+    rule: Rule
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FlatMessage:
+    """How messages of one entity type speak of items.
+
+    Attributes:
+        rule: Name of the rule whose item they are about.
+        delta_from: Field of ``entity_data`` that holds the address of a delta.
+        image_from: Where to look for each attribute, first hit first: ``changes``,
+            ``entity_data``, ``record_snapshot``.
+    """
+
+    rule: str
+    delta_from: str | None = None
+    image_from: tuple[str, ...] = ()
+
+    def meaning(self) -> dict[str, object]:
+        parts = {"rule": self.rule, "delta_from": self.delta_from, "image_from": list(self.image_from)}
+        return {name: part for name, part in parts.items() if part}
+
+
+@dataclass(frozen=True)
+class TableMapping:
+    """All rules for one table.
+
+    Attributes:
+        ordering: How changes of different items are ordered.
+        partition_key: Name of the table's partition key.
+        sort_key: Name of its sort key, if it has one.
+        ids: By collection, the pattern of its records' ids.
+    """
+
+    ordering: Ordering
+    partition_key: str
+    sort_key: str | None
+    ids: Mapping[str, Pattern]
+    rules: Mapping[str, Rule]
+    flat_messages: Mapping[str, FlatMessage]
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """The names of the collections."""
+        return tuple(self.ids)
+
+    @cached_property
+    def meaning(self) -> dict[str, object]:
+        """What the mapping says, without its layout: equal meanings make equal facts. It is JSON."""
+        return {
+            "mapping": LANGUAGE,
+            "ordering": str(self.ordering),
+            "table": {"partition_key": self.partition_key, **({"sort_key": self.sort_key} if self.sort_key else {})},
+            "collections": {name: str(pattern) for name, pattern in self.ids.items()},
+            "rules": {name: rule.meaning(self._key_names) for name, rule in self.rules.items()},
+            "flat_messages": {kind: message.meaning() for kind, message in self.flat_messages.items()},
+        }
+
+    @cached_property
+    def digest(self) -> Digest:
+        """The digest of the meaning."""
+        text = json.dumps(self.meaning, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return digest_of(text.encode())
+
+    def match(self, item: ItemKey) -> Match | None:
+        """Return the rule that takes *item*, with the values in its key; ``None`` if no rule does."""
+        for rule in self.rules.values():
+            if (values := rule.match(item)) is not None:
+                return Match(rule, values)
+        return None
+
+    def item_key(self, keys: Image) -> ItemKey | None:
+        """Return the key of an item; ``None`` if it holds binary, which fits no pattern.
+
+        Args:
+            keys: The key attributes and no others. Numbers are taken in plain decimal form.
+
+        Raises:
+            BadInput: A key attribute is missing or malformed, or the table has another key.
+        """
+        if keys.keys() != set(self._key_names):
+            raise BadInput(
+                f"the item's key attributes are {', '.join(sorted(keys)) or 'missing'}, "
+                f"but the mapping's table has {', '.join(self._key_names)}",
+                hint="mend 'table' in the mapping, or see whether the event comes from another table",
+            )
+        texts = [_key_text(name, keys[name]) for name in self._key_names]
+        return None if None in texts else ItemKey(*cast("list[str]", texts))
+
+    def key_of(self, rule: str, values: Mapping[str, str | int]) -> ItemKey:
+        """Return the key of the item of *rule* that has these values in its key.
+
+        Args:
+            rule: Name of the rule.
+            values: At least the placeholders of the rule's item; a number as ``42``, ``"42"`` or ``"00042"``.
+
+        Raises:
+            BadInput: A value is missing or does not fit its placeholder.
+        """
+        owner = self.rules[rule]
+        texts = {name: _placeholder_text(rule, name, values) for name in owner.key.names}
+        try:
+            sort = owner.sort.format(texts) if owner.sort else ""
+            return ItemKey(owner.partition.format(texts), sort)
+        except BadInput as problem:
+            raise BadInput(f"the key of an item of rule {rule!r}: {problem.message}", hint=problem.hint) from problem
+
+    def reads(self, rule: Rule, collection: str) -> frozenset[str]:
+        """Return the attributes that decide what *rule* sets in *collection*."""
+        given = {key.source.attribute for key in rule.sets.get(collection, ())} - {None}
+        needed = {condition.attribute for condition in rule.when if collection in rule.sets}
+        return frozenset(cast("set[str]", given) | needed)
+
+    def reach(self, match: Match, collection: str) -> str:
+        """Return the id of the record that the item reaches, or the prefix of all of them.
+
+        A prefix covers the id that it is, and ids that go on with ``#``.
+        """
+        return self._reaches[match.rule.name, collection].format(match.values)
+
+    def below(self, match: Match) -> str | None:
+        """Return the partition key with which every id of a run's delta must begin; ``None`` for any id."""
+        return match.rule.partition.format(match.values) if self.ordering is Ordering.EXACT else None
+
+    def fits(self, collection: str, record_id: str) -> bool:
+        """Return whether *record_id* can be an id in *collection*."""
+        return self.ids[collection].match(record_id) is not None
+
+    def contributions(self, rule: str, collection: str, item: ItemKey, image: Image | None) -> tuple[Contribution, ...]:
+        """Return every key that *rule* owns in *collection* for *item*, with or without a value.
+
+        A templated name that equals a fixed name of the collection is left out.
+
+        Args:
+            rule: Name of the rule that takes the item.
+            collection: Name of the collection.
+            item: Key of the item.
+            image: What the item holds; ``None`` if it was removed.
+
+        Raises:
+            BadInput: An attribute has a value that no record can take.
+        """
+        owner = self.rules[rule]
+        keys = self._named_keys(rule, collection, item)
+        try:
+            return contribute(keys, image if image is None or owner.holds(image) else None)
+        except BadInput as problem:
+            where = f"rule {rule!r}, item {self.spell(item)}"
+            raise BadInput(f"{where}: {problem.message}", hint=problem.hint) from problem
+
+    def spell(self, item: ItemKey) -> str:
+        """Return the key of *item* for people: ``PK=a, SK=b``."""
+        key = (item.partition, item.sort)
+        return ", ".join(f"{name}={text}" for name, text in zip(self._key_names, key, strict=False))
+
+    def reach_pattern(self, rule: str, collection: str) -> Pattern:
+        """Return what :meth:`reach` fills in."""
+        return self._reaches[rule, collection]
+
+    @cached_property
+    def _key_names(self) -> tuple[str, ...]:
+        return (self.partition_key,) if self.sort_key is None else (self.partition_key, self.sort_key)
+
+    @cached_property
+    def _reaches(self) -> dict[tuple[str, str], Pattern]:
+        found = {
+            (rule.name, collection): self.ids[collection].beginning(rule.key.names)
+            for rule in self.rules.values()
+            for collection in rule.removal_deletes.union(rule.sets)
+        }
+        return {place: pattern for place, pattern in found.items() if pattern is not None}
+
+    @cached_property
+    def _owned(self) -> dict[tuple[str, str], tuple[list[tuple[str, Key]], list[Key]]]:
+        """By rule and collection, the keys with a fixed name (beside it) and those with a templated one."""
+        return {
+            (rule.name, collection): (
+                [(str(key.name), key) for key in keys if not key.name.names],
+                [key for key in keys if key.name.names],
+            )
+            for rule in self.rules.values()
+            for collection, keys in rule.sets.items()
+        }
+
+    @cached_property
+    def _fixed_names(self) -> dict[str, frozenset[str]]:
+        names: dict[str, set[str]] = {collection: set() for collection in self.ids}
+        for (_, collection), (fixed, _) in self._owned.items():
+            names[collection].update(name for name, _ in fixed)
+        return {collection: frozenset(each) for collection, each in names.items()}
+
+    def _named_keys(self, rule: str, collection: str, item: ItemKey) -> list[tuple[str, Key]]:
+        fixed, templated = self._owned.get((rule, collection), ([], []))
+        if not templated:
+            return fixed
+        values = self.rules[rule].match(item)
+        assert values is not None, "the item belongs to another rule"
+        named = [(key.name.format(values), key) for key in templated]
+        return fixed + [each for each in named if each[0] not in self._fixed_names[collection]]
+
+
+def _key_text(name: str, attribute: object) -> str | None:
+    value = decode(name, attribute)
+    if isinstance(value, Decimal):
+        return plain_number(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return None
+    raise BadInput(
+        f"key attribute {name!r} is neither text, number nor binary",
+        hint="see whether the event comes from a DynamoDB table",
+    )
+
+
+def _placeholder_text(rule: str, name: str, values: Mapping[str, str | int]) -> str:
+    value = values.get(name)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        found = "is missing" if value is None else "is neither text nor a whole number"
+        raise BadInput(
+            f"the key of an item of rule {rule!r} needs {{{name}}}, which {found}",
+            hint=f"the message must name {name!r}",
+        )
+    text = decode(name, {"S": str(value)})  # the same text as in a stream record
+    assert isinstance(text, str)
+    return text
