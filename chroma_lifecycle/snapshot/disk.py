@@ -1,0 +1,128 @@
+"""The local disk: copies, durable writes, room, and the system's errors in our words."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from chroma_lifecycle.clock import new_id
+from chroma_lifecycle.errors import BadInput, NoRoom, Retryable
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+_ROOM_HINT = "give the disk more room (in a function: its ephemeral storage), or set CHROMA_LIFECYCLE_WORKSPACE"
+# linux/fs.h; the copy shares its blocks with the original until one of them is written.
+_FICLONE = 0x40049409
+_SYNCS_AT_ONCE = 8
+
+
+@contextmanager
+def disk_errors(what: Path) -> Iterator[None]:
+    """Translate the system's errors about *what*.
+
+    Raises:
+        NoRoom: The disk is full.
+        BadInput: The directory cannot be used as it is: a setting is wrong.
+        Retryable: Anything else.
+    """
+    try:
+        yield
+    except OSError as problem:
+        place, reason = problem.filename or what, problem.strerror or type(problem).__name__
+        if problem.errno in _FULL:
+            raise NoRoom(f"no room on the disk to write {place} ({reason})", hint=_ROOM_HINT) from problem
+        if problem.errno in _UNUSABLE:
+            raise BadInput(
+                f"{place} cannot be used ({reason})",
+                hint="set CHROMA_LIFECYCLE_WORKSPACE (or --workspace) to a directory that this user can write",
+            ) from problem
+        raise Retryable(f"{place} cannot be used ({reason})", hint="check the disk, and run it again") from problem
+
+
+def free_bytes(directory: Path) -> int:
+    """Return the room on the disk of *directory* that this user may fill."""
+    return shutil.disk_usage(directory).free
+
+
+def require_room(directory: Path, needed_bytes: int, step: str) -> None:
+    """Refuse to begin *step* unless the disk of *directory* has room for it.
+
+    Raises:
+        NoRoom: It has not; the error says how much is missing.
+    """
+    if (free := free_bytes(directory)) < needed_bytes:
+        raise NoRoom(
+            f"{step} needs {needed_bytes:,} bytes below {directory}, {free:,} are free: "
+            f"{needed_bytes - free:,} bytes are missing",
+            hint=_ROOM_HINT,
+        )
+
+
+def clone_file(source: Path, target: Path) -> bool:
+    """Make *target* share the blocks of *source*; return whether the file system can do that."""
+    with source.open("rb") as original, target.open("xb") as copy:
+        try:
+            fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
+        except OSError:
+            target.unlink()
+            return False
+    return True
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy the bytes of a file within the kernel; *target* must not exist."""
+    with source.open("rb") as original, target.open("xb") as copy:
+        left = os.fstat(original.fileno()).st_size
+        while left > 0:
+            copied = os.copy_file_range(original.fileno(), copy.fileno(), left)
+            if copied == 0:
+                raise OSError(errno.EIO, "the file became shorter while it was copied", str(source))
+            left -= copied
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Replace a file by *data*, atomically and so that it outlives a crash."""
+    temporary = path.with_name(f"{path.name}.{new_id()}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the entries of a directory, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """Bring many files and directories to disk; at once, so that they share the journal's commits."""
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE, "sync") as pool:
+        for _ in pool.map(sync, paths):
+            pass
+
+
+def directories_below(root: Path) -> list[Path]:
+    """Return *root* and every directory below it, the deepest first."""
+    return [Path(path) for path, _, _ in os.walk(root, topdown=False)]
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all below it; one that is not there is no error."""
+    if path.exists():
+        shutil.rmtree(path)

@@ -1,0 +1,151 @@
+"""The workspace: one collection's place on the local disk, owned by one process.
+
+::
+
+    lock              flock(2); says who owns the workspace
+    stamp, manifest-<digest>, pages, pristine/     the published copy, see :mod:`.pristine`
+    working-<id>/     what Chroma opens: a copy, for one attempt, never hard links
+    restoring-<id>/   a version that is being restored
+
+A working directory never outlives its cycle: whatever is found at the start was left by a
+process that died, and is removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, new_id
+from chroma_lifecycle.errors import BadInput, NotOwned
+from chroma_lifecycle.snapshot.disk import clone_file, copy_file, disk_errors, remove_tree, require_room
+from chroma_lifecycle.snapshot.fields import spell_time
+from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
+from chroma_lifecycle.snapshot.pristine import Pristine
+
+HEADROOM_BYTES = 32 << 20
+"""Room that a cycle needs beside the copy of the files: journals, and what the change adds."""
+
+_WORKING, _RESTORING = "working-", "restoring-"
+
+
+class Workspace:
+    """A collection's pristine copy and working directories; one process owns them until `close`."""
+
+    def __init__(self, root: Path, lock: int) -> None:
+        self.root = root
+        self.pristine = Pristine(root)
+        self._lock = lock
+
+    @classmethod
+    def open(cls, root: Path, *, clock: Clock = SYSTEM_CLOCK) -> Workspace:
+        """Own the workspace at *root*, which is made if it is not there, and clear away leftovers.
+
+        Raises:
+            NotOwned: Another process, or another part of this one, owns it; the error says which.
+            BadInput: The directory cannot be used.
+        """
+        with disk_errors(root):
+            root.mkdir(parents=True, exist_ok=True)
+            lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                _own(root, lock, clock)
+                for leftover in (*root.glob(f"{_WORKING}*"), *root.glob(f"{_RESTORING}*")):
+                    remove_tree(leftover)
+            except BaseException:
+                os.close(lock)
+                raise
+        return cls(root, lock)
+
+    def close(self) -> None:
+        """Give the workspace up."""
+        os.close(self._lock)
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def working(self, *, chroma: bool) -> Iterator[Path]:
+        """Give a working directory: a copy of the ledger and, if asked for, of Chroma's files.
+
+        Its name is new each time, since Chroma cannot open a path again that was deleted.
+        It is removed at the end, whatever happened.
+
+        Raises:
+            NoRoom: The disk lacks the room for the copy.
+            BadInput: There is no pristine copy to work on.
+        """
+        if (version := self.pristine.version()) is None:
+            raise BadInput(f"{self.root} holds no version to work on", hint="restore the newest version first")
+        paths = [entry.path for entry in version.manifest.files if entry.path == LEDGER or chroma]
+        with self._directory(_WORKING) as directory:
+            with disk_errors(directory):
+                self._copy(paths, directory)
+                if chroma:
+                    (directory / CHROMA).mkdir(exist_ok=True)
+            yield directory
+
+    def blank(self) -> AbstractContextManager[Path]:
+        """Give an empty working directory, for a collection's first version."""
+        return self._directory(_WORKING)
+
+    def restoring(self) -> AbstractContextManager[Path]:
+        """Give an empty directory to restore into; what is not adopted from it is removed."""
+        return self._directory(_RESTORING)
+
+    @contextmanager
+    def _directory(self, kind: str) -> Iterator[Path]:
+        directory = self.root / f"{kind}{new_id()}"
+        try:
+            with disk_errors(directory):
+                directory.mkdir()
+            yield directory
+        finally:
+            with disk_errors(directory):
+                remove_tree(directory)
+
+    def _copy(self, paths: Sequence[str], directory: Path) -> None:
+        left = sum((self.pristine.root / path).stat().st_size for path in paths)
+        shares_blocks = True
+        for path in paths:
+            source, target = self.pristine.root / path, directory / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Never a hard link: writing the working file would write the pristine one.
+            shares_blocks = shares_blocks and clone_file(source, target)
+            if not shares_blocks:
+                require_room(directory, left + HEADROOM_BYTES, "a working copy")
+                copy_file(source, target)
+            left -= source.stat().st_size
+
+
+def _own(root: Path, lock: int, clock: Clock) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as problem:
+        raise NotOwned(
+            f"the workspace {root} is in use by {_holder(lock)}",
+            hint="wait until it ends, or set CHROMA_LIFECYCLE_WORKSPACE (or --workspace) to another directory",
+        ) from problem
+    holder = {"process": os.getpid(), "host": socket.gethostname(), "since": spell_time(clock.now())}
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, json.dumps(holder).encode("ascii"), 0)
+
+
+def _holder(lock: int) -> str:
+    """Return who says to own the workspace."""
+    try:
+        holder = json.loads(os.pread(lock, 1_000, 0))
+        return f"process {holder['process']} on {holder['host']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):  # it is just writing its name
+        return "another process"
