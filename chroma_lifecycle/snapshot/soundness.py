@@ -150,8 +150,11 @@ def _check_collection(
 def _check_vectors(
     segment: Path, dimension: int | None, reached: int | None, *, full: bool
 ) -> hnsw_files.HnswHeader | None:
-    """Check the HNSW files; there are none before the queue was first written to them."""
-    if reached is None and not any((segment / name).exists() for name in hnsw_files.FILES):
+    """Check the HNSW files, if the queue was ever written to them.
+
+    Until then Chroma prepares empty ones, without labels, and makes them anew at each opening.
+    """
+    if reached is None and not (segment / hnsw_files.LABELS).exists():
         return None
     header = hnsw_files.check_structure(segment, dimension)
     if full:

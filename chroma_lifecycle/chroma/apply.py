@@ -1,0 +1,180 @@
+"""Executing a plan: few, large calls of Chroma.
+
+What Chroma's calls do with what is left out decides what is sent (the same from 1.3.3 on):
+``upsert`` and ``update`` *merge* metadata, so a key must be sent as ``None`` to go; a document that
+is left out stays, so a record that loses its document is deleted first; an empty dictionary is
+refused, so a record without metadata is sent as ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+from chroma_lifecycle.chroma.engine_errors import chroma_errors
+from chroma_lifecycle.deltas.model import Delta, Rows
+from chroma_lifecycle.errors import BadInput, Corrupt
+from chroma_lifecycle.planning.plan import OwnedKeys, Plan, Write
+from chroma_lifecycle.values import Scalar
+
+T = TypeVar("T")
+Metadata = dict[str, Scalar | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was done to the records.
+
+    Attributes:
+        deleted: Records taken away for good.
+        written: Records written whole.
+        updated: Records of which only metadata changed.
+        calls: How many calls of Chroma changed something.
+        records: How many there are now; ``None`` where only metadata changed.
+    """
+
+    deleted: int = 0
+    written: int = 0
+    updated: int = 0
+    calls: int = 0
+    records: int | None = None
+
+
+def apply_plan(
+    collection: Any, plan: Plan, deltas: Mapping[str, Delta], *, max_batch: int, dimension: int | None
+) -> Applied:
+    """Bring the records of *collection* to what *plan* says.
+
+    Raises:
+        BadInput: A delta is missing or of another dimension, or Chroma refuses the data.
+        NoRoom: The disk is full.
+        Corrupt: Chroma's engine fails, or holds another number of records than the plan leads to.
+    """
+    _check_deltas(plan, deltas, dimension)
+    work = _Work(collection, max_batch)
+    # Counting loads the vectors, which only a plan that touches vectors has to do anyway.
+    counts = bool(plan.deletes or any(write.ids for write in plan.writes))
+    before = work.count() if counts else 0
+    work.delete(plan.deletes)
+    for write in plan.writes:
+        work.write(write, deltas)
+    work.update(plan.updates)
+    records = work.count() if counts else None
+    written = sum(len(write.ids) for write in plan.writes)
+    if records is not None:
+        existing = sum(len(write.existing) for write in plan.writes)
+        _check_effect(collection.name, records, before - len(plan.deletes) + written - existing)
+    return Applied(len(plan.deletes), written, sum(map(bool, plan.updates.values())), work.calls, records)
+
+
+def _check_deltas(plan: Plan, deltas: Mapping[str, Delta], dimension: int | None) -> None:
+    for write in plan.writes:
+        delta = deltas.get(write.address)
+        if delta is None:
+            raise BadInput(f"the delta {write.address} was planned and is not there", hint="run the same batch again")
+        if dimension is not None and delta.dimension not in (None, dimension):
+            raise BadInput(
+                f"the delta {write.address} has {delta.dimension} dimensions, the collection has {dimension}",
+                hint="make the vectors with the collection's model and announce the delta under a new address",
+            )
+
+
+def _check_effect(name: str, records: int, expected: int) -> None:
+    if records != expected:
+        raise Corrupt(
+            f"collection {name} holds {records} records, its ledger leads to {expected}",
+            hint="the snapshot and its ledger disagree: restore the last sound version",
+        )
+
+
+class _Work:
+    """The calls on one collection, counted."""
+
+    def __init__(self, collection: Any, max_batch: int) -> None:
+        self._collection = collection
+        self._max_batch = max_batch
+        self.calls = 0
+
+    def count(self) -> int:
+        with self._errors("count"):
+            return int(self._collection.count())
+
+    def delete(self, ids: Sequence[str]) -> None:
+        for chunk in _chunks(ids, self._max_batch):
+            with self._errors("delete"):
+                self._collection.delete(ids=chunk)
+            self.calls += 1
+
+    def write(self, write: Write, deltas: Mapping[str, Delta]) -> None:
+        for rows in deltas[write.address].batches(self._max_batch):
+            chosen = [row for row, id_ in enumerate(rows.ids) if id_ in write.ids]
+            if chosen:
+                self._upsert(write, _select(rows, chosen))
+
+    def update(self, updates: Mapping[str, OwnedKeys]) -> None:
+        # An empty dictionary is refused; it would change nothing.
+        moved = [(id_, dict(keys)) for id_, keys in updates.items() if keys]
+        for chunk in _chunks(moved, self._max_batch):
+            with self._errors("update"):
+                self._collection.update(ids=[id_ for id_, _ in chunk], metadatas=[keys for _, keys in chunk])
+            self.calls += 1
+
+    def _upsert(self, write: Write, rows: Rows) -> None:
+        metadatas = [
+            _metadata(own, write.owned.get(id_, {})) for id_, own in zip(rows.ids, rows.metadatas, strict=True)
+        ]
+        self._take_away(write, rows, metadatas)
+        with self._errors(f"delta {write.address}"):
+            self._collection.upsert(
+                ids=rows.ids,
+                embeddings=rows.embeddings,
+                documents=rows.documents,
+                metadatas=[metadata or None for metadata in metadatas],
+            )
+        self.calls += 1
+
+    def _take_away(self, write: Write, rows: Rows, metadatas: Sequence[Metadata]) -> None:
+        """Send away what the records in the collection have and the delta lacks."""
+        at = {id_: row for row, id_ in enumerate(rows.ids) if id_ in write.existing}
+        if not at:
+            return
+        with self._errors("get"):
+            old = self._collection.get(ids=list(at), include=["metadatas", "documents"])
+        losing = []
+        for id_, metadata, document in zip(old["ids"], old["metadatas"], old["documents"], strict=True):
+            row = at[id_]
+            if document is not None and rows.documents[row] is None:
+                losing.append(id_)
+            else:
+                metadatas[row].update(dict.fromkeys((metadata or {}).keys() - metadatas[row].keys()))
+        self.delete(losing)
+
+    def _errors(self, what: str) -> Any:
+        return chroma_errors(f"{what} in collection {self._collection.name}")
+
+
+def _metadata(own: Mapping[str, Scalar], owned: OwnedKeys) -> Metadata:
+    """Return a record's metadata: the delta's, except for the keys that facts own."""
+    return {
+        **{key: value for key, value in own.items() if key not in owned},
+        **{key: value for key, value in owned.items() if value is not None},
+    }
+
+
+def _select(rows: Rows, chosen: Sequence[int]) -> Rows:
+    if len(chosen) == len(rows.ids):
+        return rows
+    return Rows(
+        [rows.ids[row] for row in chosen],
+        rows.embeddings[chosen],
+        [rows.documents[row] for row in chosen],
+        [rows.metadatas[row] for row in chosen],
+    )
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk

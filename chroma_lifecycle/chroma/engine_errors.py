@@ -1,0 +1,85 @@
+"""Chroma's errors, told as ours, in one place.
+
+Texts of Chroma's engine are passed on; those of its Python checks are not, since they quote the
+values that they refuse, and documents and metadata must not reach a log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chromadb.errors import (
+    BatchSizeExceededError,
+    ChromaError,
+    DuplicateIDError,
+    IDAlreadyExistsError,
+    InvalidArgumentError,
+    InvalidDimensionException,
+    NotFoundError,
+)
+
+from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NoRoom, NotOwned
+
+_REFUSED = (
+    BatchSizeExceededError,
+    DuplicateIDError,
+    IDAlreadyExistsError,
+    InvalidArgumentError,
+    InvalidDimensionException,
+    NotFoundError,
+)
+_NO_ROOM = re.compile(r"disk is full|No space left|code: 13\b|os error 28|File too large|os error 27", re.IGNORECASE)
+_NOT_OURS = re.compile(r"readonly database|database is locked|code: 5\b|code: 8\b|code: 1032\b", re.IGNORECASE)
+
+
+@contextmanager
+def chroma_errors(what: str) -> Iterator[None]:
+    """Tell what Chroma raises inside as an error of ours about *what*.
+
+    Raises:
+        BadInput: Chroma refused the data.
+        NoRoom: The disk is full.
+        NotOwned: The database is locked, read-only, or was moved away beneath the client.
+        Corrupt: Anything else that its engine says, its panics included.
+    """
+    try:
+        yield
+    except _REFUSED as problem:
+        raise BadInput(f"{what}: Chroma refused it: {problem}", hint="mend the data; a retry cannot help") from problem
+    except ChromaError as problem:
+        raise _of_engine(what, str(problem)) from problem
+    except AttributeError as problem:
+        if "bindings" not in str(problem):
+            raise
+        raise NotOwned(
+            f"{what}: the client was ended beneath its user",
+            hint="another client of the same path was closed in this process; let one client own a directory",
+        ) from problem
+    except (ValueError, TypeError, OverflowError) as problem:
+        raise BadInput(
+            f"{what}: Chroma refused it ({type(problem).__name__}; its text is left out, since it quotes the data)",
+            hint="mend the data; a retry cannot help",
+        ) from None
+    except BaseException as problem:
+        if is_panic(problem):
+            raise _of_engine(what, str(problem)) from problem
+        raise
+
+
+def is_panic(problem: BaseException) -> bool:
+    """Return whether *problem* is a panic of Chroma's engine: a BaseException that cannot be imported."""
+    return type(problem).__name__ == "PanicException" and type(problem).__module__ == "pyo3_runtime"
+
+
+def _of_engine(what: str, text: str) -> LifecycleError:
+    if _NO_ROOM.search(text):
+        return NoRoom(f"{what}: {text}", hint="make room on the disk that holds the workspace, then run again")
+    if _NOT_OURS.search(text):
+        return NotOwned(
+            f"{what}: {text}",
+            hint="another holder has the directory, or it was removed or made read-only beneath the client; "
+            "throw this copy away and restore",
+        )
+    return Corrupt(f"{what}: {text}", hint="throw this copy away and restore the last sound version")
