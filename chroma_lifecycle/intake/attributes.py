@@ -58,7 +58,7 @@ def metadata_value(name: str, attribute: object) -> Scalar | None:
         BadInput: It is binary, a set, a list, a map, a whole number beyond 64 bits, or malformed.
     """
     value = decode(name, attribute)
-    if value is None or isinstance(value, str | bool):
+    if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, Decimal):
         return _metadata_number(name, value)
@@ -89,7 +89,7 @@ def _metadata_number(name: str, value: Decimal) -> int | float:
 
 
 def _decode(name: str, attribute: object, levels: int) -> Value:
-    if not isinstance(attribute, Mapping) or len(attribute) != 1:
+    if not isinstance(attribute, (dict, Mapping)) or len(attribute) != 1:
         raise _malformed(name, "one type and its value, like {'S': 'text'}")
     ((kind, raw),) = attribute.items()
     if kind == "L" or kind == "M":
@@ -154,7 +154,7 @@ def _binary(name: str, raw: object) -> bytes:
 
 def _set_of(kind: str, decoder: Callable[[str, object], Value]) -> Callable[[str, object], Value]:
     def decode_set(name: str, raw: object) -> Value:
-        if not isinstance(raw, list | set | frozenset):
+        if not isinstance(raw, (list, set, frozenset)):
             raise _malformed(name, f"{_WORDS[kind]} as the value of {kind!r}")
         return frozenset(decoder(name, each) for each in raw)  # type: ignore[return-value]
 

@@ -31,6 +31,13 @@ class Fold:
         return {"first": list(self.order)} if self.kind == "first" else self.kind
 
 
+SIMPLE_FOLDS = {"any": Fold("any"), "count": Fold("count"), "newest": Fold("newest")}
+"""The folds that a mapping writes as one word."""
+
+FOLDS = (*SIMPLE_FOLDS, "{first: [...]}")
+"""Every fold, as a mapping writes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Contribution:
     """What one item does to one key of the records that it reaches.
@@ -119,7 +126,7 @@ class Member:
     def give(self, image: Image) -> Scalar | None:
         attribute = image.get(self.attribute)
         value = None if attribute is None else decode(self.attribute, attribute)
-        present = isinstance(value, frozenset | list) and self.member in value
+        present = isinstance(value, (frozenset, list)) and self.member in value
         return True if present else self.otherwise
 
     def possible(self) -> tuple[Scalar, ...]:
@@ -194,7 +201,7 @@ Token: TypeAlias = tuple[type, str | bool | Decimal]
 
 def token_of(value: Scalar) -> Token:
     """Return what compares a value that the mapping lists."""
-    if isinstance(value, bool | str):
+    if isinstance(value, (bool, str)):
         return (type(value), value)
     return (Decimal, Decimal(repr(value)))
 
@@ -203,7 +210,7 @@ def token_in(image: Image, name: str) -> Token | None:
     """Return what compares the attribute *name*; ``None`` if it is missing or no single value."""
     attribute = image.get(name)
     value: Value = None if attribute is None else decode(name, attribute)
-    return (type(value), value) if isinstance(value, str | bool | Decimal) else None
+    return (type(value), value) if isinstance(value, (str, bool, Decimal)) else None
 
 
 def contribute(keys: Iterable[tuple[str, Key]], image: Image | None) -> tuple[Contribution, ...]:

@@ -105,6 +105,8 @@ class Pattern:
         found = self._expression.fullmatch(text)
         if found is None:
             return None
+        if len(self.names) == len(self._holes):
+            return dict(zip(self.names, found.groups(), strict=True))
         values: dict[str, str] = {}
         for hole, part in zip(self._holes, found.groups(), strict=True):
             assert hole.name is not None
