@@ -1,0 +1,69 @@
+"""Clients of AWS services, with time-outs and retries set on purpose.
+
+Region, endpoint and credentials come from the SDK's own variables and files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from chroma_lifecycle.aws.errors import aws_errors
+
+Checksums = Literal["when_supported", "when_required"]
+"""``when_required`` for compatible stores that do not know the newer checksums."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client waits before it calls a service unavailable.
+
+    Attributes:
+        connect_seconds: Within a region a connection takes milliseconds; what takes seconds is a
+            network without a route (a function in a VPC without a gateway endpoint). It also
+            bounds the sending of each piece of a body.
+        read_seconds: S3 begins to answer within a second or so; this is the silence in an answer,
+            not its length. Longer than a slow PUT of a large block, shorter than a batch can spare.
+        attempts: Requests in all, of which all but the first are retries with growing pauses of
+            at most 1, 2 and 4 s (the SDK's standard mode): so a server that accepts and never
+            answers costs at most 47 s, and one that says 503 SlowDown gets a rest.
+    """
+
+    connect_seconds: float = 3.0
+    read_seconds: float = 10.0
+    attempts: int = 4
+
+
+PATIENT = Patience()
+# As many as transfers run in parallel, with some left; a smaller pool would discard connections.
+_CONNECTIONS = 32
+
+
+def make_client(service: str, *, patience: Patience = PATIENT, checksums: Checksums | None = None) -> Any:
+    """Return a boto3 client of *service*.
+
+    Args:
+        service: ``s3`` or ``dynamodb``.
+        patience: Its time-outs and retries.
+        checksums: When S3's own checksums are added and checked; by default what the SDK's
+            variables say. Ours are checked in any case.
+
+    Raises:
+        StoreUnavailable: The SDK's settings do not make a client.
+    """
+    # Here, because boto3 takes longer to import than most commands take to run.
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=patience.connect_seconds,
+        read_timeout=patience.read_seconds,
+        retries={"mode": "standard", "total_max_attempts": patience.attempts},
+        max_pool_connections=_CONNECTIONS,
+        # Lambda freezes a container between invocations; a dead connection must show at once.
+        tcp_keepalive=True,
+    )
+    if checksums is not None:
+        config = config.merge(Config(request_checksum_calculation=checksums, response_checksum_validation=checksums))
+    with aws_errors(f"a client of {service}"):
+        return boto3.session.Session().client(service, config=config)

@@ -1,0 +1,127 @@
+"""What boto3 raises, in this library's words; the only place that translates it.
+
+A programming error (a parameter that botocore refuses before it sends anything) is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore import exceptions as boto
+from urllib3.exceptions import HTTPError
+
+from chroma_lifecycle.errors import LifecycleError, ObjectMissing, StoreUnavailable
+
+NO_ANSWER = (
+    boto.HTTPClientError,
+    boto.ConnectionError,
+    boto.IncompleteReadError,
+    boto.FlexibleChecksumError,
+    boto.ChecksumError,
+    HTTPError,  # botocore lets some of urllib3's through while a body is read
+)
+"""The request may have been carried out: no answer came, or a part of one."""
+
+NOT_SENT = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.MetadataRetrievalError,
+    boto.NoAuthTokenError,
+    boto.TokenRetrievalError,
+    boto.UnknownTokenProviderError,
+    boto.UnknownCredentialError,
+    boto.SSOError,
+    boto.LoginError,
+    boto.RefreshWithMFAUnsupportedError,
+    boto.InfiniteLoopConfigError,
+    boto.InvalidIMDSEndpointError,
+    boto.InvalidIMDSEndpointModeError,
+    boto.ProfileNotFound,
+    boto.ConfigParseError,
+    boto.ConfigNotFound,
+    boto.InvalidConfigError,
+    boto.InvalidRetryConfigurationError,
+    boto.InvalidChecksumConfigError,
+    boto.InvalidDefaultsMode,
+    boto.InvalidProxiesConfigError,
+    boto.InvalidRegionError,
+    boto.InvalidEndpointConfigurationError,
+    boto.InvalidSTSRegionalEndpointsConfigError,
+    boto.InvalidS3UsEast1RegionalEndpointConfigError,
+    boto.InvalidS3AddressingStyleError,
+    boto.BaseEndpointResolverError,
+    boto.EndpointProviderError,
+    boto.UnknownRegionError,
+    boto.MissingDependencyException,
+)
+"""The SDK's own settings or credentials do not do; no request went out."""
+
+_MISSING = {"NoSuchKey", "NoSuchVersion", "404"}
+_FORBIDDEN = {
+    "403",
+    "AccessDenied",
+    "AccessDeniedException",
+    "AllAccessDisabled",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_SETTINGS_HINT = (
+    "set the AWS SDK's own variables (AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL ...); "
+    "`aws sts get-caller-identity` shows whether they do"
+)
+_FORBIDDEN_HINT = (
+    "allow s3:GetObject, s3:PutObject and s3:ListBucket on the store (without ListBucket, S3 says 403 for a key "
+    "that is not there), and check that the credentials have not expired"
+)
+
+
+@contextmanager
+def aws_errors(what: str) -> Iterator[None]:
+    """Translate boto3's errors about *what*.
+
+    Raises:
+        ObjectMissing: There is no object of this name.
+        StoreUnavailable: Anything else that the service, the network or the SDK's settings refuse.
+    """
+    try:
+        yield
+    except boto.ClientError as problem:
+        raise translated(problem, what) from problem
+    except NO_ANSWER as problem:
+        raise StoreUnavailable(f"no answer about {what}: {problem}", hint="run the batch again") from problem
+    except NOT_SENT as problem:
+        raise StoreUnavailable(f"could not ask for {what}: {problem}", hint=_SETTINGS_HINT) from problem
+
+
+def translated(problem: boto.ClientError, what: str) -> LifecycleError:
+    """Return the error for an answer that is a refusal."""
+    code = code_of(problem)
+    if code in _MISSING:
+        return ObjectMissing(f"{what} is not there", hint="read HEAD again; if it persists, run verify")
+    if code == "NoSuchBucket":
+        return StoreUnavailable(f"there is no bucket for {what}", hint="check --store, and the region of the bucket")
+    if code in _FORBIDDEN:
+        return StoreUnavailable(f"not allowed to use {what} ({code})", hint=_FORBIDDEN_HINT)
+    message = problem.response.get("Error", {}).get("Message", "no message")
+    return StoreUnavailable(f"{code} about {what}: {message}", hint="run the batch again")
+
+
+def code_of(problem: boto.ClientError) -> str:
+    """Return the service's own word for a refusal; of an answer without a body, its HTTP status."""
+    return str(problem.response.get("Error", {}).get("Code", "unknown"))
+
+
+def status_of(problem: boto.ClientError) -> int:
+    """Return the HTTP status of a refusal."""
+    return int(problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def was_asked_once(problem: boto.ClientError) -> bool:
+    """Return whether the SDK sent the request only once, so that nobody can have carried out an earlier one."""
+    return bool(problem.response.get("ResponseMetadata", {}).get("RetryAttempts", 1) == 0)

@@ -1,0 +1,197 @@
+"""The store in S3, or in anything that speaks its protocol and has conditional writes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore import exceptions as boto
+
+from chroma_lifecycle.aws.address import S3Address
+from chroma_lifecycle.aws.clients import Checksums, make_client
+from chroma_lifecycle.aws.errors import (
+    NO_ANSWER,
+    NOT_SENT,
+    aws_errors,
+    code_of,
+    status_of,
+    translated,
+    was_asked_once,
+)
+from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing, StoreUnavailable
+from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, StoredHead, StoredObject, SwapRefused, SwapUnanswered
+from chroma_lifecycle.snapshot.names import Names
+
+# The SDK retries requests, but not a body that breaks off while it is read.
+_READS = 3
+# S3's own limits of one request.
+_KEYS_IN_A_PAGE = 1_000
+_KEYS_IN_A_DELETE = 1_000
+
+
+class S3Store:
+    """A :class:`chroma_lifecycle.ports.Store` below a prefix of a bucket.
+
+    An ETag is a token here and never a digest. Whoever reads an object checks it against the
+    digest in its name or in its manifest; the checksums of the SDK come on top.
+    """
+
+    def __init__(self, address: S3Address, client: Any) -> None:
+        self._at = address
+        self._client = client
+
+    @classmethod
+    def open(cls, address: str, *, checksums: Checksums | None = None) -> S3Store:
+        """Return the store at ``s3://bucket/prefix``.
+
+        Raises:
+            BadInput: This is no address in S3.
+            StoreUnavailable: The SDK's settings do not make a client.
+        """
+        return cls(S3Address.parse(address), make_client("s3", checksums=checksums))
+
+    @property
+    def address(self) -> str:
+        return str(self._at)
+
+    def read(self, name: str, *, limit_bytes: int) -> bytes:
+        return self._get(name, limit_bytes)[0]
+
+    def _get(self, name: str, limit_bytes: int) -> tuple[bytes, str]:
+        """Return an object and its ETag."""
+        for _ in range(_READS - 1):
+            try:
+                return self._get_once(name, limit_bytes)
+            except _BrokenOff:
+                continue
+        return self._get_once(name, limit_bytes)
+
+    def _get_once(self, name: str, limit_bytes: int) -> tuple[bytes, str]:
+        with self._errors(name):
+            answer = self._client.get_object(**self._object(name))
+        with answer["Body"] as body:
+            if (length := answer["ContentLength"]) > limit_bytes:
+                raise Corrupt(
+                    f"{name} in {self.address} has {length} bytes where at most {limit_bytes} can be",
+                    hint="run `chroma-lifecycle verify` to see what is damaged",
+                )
+            try:
+                data: bytes = body.read()
+            except NO_ANSWER as problem:
+                raise self._broken_off(name) from problem
+        if len(data) != length:
+            raise self._broken_off(name)
+        return data, answer["ETag"]
+
+    def _broken_off(self, name: str) -> StoreUnavailable:
+        return _BrokenOff(f"{name} in {self.address} breaks off each time", hint="run the batch again")
+
+    def write(self, name: str, data: bytes) -> None:
+        with self._errors(name):
+            self._client.put_object(**self._object(name), Body=_as_stream(data))
+
+    def present(self, names: Collection[str]) -> frozenset[str]:
+        return frozenset(name for name in names if self._is_present(name))
+
+    def _is_present(self, name: str) -> bool:
+        try:
+            with self._errors(name):
+                self._client.head_object(**self._object(name))
+        except ObjectMissing:
+            return False
+        return True
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        more: dict[str, str] = {}
+        while True:
+            with self._errors(f"the list of {prefix}"):
+                page = self._client.list_objects_v2(
+                    Bucket=self._at.bucket, Prefix=self._at.key(prefix), MaxKeys=_KEYS_IN_A_PAGE, **more
+                )
+            for row in page.get("Contents", ()):
+                yield StoredObject(self._at.name(row["Key"]), row["Size"], row["LastModified"].astimezone(UTC))
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, names: Collection[str]) -> None:
+        keys = [{"Key": self._at.key(name)} for name in sorted(names)]
+        for start in range(0, len(keys), _KEYS_IN_A_DELETE):
+            some = keys[start : start + _KEYS_IN_A_DELETE]
+            with self._errors(f"the deletion of {len(some)} objects"):
+                answer = self._client.delete_objects(Bucket=self._at.bucket, Delete={"Objects": some, "Quiet": True})
+            for error in answer.get("Errors", ()):
+                raise translated(
+                    boto.ClientError({"Error": error}, "DeleteObjects"), f"{error.get('Key')} in {self._at.bucket}"
+                )
+
+    def now(self) -> datetime:
+        """Return the date of an answer of S3, exact to one second."""
+        with self._errors("the time"):
+            answer = self._client.head_bucket(Bucket=self._at.bucket)
+        return _date_of(answer)
+
+    def read_head(self, collection: str) -> StoredHead | None:
+        name = Names(collection).head
+        try:
+            body, etag = self._get(name, HEAD_LIMIT_BYTES)
+        except ObjectMissing:
+            # Only a 404 about the key comes here: a bucket that is missing, or a key that
+            # may not be read, is an error of its own.
+            return None
+        return StoredHead(body, HeadToken(etag))
+
+    def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
+        del serial  # the ETag decides: no two HEADs have the same bytes
+        name = Names(collection).head
+        condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected}
+        try:
+            answer = self._client.put_object(**self._object(name), Body=_as_stream(body), **condition)
+        except boto.ClientError as problem:
+            raise self._judged(problem, name) from problem
+        except (*NO_ANSWER, *NOT_SENT) as problem:
+            # Also if it was not sent this time: the SDK may have sent it before, and retried.
+            raise SwapUnanswered(f"no answer to the swap of {name} in {self.address}: {problem}") from problem
+        return HeadToken(answer["ETag"])
+
+    def _judged(self, problem: boto.ClientError, name: str) -> Exception:
+        """Return what a refusal says about a swap: nothing, unless the SDK asked only once."""
+        status, code, what = status_of(problem), code_of(problem), f"{name} in {self.address}"
+        if status in (409, 412) or (status == 404 and code != "NoSuchBucket"):
+            return SwapRefused(f"{code} at the swap of {what}")
+        if status == 501:
+            return BadInput(
+                f"the store at {self.address} has no conditional writes, without which two writers lose updates",
+                hint="use a store that implements If-Match and If-None-Match of PutObject",
+            )
+        if 400 <= status < 500 and was_asked_once(problem):
+            return translated(problem, what)
+        return SwapUnanswered(f"{code} at the swap of {what}")
+
+    def _object(self, name: str) -> Mapping[str, str]:
+        return {"Bucket": self._at.bucket, "Key": self._at.key(name)}
+
+    def _errors(self, name: str) -> AbstractContextManager[None]:
+        return aws_errors(f"{name} in {self.address}")
+
+
+class _BrokenOff(StoreUnavailable):
+    """A body ended before its length; read it again."""
+
+
+def _as_stream(data: bytes) -> io.BytesIO:
+    # Plain bytes would go out in one call, which the connect time-out bounds as a whole;
+    # of a stream it bounds each piece, so that a slow line takes its time.
+    return io.BytesIO(data)
+
+
+def _date_of(answer: Mapping[str, Any]) -> datetime:
+    text = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except ValueError as problem:
+        raise StoreUnavailable(f"an answer has no date: {text!r}", hint="run the command again") from problem
