@@ -1,0 +1,33 @@
+# The function's image. Every instruction works with the classic builder too, which `sam build` uses.
+ARG BASE_IMAGE=public.ecr.aws/lambda/python:3.13
+
+FROM ${BASE_IMAGE} AS build
+WORKDIR /build
+COPY pyproject.toml constraints.txt README.md ./
+COPY image ./image
+RUN python3 -m pip install --quiet --no-cache-dir --target /uv "$(grep '^uv==' constraints.txt)"
+ENV UV_CACHE_DIR=/tmp/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+# Everything but the project itself, so that an edit of the code does not install all this again.
+RUN PYTHONPATH=/uv python3 -m uv pip install --quiet --python "$(command -v python3)" --target /asset \
+        --constraints constraints.txt --excludes image/left-out.txt --requirements pyproject.toml \
+    && python3 image/slim.py /asset
+COPY chroma_lifecycle ./chroma_lifecycle
+COPY handler ./handler
+RUN PYTHONPATH=/uv python3 -m uv pip install --quiet --python "$(command -v python3)" --target /asset --no-deps .
+# The user's mapping; CHROMA_LIFECYCLE_MAPPING names this copy, or a shipped one by its name.
+ARG MAPPING=examples/debian/mapping.yaml
+COPY ${MAPPING} /asset/mapping.yaml
+# Bytecode is trusted without a look at its source: nothing could write a newer one, the root is read-only.
+RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /asset && chmod -R a+rX /asset
+
+FROM ${BASE_IMAGE}
+# No telemetry of Chroma's or OpenTelemetry's, no model, no hub; only the workspace below /tmp is written.
+ENV ANONYMIZED_TELEMETRY=False \
+    OTEL_SDK_DISABLED=true \
+    HF_HUB_OFFLINE=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp
+COPY --from=build /asset ${LAMBDA_TASK_ROOT}
+# Without USER: Lambda runs the image as a user of its own that can only read. Elsewhere: docker run --read-only
+# --user 1000 --tmpfs /tmp.
+CMD ["handler.app.lambda_handler"]

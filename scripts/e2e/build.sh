@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# build.sh: build the image by `docker build`, and once more by `sam build` from template.yaml; print its size.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+"$ROOT/scripts/e2e/docker.sh" start
+[[ $BASE_IMAGE != chroma-lifecycle-base:local ]] || "$ROOT/scripts/e2e/base.sh"
+
+# The template is the one that is deployed, but for the name of the base image; paths become absolute.
+sam_template() {
+    sed -e "s|BASE_IMAGE: .*|BASE_IMAGE: $BASE_IMAGE|" -e "s|DockerContext: \.$|DockerContext: $ROOT|" \
+        "$ROOT/template.yaml" >"$WORK/template.yaml"
+    grep -q "BASE_IMAGE: $BASE_IMAGE" "$WORK/template.yaml" && grep -q "DockerContext: $ROOT" "$WORK/template.yaml"
+}
+
+say "building $IMAGE"
+docker build --build-arg BASE_IMAGE="$BASE_IMAGE" --tag "$IMAGE" "$ROOT" >"$WORK/build.log" 2>&1 \
+    || { tail -30 "$WORK/build.log" >&2; say "docker build failed (see $WORK/build.log)"; exit 1; }
+
+sam_template
+say "sam build"
+(cd "$WORK" && "$SAM_ENV/bin/sam" build --template-file template.yaml --build-dir "$WORK/sam" >"$WORK/sam-build.log" 2>&1) \
+    || { tail -30 "$WORK/sam-build.log" >&2; say "sam build failed (see $WORK/sam-build.log)"; exit 1; }
+
+megabytes() { echo $(($(docker image inspect -f '{{.Size}}' "$1") / 1000000)); }
+say "image: $(megabytes "$IMAGE") MB, of which the base has $(megabytes "$BASE_IMAGE") MB"
