@@ -45,15 +45,15 @@ def _no_number(text: str) -> object:
 def parse_time(text: object) -> datetime:
     """Return a time in UTC with microseconds, as :func:`spell_time` writes it."""
     if isinstance(text, str):
-        time = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-        if spell_time(time) == text:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None and spell_time(time) == text:
             return time
     raise ValueError(f"a time must be like 2026-01-31T12:00:00.000000Z, got {text!r}")
 
 
 def spell_time(time: datetime) -> str:
     """Return *time* in UTC with microseconds."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 class Fields:

@@ -28,6 +28,7 @@ INLINE_BYTES = 256_000
 
 LARGEST_PACK = 512 << 20
 _LARGEST_FILE = 1 << 43
+_MOST_BYTES = 1 << 53
 _MOST_FILES = 10_000
 _MOST_PARTS = 100_000
 _MOST_PACKS = 1_000
@@ -44,6 +45,7 @@ class Manifest:
         parent: The version that this one replaced; ``None`` for the first.
         source: The version whose content this one took over (a rollback), if another than the parent.
         files: The table of files, sorted by path.
+        stored_bytes: Length of the pack and the base parts that were stored for this version.
         inline: The stored bytes of the last pack of the chain, if it travels in this manifest.
 
     Raises:
@@ -59,6 +61,7 @@ class Manifest:
     files: tuple[FileEntry, ...]
     chain: Chain
     details: Details
+    stored_bytes: int
     written_at: datetime
     writer: str
     inline: bytes = field(default=b"", repr=False)
@@ -132,6 +135,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "source": _encode_ref(manifest.source),
         "written_at": spell_time(manifest.written_at),
         "writer": manifest.writer,
+        "stored_bytes": manifest.stored_bytes,
         "content": manifest.content,
         "files": [asdict(entry) for entry in manifest.files],
         "base": {"content": manifest.chain.base.content, "files": [asdict(file) for file in manifest.chain.base.files]},
@@ -202,6 +206,7 @@ def _decode_fields(fields: Fields, inline: bytes) -> Manifest:
         files=tuple(_decode_file(file) for file in fields.objects("files", limit=_MOST_FILES)),
         chain=chain,
         details=decode_details(fields.object("details")),
+        stored_bytes=fields.integer("stored_bytes", 0, _MOST_BYTES),
         written_at=fields.parsed("written_at", parse_time),
         writer=fields.text("writer", longest=256),
         inline=inline,

@@ -44,18 +44,16 @@ class Pack:
 
 def encode_pack(pack: Pack) -> bytes:
     """Return *pack* as the bytes that are stored."""
+    return wrap(Kind.PACK, encode_raw(pack))
+
+
+def encode_raw(pack: Pack) -> bytes:
+    """Return what is compressed: the table, all page numbers, all kinds, all pages."""
     table = _encode_table(pack)
     numbers = [np.diff(np.array(patch.numbers, "<i8"), prepend=0).astype("<u4").tobytes() for patch in pack.patches]
     kinds = [patch.kinds for patch in pack.patches]
     bodies = [patch.body for patch in pack.patches]
-    return wrap(Kind.PACK, b"".join([struct.pack("<I", len(table)), table, *numbers, *kinds, *bodies]))
-
-
-def raw_bytes(pack: Pack) -> int:
-    """Return about how large *pack* is before compression, to be compared with the largest allowed."""
-    pages = sum(len(patch.numbers) for patch in pack.patches)
-    bodies = sum(len(patch.body) for patch in pack.patches)
-    return 4 + len(_encode_table(pack)) + (_NUMBER_BYTES + _KIND_BYTES) * pages + bodies
+    return b"".join([struct.pack("<I", len(table)), table, *numbers, *kinds, *bodies])
 
 
 def _encode_table(pack: Pack) -> bytes:

@@ -1,0 +1,121 @@
+"""Page digests, and the pages that differ between two files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chroma_lifecycle.errors import Corrupt
+from chroma_lifecycle.snapshot import pages
+from chroma_lifecycle.snapshot.pages import (
+    PAGE_BYTES,
+    FilePages,
+    changed_pages,
+    decode_table,
+    encode_table,
+    entries,
+    hash_file,
+    rehash,
+)
+from tests.support.versions import pages_of
+
+SIZES = st.one_of(
+    st.sampled_from([0, 1, 7, 8, 4_095, 4_096, 4_097, 8_191, 8_192, 8_193, 16_384, 20_000]), st.integers(0, 40_000)
+)
+
+
+@st.composite
+def two_versions(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A file before and after: another length, and some bytes changed."""
+    old = draw(st.randoms(use_true_random=False)).randbytes(draw(SIZES))
+    size = draw(st.one_of(st.just(len(old)), SIZES))
+    new = bytearray(old[:size].ljust(size, b"\0"))
+    for place in draw(st.lists(st.integers(0, max(0, size - 1)), max_size=5)) if size else []:
+        new[place] ^= 0x5A
+    return old, bytes(new)
+
+
+def expected_pages(old: bytes, new: bytes) -> list[int]:
+    """The rule of the format, said once more and slowly."""
+    old_last, new_last = -(-len(old) // PAGE_BYTES) - 1, -(-len(new) // PAGE_BYTES) - 1
+    resized = len(old) != len(new)
+
+    def differs(n: int) -> bool:
+        span = slice(PAGE_BYTES * n, PAGE_BYTES * (n + 1))
+        return n > old_last or old[span] != new[span] or (resized and n in {old_last, new_last})
+
+    return [n for n in range(new_last + 1) if differs(n)]
+
+
+def test_a_file_digest_is_the_digest_over_the_digests_of_its_pages(tmp_path: Path) -> None:
+    """The last page counts as long as it is, and is never padded."""
+    data = b"a" * 4_096 + b"b" * 10
+    (tmp_path / "file").write_bytes(data)
+
+    leaves = hashlib.sha256(b"a" * 4_096).digest() + hashlib.sha256(b"b" * 10).digest()
+    assert FilePages(4_106, leaves) == hash_file(tmp_path / "file")
+    assert hashlib.sha256(leaves).hexdigest() == hash_file(tmp_path / "file").digest
+
+
+def test_an_empty_file_has_no_page(tmp_path: Path) -> None:
+    """Its digest is the SHA-256 of nothing."""
+    (tmp_path / "file").touch()
+
+    assert FilePages(0, b"") == hash_file(tmp_path / "file")
+    assert hashlib.sha256().hexdigest() == hash_file(tmp_path / "file").digest
+
+
+@settings(max_examples=80, deadline=None)
+@given(two_versions())
+def test_changed_pages_are_those_that_differ_and_those_that_a_new_size_adds(
+    tmp_path_factory: pytest.TempPathFactory, versions: tuple[bytes, bytes]
+) -> None:
+    """Also across the windows through which files are read."""
+    old, new = (tmp_path_factory.getbasetemp() / name for name in ("old", "new"))
+    old.write_bytes(versions[0])
+    new.write_bytes(versions[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "_WINDOW_BYTES", 2 * PAGE_BYTES)
+        changed = changed_pages(old, new)
+
+        assert expected_pages(*versions) == changed.tolist()
+        assert pages_of(versions[1]) == rehash(new, pages_of(versions[0]), changed)
+
+
+def test_a_stretch_of_a_file_has_the_digest_of_a_file_of_its_own() -> None:
+    """So whether a part is in the base already is known without reading it."""
+    data = bytes(range(256)) * 64
+    assert pages_of(data[4_096:12_288]).digest == pages_of(data).between(4_096, 8_192)
+    assert pages_of(data[8_192:]).digest == pages_of(data).between(8_192, len(data) - 8_192)
+
+
+def test_page_digests_are_read_back_for_the_files_that_they_were_made_from() -> None:
+    """The cache of page digests is exact."""
+    table = {"ledger.sqlite3": pages_of(b"x" * 5_000), "chroma/chroma.sqlite3": pages_of(b"")}
+
+    assert table == decode_table(encode_table(table), entries(table))
+
+
+@pytest.mark.parametrize("place", [0, 10, 40, 90, -1])
+def test_a_damaged_cache_of_page_digests_is_refused(place: int) -> None:
+    """C8: page digests count only when those of each file make the digest in the manifest."""
+    table = {"ledger.sqlite3": pages_of(b"x" * 5_000), "chroma/chroma.sqlite3": pages_of(b"abc")}
+    data = bytearray(encode_table(table))
+    data[place] ^= 1
+
+    with pytest.raises(Corrupt):
+        decode_table(bytes(data), entries(table))
+
+
+def test_the_cache_of_other_files_is_refused() -> None:
+    """A sound cache of another version proves nothing about this one."""
+    data = encode_table({"ledger.sqlite3": pages_of(b"one")})
+
+    with pytest.raises(Corrupt, match=r"its digests of ledger\.sqlite3"):
+        decode_table(data, entries({"ledger.sqlite3": pages_of(b"two")}))
+    with pytest.raises(Corrupt, match="it describes other files"):
+        decode_table(data, entries({"ledger.sqlite3": pages_of(b"longer")}))
