@@ -33,7 +33,9 @@ _WORDS = {
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 _LARGEST_EXPONENT, _SMALLEST_EXPONENT = 125, -130  # of DynamoDB's numbers
 _DEEPEST = 32  # levels that DynamoDB nests lists and maps
-_INTEGERS = range(-(1 << 63), 1 << 63)
+
+INTEGERS = range(-(1 << 63), 1 << 63)
+"""The whole numbers that Chroma keeps as they are."""
 
 
 def decode(name: str, attribute: object) -> Value:
@@ -69,6 +71,17 @@ def metadata_value(name: str, attribute: object) -> Scalar | None:
     )
 
 
+def is_text(text: str) -> bool:
+    """Return whether *text* can be written as UTF-8: half a surrogate pair cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def plain_number(value: Decimal) -> str:
     """Return a number as DynamoDB spells it in keys: plain decimal, no exponent, no needless zeros."""
     text = format(value, "f")
@@ -80,7 +93,7 @@ def _metadata_number(name: str, value: Decimal) -> int | float:
     whole = int(value)
     if whole != value:
         return float(value)
-    if whole not in _INTEGERS:
+    if whole not in INTEGERS:
         raise BadInput(
             f"attribute {name!r} is a whole number beyond 64 bits, which Chroma would change",
             hint="store it as text, or leave it out of the mapping",
@@ -113,11 +126,8 @@ def _nested(name: str, kind: str, raw: object, levels: int) -> Value:
 def _text(name: str, raw: object) -> str:
     if not isinstance(raw, str):
         raise _malformed(name, "text as the value of 'S'")
-    if not raw.isascii():
-        try:
-            raw.encode()
-        except UnicodeEncodeError as problem:
-            raise _malformed(name, "text without lone surrogates") from problem
+    if not is_text(raw):
+        raise _malformed(name, "text without lone surrogates")
     return raw
 
 

@@ -80,8 +80,8 @@ class _FileReader:
     def mapping(self, root: Node) -> TableMapping | None:
         if not self._speaks(root):
             return None
-        required, optional = ("mapping", "table", "collections", "rules"), ("ordering", "flat_messages")
-        parts = self._reader.fields(root, "the mapping", required, optional)
+        required, optional = ("table", "collections", "rules"), ("mapping", "ordering", "flat_messages")
+        parts = self._reader.fields(root, "the file", required, optional)
         self._table = self._table_keys(parts["table"]) if "table" in parts else ()
         ids = self._ids(parts["collections"]) if "collections" in parts else {}
         rules = self._all_rules(parts["rules"]) if "rules" in parts else {}
@@ -94,8 +94,13 @@ class _FileReader:
 
     def _speaks(self, root: Node) -> bool:
         """Return whether the file can be read on; it cannot if it is of another language."""
-        versions = [node for key, node in root.entries if key.text == "mapping"] if isinstance(root, Table) else []
-        if not versions or (isinstance(versions[0], Leaf) and repr(versions[0].value) == str(LANGUAGE)):
+        if not isinstance(root, Table):
+            return True
+        versions = [node for key, node in root.entries if key.text == "mapping"]
+        if not versions:
+            self._problems.add(root.line, f"the file does not say its language; begin it with 'mapping: {LANGUAGE}'")
+            return True
+        if isinstance(versions[0], Leaf) and repr(versions[0].value) == str(LANGUAGE):
             return True
         found = versions[0].text if isinstance(versions[0], Leaf) else "(a list or table)"
         self._problems.add(

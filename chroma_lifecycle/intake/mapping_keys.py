@@ -6,7 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import cast
 
 from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.intake.contributions import FOLDS, SIMPLE_FOLDS, Choice, Constant, Copy, Fold, Key, Member, Source
+from chroma_lifecycle.intake.contributions import (
+    FOLDS,
+    SIMPLE_FOLDS,
+    Choice,
+    Constant,
+    Copy,
+    Fold,
+    Key,
+    Member,
+    Source,
+    token_of,
+)
 from chroma_lifecycle.intake.mapping_yaml import Leaf, Listing, Node, Reader, Table
 from chroma_lifecycle.intake.patterns import MEMBER, Pattern
 from chroma_lifecycle.intake.problems import allowed
@@ -56,6 +67,9 @@ class KeysReader:
         """Return the keys that a list (attributes under their own names) or a table sets."""
         if isinstance(node, Listing):
             return tuple(self._copied(node, what))
+        if isinstance(node, Leaf):
+            self._problems.add(node.line, f"{what} must be a list of attributes, or a table (key: attribute)")
+            return ()
         return tuple(
             key
             for name, value in self._reader.entries(node, what)
@@ -76,7 +90,7 @@ class KeysReader:
             yield from self._members(name, parts, fold, what)
         elif _MEMBER in name.text:
             self._problems.add(name.line, f"{what}: {_MEMBER} needs 'members: [...]', the members that get a key")
-        elif (source := self._source(parts, what)) is not None:
+        elif (source := self._source(parts, what)) is not None and (fold or "fold" not in parts):
             yield from self._named(name.line, name.text, source, fold, what)
 
     def _parts(self, node: Node, what: str) -> Mapping[str, Node]:
@@ -125,7 +139,7 @@ class KeysReader:
         where = f"'values' of {what}"
         pairs = [
             (compared(given), value)
-            for key, result in self._reader.entries(node, where)
+            for key, result in self._reader.entries(node, where, _identity)
             if (given := self._reader.constant(key, f"a key in {where}")) is not None
             and (value := self._reader.constant(result, f"'{key.text}' in {where}")) is not None
         ]
@@ -162,6 +176,10 @@ class KeysReader:
 def compared(value: Scalar) -> Scalar:
     """Return a listed value as it is compared with attributes: a whole number is an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _identity(key: Leaf) -> object:
+    return key.text if key.value is None else token_of(key.value)
 
 
 def _may_be_of_chroma(name: Pattern) -> bool:

@@ -7,13 +7,15 @@ where ``NO`` and ``on`` are text. Anchors, aliases and tags are refused: a line 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import isfinite
+from operator import attrgetter
 from typing import Protocol, TypeAlias
 
 import yaml
 
+from chroma_lifecycle.intake.attributes import INTEGERS, is_text
 from chroma_lifecycle.intake.problems import Problems, allowed
 from chroma_lifecycle.values import Scalar
 
@@ -31,7 +33,6 @@ _WORDS: dict[str, bool | None] = {
     "~": None,
     "": None,
 }
-_INTEGERS = range(-(1 << 63), 1 << 63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,8 @@ def _node(node: yaml.Node, problems: Problems) -> Node:
         keys = ((_key(key, problems), value) for key, value in node.value)
         return Table(line, tuple((key, _node(value, problems)) for key, value in keys if key))
     assert isinstance(node, yaml.ScalarNode)
+    if not is_text(node.value):
+        problems.add(line, "a text with half a character in it (a lone surrogate), which nothing can store")
     return Leaf(line, node.value, node.value if node.style else _scalar(node.value))
 
 
@@ -151,20 +154,20 @@ class Reader:
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
 
-    def entries(self, node: Node, what: str) -> list[tuple[Leaf, Node]]:
-        """Return the entries of a table that has some, each key once."""
+    def entries(
+        self, node: Node, what: str, identity: Callable[[Leaf], object] = attrgetter("text")
+    ) -> list[tuple[Leaf, Node]]:
+        """Return the entries of a table that has some, each key once; *identity* makes two keys the same."""
         if not isinstance(node, Table) or not node.entries:
             self.problems.add(node.line, f"{what} must be a table (key: value) that is not empty")
             return []
-        first: dict[str, Leaf] = {}
+        first: dict[object, Leaf] = {}
         for key, _ in node.entries:
-            if first.setdefault(key.text, key) is not key:
+            if (known := first.setdefault(identity(key), key)) is not key:
                 self.problems.add(
-                    key.line, f"repeated key '{key.text}' in {what}; it stands in line {first[key.text].line} already"
+                    key.line, f"repeated key '{key.text}' in {what}; it stands in line {known.line} already"
                 )
-            if not key.text:
-                self.problems.add(key.line, f"empty key in {what}")
-        return [(key, value) for key, value in node.entries if key is first[key.text] and key.text]
+        return [(key, value) for key, value in node.entries if key is first[identity(key)]]
 
     def fields(
         self, node: Node, what: str, required: Collection[str], optional: Collection[str] = ()
@@ -219,7 +222,7 @@ class Reader:
             self.problems.add(
                 node.line, f"{what} must be a text, a number, true or false; leave it out to give nothing"
             )
-        elif (isinstance(value, int) and value not in _INTEGERS) or (isinstance(value, float) and not isfinite(value)):
+        elif (isinstance(value, int) and value not in INTEGERS) or (isinstance(value, float) and not isfinite(value)):
             self.problems.add(node.line, f"{what} must be a finite number, and within 64 bits if it is whole")
             return None
         return value

@@ -42,6 +42,7 @@ class Problems:
 def allowed(choices: Iterable[str], instead_of: str | None = None) -> str:
     """Return what may be written, led by the choice that is meant most likely."""
     listed = list(choices)
-    close = difflib.get_close_matches(instead_of, listed, n=1) if instead_of else []
-    meant = f"did you mean '{close[0]}'? " if close else ""
+    lowered = {choice.lower(): choice for choice in listed}
+    close = difflib.get_close_matches(instead_of.lower(), lowered, n=1) if instead_of else []
+    meant = f"did you mean '{lowered[close[0]]}'? " if close else ""
     return f"{meant}allowed: {', '.join(listed) or 'none'}"
