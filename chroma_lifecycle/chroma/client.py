@@ -79,7 +79,7 @@ class ManagedClient:
             # 2. Look before Chroma does: it answers torn files by wrong results or by dying.
             dimension = create.dimension if create else _check_before(ownership.directory, collection)
             # 3. Open.
-            client = _open(ownership.directory)
+            client = open_engine(ownership.directory)
             undo.callback(end_and_prove, client, timeout_seconds=5.0)
             with chroma_errors(f"collection {collection} in {directory}"):
                 found = (
@@ -167,7 +167,7 @@ def _check_before(directory: Path, collection: str) -> int | None:
     return found.collections[0].dimension
 
 
-def _open(directory: Path) -> Any:
+def open_engine(directory: Path) -> Any:
     """Open a directory that we own; if Chroma fails half-way, leave nothing of the attempt behind."""
     with ExitStack() as undo:
         undo.callback(_drop_attempt, directory)
@@ -198,6 +198,6 @@ def installed_migrations() -> frozenset[str]:
     release wrote without a word.
     """
     with tempfile.TemporaryDirectory(prefix="chroma-lifecycle-") as name:
-        report = end_and_prove(_open(Path(name).resolve()), timeout_seconds=5.0)
+        report = end_and_prove(open_engine(Path(name).resolve()), timeout_seconds=5.0)
     assert report.soundness is not None, "Chroma makes its database when it opens a directory"
     return frozenset(report.soundness.migrations)
