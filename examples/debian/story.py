@@ -20,6 +20,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chroma_lifecycle.deltas.writer import DeltaWriter
+
 HERE = Path(__file__).parent
 MAPPING = HERE / "mapping.yaml"
 COLLECTION = "packages"
@@ -87,18 +89,14 @@ def queries() -> dict[str, Vector]:
 def write_delta(path: Path, chosen: Iterable[Package]) -> Path:
     """Write the packages as a delta, as an embedding job would: one Parquet file, one row for each record."""
     rows = list(chosen)
-    table = pa.table(
-        {
-            "id": [each.record_id for each in rows],
-            "embedding": pa.array([each.embedding for each in rows], pa.list_(pa.float32())),
-            "document": [each.document for each in rows],
-            "metadata": [
-                json.dumps({"name": each.package, "version": each.version, "summary": each.summary}) for each in rows
-            ],
-        }
-    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="zstd")
+    with DeltaWriter(path, dimension=DIMENSION) as writer:
+        writer.add(
+            [each.record_id for each in rows],
+            np.stack([each.embedding for each in rows]),
+            [each.document for each in rows],
+            [{"name": each.package, "version": each.version, "summary": each.summary} for each in rows],
+        )
     return path
 
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Shared by the scripts of this directory; source it.
 #
 # Exit codes of all of them: 0 done, 77 a part cannot be had on this machine (the message says which and why),
