@@ -1,0 +1,220 @@
+"""What every record of a delta must be, whatever the form it came in; checked before anything is applied.
+
+One bad record refuses its delta: an address holds one content, and a part of it is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from chroma_lifecycle.deltas.metadata import MAX_METADATA_BYTES, canonical, is_text, scalars_of, show
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.values import Digest
+
+MAX_ID_BYTES = 3_072
+"""As long as DynamoDB's two key attributes together."""
+MAX_DOCUMENT_BYTES = 1 << 20
+MAX_DIMENSION = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class RawRows:
+    """Some records as a form holds them; nothing is checked, all five are equally long but `numbers`.
+
+    Attributes:
+        numbers: The numbers of all vectors, one after the other.
+        lengths: How many of them each vector has; -1 where a record has no vector.
+        metadatas: Mappings, JSON texts, or ``None``.
+    """
+
+    ids: Sequence[object]
+    numbers: npt.NDArray[np.floating]
+    lengths: npt.NDArray[np.int64]
+    documents: Sequence[object]
+    metadatas: Sequence[object]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRows:
+    """Some records that Chroma can take.
+
+    Attributes:
+        metadatas: In canonical JSON.
+    """
+
+    ids: list[str]
+    embeddings: npt.NDArray[np.float32]
+    documents: list[str | None]
+    metadatas: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the records of a delta must fit.
+
+    Attributes:
+        collection: Name of the collection that they are for.
+        dimension: The collection's, fixed by ``init``.
+        below: The prefix that every id must have, where the ordering is exact.
+        fits: Whether an id fits the collection's pattern.
+    """
+
+    collection: str
+    dimension: int
+    below: str | None
+    fits: Callable[[str], bool]
+
+
+@dataclass(slots=True)
+class Checker:
+    """Checks the records of one delta as they stream by, and digests them.
+
+    Attributes:
+        subject: What holds the records, for messages: the delta, perhaps with a file's name.
+        whose: Who has this dimension, for messages.
+        problem_of_id: Tells what is wrong with an id where it goes, or ``None``.
+        seen: The digest of each record so far, by id.
+        part: The ids since `begin_part`.
+    """
+
+    subject: str
+    dimension: int
+    whose: str
+    problem_of_id: Callable[[str], str | None] = field(default=lambda _: None)
+    seen: dict[str, bytes] = field(default_factory=dict)
+    part: list[str] = field(default_factory=list)
+
+    @classmethod
+    def against(cls, subject: str, expected: Expectation) -> Checker:
+        """Return a checker for the delta of one collection."""
+        return cls(subject, expected.dimension, f"collection {expected.collection!r}", _id_problem(expected))
+
+    def begin_part(self, subject: str) -> None:
+        """Count records anew, and name *subject* in messages."""
+        self.subject, self.part = subject, []
+
+    def check(self, raw: RawRows) -> CheckedRows:
+        """Return the records as they will be applied.
+
+        Raises:
+            BadInput: The first record that cannot be, and why.
+        """
+        ids = self._ids(raw.ids)
+        embeddings = self._embeddings(ids, raw)
+        documents = [self._document(at, ids, document) for at, document in enumerate(raw.documents)]
+        metadatas = [self._metadata(at, ids, metadata) for at, metadata in enumerate(raw.metadatas)]
+        rows = CheckedRows(ids, embeddings, documents, metadatas)
+        for at, id_ in enumerate(ids):
+            self.seen[id_] = record_digest(embeddings[at], documents[at], metadatas[at])
+        self.part += ids
+        return rows
+
+    def content_digest(self) -> Digest:
+        """Return the digest of all records so far; their order and form do not matter."""
+        return _content_digest(self.seen)
+
+    def part_digest(self) -> Digest:
+        """Return the digest of the records since `begin_part`."""
+        return _content_digest({id_: self.seen[id_] for id_ in self.part})
+
+    def _ids(self, raws: Sequence[object]) -> list[str]:
+        ids: dict[str, None] = {}
+        for number, raw in enumerate(raws, len(self.part) + 1):
+            text = raw if isinstance(raw, str) else ""
+            problem = _text_problem(raw) or self.problem_of_id(text)
+            if problem is None and (text in self.seen or text in ids):
+                problem = "has an id that another record of the delta has too"
+            if problem:
+                raise self._refused(number, raw, problem)
+            ids[text] = None
+        return list(ids)
+
+    def _embeddings(self, ids: Sequence[str], raw: RawRows) -> npt.NDArray[np.float32]:
+        for at in np.flatnonzero(raw.lengths != self.dimension)[:1]:
+            length = int(raw.lengths[at])
+            found = "no vector" if length < 0 else f"a vector of {length:,} numbers"
+            raise self._refused_at(at, ids, f"has {found}; {self.whose} has dimension {self.dimension:,}")
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is found below
+            embeddings = raw.numbers.astype(np.float32).reshape(len(ids), self.dimension)
+        for at in np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[:1]:
+            raise self._refused_at(at, ids, "has a number in its vector that is NaN, infinite or past 32-bit floats")
+        return embeddings
+
+    def _document(self, at: int, ids: Sequence[str], document: object) -> str | None:
+        if document is None:
+            return None
+        if not isinstance(document, str):
+            raise self._refused_at(at, ids, "has a document that is no text; allowed: text, or nothing")
+        if not is_text(document):
+            raise self._refused_at(at, ids, "has a lone surrogate in its document, which is no text")
+        if "\0" in document:
+            # Chroma stores it, but its text search ends there.
+            raise self._refused_at(at, ids, "has a NUL character in its document")
+        if (size := len(document.encode())) > MAX_DOCUMENT_BYTES:
+            raise self._refused_at(at, ids, f"has a document of {size:,} bytes; allowed: {MAX_DOCUMENT_BYTES:,}")
+        return document
+
+    def _metadata(self, at: int, ids: Sequence[str], metadata: object) -> str:
+        try:
+            text = canonical(scalars_of(metadata))
+        except ValueError as problem:
+            raise self._refused_at(at, ids, str(problem)) from problem
+        if len(text) > MAX_METADATA_BYTES:
+            raise self._refused_at(at, ids, f"has {len(text):,} bytes of metadata; allowed: {MAX_METADATA_BYTES:,}")
+        return text
+
+    def _refused_at(self, at: int | np.integer, ids: Sequence[str], problem: str) -> BadInput:
+        return self._refused(len(self.part) + 1 + int(at), ids[int(at)], problem)
+
+    def _refused(self, number: int, id_: object, problem: str) -> BadInput:
+        name = f" ({show(id_)})" if isinstance(id_, str) and id_ else ""
+        return BadInput(
+            f"{self.subject}: record {number:,}{name} {problem}",
+            hint="correct the job that writes the delta, and announce the corrected one under a new address",
+        )
+
+
+def _text_problem(raw: object) -> str | None:
+    if not isinstance(raw, str):
+        return "has no id of text"
+    if not raw:
+        return "has an empty id"
+    if not is_text(raw):
+        return "has a lone surrogate in its id, which is no text"
+    size = len(raw.encode())
+    return f"has an id of {size:,} bytes; allowed: {MAX_ID_BYTES:,}" if size > MAX_ID_BYTES else None
+
+
+def _id_problem(expected: Expectation) -> Callable[[str], str | None]:
+    def problem(id_: str) -> str | None:
+        if not expected.fits(id_):
+            return f"has an id that does not fit the mapping's pattern for {expected.collection!r}"
+        below = expected.below
+        if below is not None and id_ != below and not id_.startswith(f"{below}#"):
+            return f"has an id that does not lie below its run's partition key {show(below)}"
+        return None
+
+    return problem
+
+
+def record_digest(embedding: npt.NDArray[np.float32], document: str | None, metadata: str) -> bytes:
+    """Return the SHA-256 of what a record holds beside its id; each part with its length before it."""
+    vector, meta = embedding.astype("<f4", copy=False).tobytes(), metadata.encode()
+    text = b"" if document is None else document.encode()
+    head = struct.pack("<QQQ?", len(vector), len(meta), len(text), document is not None)
+    return hashlib.sha256(b"".join((head, vector, meta, text))).digest()
+
+
+def _content_digest(records: dict[str, bytes]) -> Digest:
+    """Return the SHA-256 over all ids, sorted, each with the digest of its record."""
+    digest = hashlib.sha256(struct.pack("<Q", len(records)))
+    for id_ in sorted(records):
+        name = id_.encode()
+        digest.update(struct.pack("<Q", len(name)) + name + records[id_])
+    return Digest(digest.hexdigest())

@@ -1,0 +1,64 @@
+"""A delta that was read, checked and made uniform."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chroma_lifecycle.deltas.records import GROUP_ROWS, read_batches
+from chroma_lifecycle.values import Digest, Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some records of a delta, as Chroma takes them.
+
+    Attributes:
+        embeddings: One row for each record.
+        metadatas: Empty where a record has none.
+    """
+
+    ids: list[str]
+    embeddings: npt.NDArray[np.float32]
+    documents: list[str | None]
+    metadatas: list[dict[str, Scalar]]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A delta whose every record can be applied.
+
+    Attributes:
+        address: As the run item says it.
+        digest: Of the content; neither the order of the records nor the form they came in matters.
+        path: The local file that holds the records; whoever opened the delta deletes it.
+        ids: Every record's, in the order of the file.
+        dimension: ``None`` if the delta is empty.
+    """
+
+    address: str
+    digest: Digest
+    path: Path
+    ids: tuple[str, ...]
+    dimension: int | None
+
+    def batches(self, rows: int = GROUP_ROWS) -> Iterator[Rows]:
+        """Yield all records, at most *rows* at a time."""
+        for batch in read_batches(self.path, rows):
+            yield _rows(batch, self.dimension or 0)
+
+
+def _rows(batch: Any, dimension: int) -> Rows:
+    numbers = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
+    return Rows(
+        batch.column("id").to_pylist(),
+        numbers.reshape(batch.num_rows, dimension),
+        batch.column("document").to_pylist(),
+        [json.loads(text) for text in batch.column("metadata").to_pylist()],
+    )
