@@ -105,6 +105,8 @@ def _removes_alone(mapping: TableMapping, rule: Rule, collection: str, problems:
 
 def _folds(mapping: TableMapping, rule: Rule, collection: str, problems: Problems) -> None:
     for key in rule.sets.get(collection, ()):
+        if not set(key.name.names) <= set(rule.key.names):
+            continue  # told already, and who feeds it is not known
         what = f"rule '{rule.name}', {collection}, key '{key.name}'"
         feeders = mapping.feeders(rule, collection, key)
         across = bool(set(feeders) & set(rule.partition.names))
