@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# lint.sh: what can be said of template.yaml without an account: cfn-lint and `sam validate --lint`.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+"$ROOT/scripts/e2e/sam-env.sh"
+export AWS_DEFAULT_REGION=${AWS_DEFAULT_REGION:-eu-central-1}
+"$SAM_ENV/bin/cfn-lint" --template "$ROOT/template.yaml"
+"$SAM_ENV/bin/sam" validate --lint --template-file "$ROOT/template.yaml" >"$WORK/validate.log" 2>&1 \
+    || { cat "$WORK/validate.log" >&2; exit 1; }
+say "template.yaml: cfn-lint and sam validate --lint have nothing to say"

@@ -1,0 +1,89 @@
+"""The function's settings, its alarms, and the parameters that people see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from chroma_lifecycle.config import NAMES, Settings
+from tests.support.cloudformation import Stack
+from tests.template.conftest import ROOT
+
+
+def variables(stack: Stack) -> dict[str, str]:
+    """Return the environment of the function."""
+    return {name: str(value) for name, value in stack.properties("Compactor")["Environment"]["Variables"].items()}
+
+
+def test_the_function_reads_the_settings_that_the_template_gives(stack: Stack) -> None:
+    """L25: store, table and deltas are those of the stack, and no name is one that nobody reads."""
+    environment = variables(stack)
+    settings = Settings.read(environment)
+
+    assert set(NAMES) >= environment.keys()
+    assert "s3://Bucket/snapshots" == settings.store
+    assert Path("/tmp/chroma-lifecycle") == settings.workspace
+    assert "Table" == settings.table or "theirs" == settings.table
+    assert (("s3://Bucket/deltas/",) if settings.table == "Table" else ("s3://embeddings/",)) == settings.deltas
+
+
+def test_work_that_does_not_fit_is_handed_back_in_time(template: dict[str, Any]) -> None:
+    """L14: what is kept in reserve is a part of the shortest time-out."""
+    reserve = template["Parameters"]["DeadlineReserveSeconds"]
+
+    assert reserve["MaxValue"] <= min(map(int, template["Parameters"]["TimeoutSeconds"]["AllowedValues"])) / 2
+
+
+def test_everything_can_be_left_out(template: dict[str, Any]) -> None:
+    """Each parameter has a default and says what it does."""
+    without = {
+        name
+        for name, each in template["Parameters"].items()
+        if "Default" not in each or len(each.get("Description", "")) < 20
+    }
+
+    assert set() == without
+
+
+def test_every_parameter_stands_in_a_group(template: dict[str, Any]) -> None:
+    """Whoever deploys from the console sees them in order."""
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+
+    assert sorted(template["Parameters"]) == sorted(name for group in groups for name in group["Parameters"])
+
+
+def test_alarms_watch_what_a_person_must_know(stack: Stack) -> None:
+    """D8: dead letters, age of the oldest change, failed cycles, no cycle while messages wait; all tell the topic."""
+    alarms = stack.of_type("AWS::CloudWatch::Alarm")
+    by_source = (
+        {"DeadLettersAlarm", "OldestMessageAlarm", "PipeFailuresAlarm", "NoCycleAlarm"}
+        if "Queue" in stack.resources
+        else {"StreamAgeAlarm"}
+    )
+
+    assert {"LostRecordsAlarm", "FailedCyclesAlarm"} | by_source == alarms.keys()
+    assert all(each["TreatMissingData"] == "notBreaching" for each in alarms.values())
+
+
+def test_alarms_tell_the_topic_that_is_given(template: dict[str, Any]) -> None:
+    """D8: without a topic they only change colour."""
+    topic = "arn:aws:sns:eu-central-1:123456789012:people"
+    told = Stack(template, {"AlarmTopicArn": topic}).of_type("AWS::CloudWatch::Alarm").values()
+
+    assert all([topic] == each["AlarmActions"] for each in told)
+    assert not any("AlarmActions" in each for each in Stack(template).of_type("AWS::CloudWatch::Alarm").values())
+
+
+def test_log_lines_are_kept_as_long_as_said(defaults: Stack) -> None:
+    """The function writes to the group that the stack owns, and only there."""
+    assert {"LogGroup": "Logs"} == defaults.properties("Compactor")["LoggingConfig"]
+    assert 30 == defaults.properties("Logs")["RetentionInDays"]
+
+
+def test_the_image_is_built_from_this_repository(template: dict[str, Any]) -> None:
+    """`sam build` uses the Dockerfile with arguments that it knows."""
+    metadata = template["Resources"]["Compactor"]["Metadata"]
+    dockerfile = (ROOT / metadata["DockerContext"] / metadata["Dockerfile"]).read_text()
+
+    for name, value in metadata["DockerBuildArgs"].items():
+        assert f"ARG {name}={value}\n" in dockerfile
