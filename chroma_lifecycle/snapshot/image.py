@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from chroma_lifecycle.snapshot.pages import (
     rehash,
 )
 from chroma_lifecycle.snapshot.patch import Patch, make_patch
+from chroma_lifecycle.snapshot.rewriting import FileChange, Remove, Replace, Rewrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +108,20 @@ def _patch(image: Image, path: str, pristine: Path) -> Patch:
 
 def _no_page(number: int) -> bytes:
     raise AssertionError(f"a new file has no page {number} before")
+
+
+def file_changes(image: Image) -> Iterator[FileChange]:
+    """Yield what brings the published copy to *image*; pages are read when they are asked for."""
+    for path in image.removed:
+        yield Remove(path)
+    for path in sorted(image.changed):
+        if path in image.before:
+            yield Rewrite(path, image.after[path].size, _pages(image.files[path], image.changed[path]))
+        else:
+            yield Replace(path, image.files[path])
+
+
+def _pages(place: Path, numbers: PageNumbers) -> Iterator[tuple[int, bytes]]:
+    with page_reader(place) as read:
+        for number in numbers:
+            yield int(number), read(int(number))

@@ -7,16 +7,12 @@ restore anew.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
-from chroma_lifecycle.errors import Corrupt
+from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.snapshot.disk import (
-    clone_file,
-    copy_file,
     directories_below,
     disk_errors,
     remove_tree,
@@ -28,7 +24,8 @@ from chroma_lifecycle.snapshot.disk import (
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json
 from chroma_lifecycle.snapshot.files import FileEntry
 from chroma_lifecycle.snapshot.manifest import Manifest, encode_manifest, parse_manifest
-from chroma_lifecycle.snapshot.pages import PAGE_BYTES, PageTable, decode_table, encode_table, hash_file
+from chroma_lifecycle.snapshot.pages import PageTable, decode_table, encode_table, hash_file
+from chroma_lifecycle.snapshot.rewriting import FileChange, make_change, remove_empty_directories
 from chroma_lifecycle.values import Digest, digest_of, parse_digest
 
 _FORMAT = "chroma-lifecycle stamp"
@@ -54,33 +51,6 @@ class LocalVersion:
         return cls(manifest, digest_of(encode_manifest(manifest)), pages)
 
 
-@dataclass(frozen=True, slots=True)
-class Replace:
-    """Make the file at *path* a copy of *source*."""
-
-    path: str
-    source: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Rewrite:
-    """Write some pages of the file at *path*, which has *size* bytes afterwards."""
-
-    path: str
-    size: int
-    pages: Iterable[tuple[int, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """Remove the file at *path*."""
-
-    path: str
-
-
-FileChange: TypeAlias = Replace | Rewrite | Remove
-
-
 class Pristine:
     """The pristine copy below a workspace, with its stamp, manifest and page digests beside it.
 
@@ -97,12 +67,16 @@ class Pristine:
 
     def version(self) -> LocalVersion | None:
         """Return the version that the copy is, or ``None`` if it is none that is proven."""
-        if self._known is None and self._stamp.exists():
-            with disk_errors(self._workspace):
-                try:
-                    self._known = self._read()
-                except (Corrupt, FileNotFoundError):
-                    self.forget()
+        with disk_errors(self._workspace):
+            if not self._stamp.exists():
+                self._known = None
+                return None
+            try:
+                self._known = self._known or self._read()
+                # Each time: a cleaner of temporary files may have been here.
+                check_files(self.root, self._known.manifest.files)
+            except (Corrupt, BadInput, FileNotFoundError):
+                self.forget()
         return self._known
 
     def _read(self) -> LocalVersion:
@@ -114,7 +88,6 @@ class Pristine:
         manifest = parse_manifest(manifest_bytes)
         if self._stamp.read_bytes() != _spell_stamp(manifest, manifest_digest, pages_digest):
             raise Corrupt("the stamp belongs to another version", hint=_AGAIN)
-        _check_sizes(self.root, manifest.files)
         return LocalVersion(manifest, manifest_digest, decode_table(pages_bytes, manifest.files))
 
     def forget(self) -> None:
@@ -124,30 +97,27 @@ class Pristine:
             self._stamp.unlink(missing_ok=True)
             sync(self._workspace)
 
-    def change(self, changes: Sequence[FileChange], version: LocalVersion) -> None:
-        """Bring the copy to *version* by *changes*.
+    def change(self, manifest: Manifest) -> PristineChange:
+        """Begin to bring the copy to *manifest*; from here on, until the end, it is of no version.
 
         Raises:
-            NoRoom: The disk lacks the room; the copy stays as it was, or is of no version.
-            Corrupt: The files are not those of the version afterwards; the copy is of no version.
+            NoRoom: The disk lacks the room for what the version adds; the copy stays as it was.
         """
-        require_room(self._workspace, self._growth(changes), f"bringing {self.root} forward")
-        self.forget()
         with disk_errors(self.root):
-            written = [self._apply(change) for change in changes]
-            _remove_empty_directories(self.root)
-            _check_sizes(self.root, version.manifest.files)
-            self._finish(version, [*filter(None, written), *directories_below(self.root)])
+            growth = sum(max(0, entry.size - _size_of(self.root / entry.path)) for entry in manifest.files)
+            require_room(self._workspace, growth, f"bringing {self.root} forward")
+        self.forget()
+        return PristineChange(self)
 
     def adopt(self, directory: Path, version: LocalVersion) -> None:
         """Put *directory*, which holds the proven files of *version*, in the place of the copy."""
         self.forget()
         with disk_errors(self.root):
-            _check_sizes(directory, version.manifest.files)
+            check_files(directory, version.manifest.files)
             sync_all(path for path in directory.rglob("*") if path.is_file())
             remove_tree(self.root)
             directory.rename(self.root)
-            self._finish(version, directories_below(self.root))
+            self.stamp(version, directories_below(self.root))
 
     def relabel(self, version: LocalVersion) -> None:
         """Take note that the same bytes are another version: only its manifest is new.
@@ -155,7 +125,7 @@ class Pristine:
         No byte of the copy changes, so the stamp is replaced and never missing.
         """
         with disk_errors(self._workspace):
-            self._finish(version, [])
+            self.stamp(version, [])
 
     def hash_again(self) -> None:
         """Read every byte of the copy.
@@ -171,27 +141,8 @@ class Pristine:
                     self.forget()
                     raise Corrupt(f"{self.root / path} is not as published", hint=_AGAIN)
 
-    def _apply(self, change: FileChange) -> Path | None:
-        """Make one change; return the file if there is one to be brought to disk."""
-        place = self.root / change.path
-        if isinstance(change, Remove):
-            place.unlink(missing_ok=True)
-            return None
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(change, Replace):
-            place.unlink(missing_ok=True)
-            if not clone_file(change.source, place):
-                copy_file(change.source, place)
-        else:
-            _rewrite(place, change)
-        return place
-
-    def _growth(self, changes: Sequence[FileChange]) -> int:
-        """Return how many bytes the changes add; a file that is replaced is removed first."""
-        return sum(max(0, _size_after(change) - _size_of(self.root / change.path)) for change in changes)
-
-    def _finish(self, version: LocalVersion, written: Sequence[Path]) -> None:
-        """Bring everything to disk, and then say which version it is."""
+    def stamp(self, version: LocalVersion, written: Sequence[Path]) -> None:
+        """Bring what was *written* to disk, and then say which version the copy is."""
         manifest, pages_bytes = self._manifest(version.digest), encode_table(version.pages)
         manifest.write_bytes(encode_manifest(version.manifest))
         if written:
@@ -209,6 +160,34 @@ class Pristine:
         return self._workspace / f"{_MANIFEST}{digest}"
 
 
+class PristineChange:
+    """A change of the pristine copy that is under way; without `finish` the copy stays of no version."""
+
+    def __init__(self, pristine: Pristine) -> None:
+        self._pristine = pristine
+        self._written: set[Path] = set()
+
+    def make(self, changes: Iterable[FileChange]) -> None:
+        """Make some changes, one after the other."""
+        with disk_errors(self._pristine.root):
+            for change in changes:
+                make_change(self._pristine.root, change)
+                self._written.add(self._pristine.root / change.path)
+
+    def finish(self, version: LocalVersion) -> None:
+        """Say that the copy is *version* now, whose pages were proven.
+
+        Raises:
+            Corrupt: The directory does not hold exactly the files of the version.
+        """
+        root = self._pristine.root
+        with disk_errors(root):
+            remove_empty_directories(root)
+            check_files(root, version.manifest.files)
+            written = [path for path in self._written if path.exists()]
+            self._pristine.stamp(version, [*written, *directories_below(root)])
+
+
 def _spell_stamp(manifest: Manifest, manifest_digest: Digest, pages_digest: Digest) -> bytes:
     return canonical(
         {
@@ -223,36 +202,14 @@ def _spell_stamp(manifest: Manifest, manifest_digest: Digest, pages_digest: Dige
     )
 
 
-def _rewrite(place: Path, change: Rewrite) -> None:
-    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT, 0o666)
-    try:
-        for number, page in change.pages:
-            os.pwrite(descriptor, page, PAGE_BYTES * number)
-        os.ftruncate(descriptor, change.size)
-    finally:
-        os.close(descriptor)
-
-
-def _size_after(change: FileChange) -> int:
-    if isinstance(change, Remove):
-        return 0
-    return change.size if isinstance(change, Rewrite) else _size_of(change.source)
-
-
 def _size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _check_sizes(root: Path, files: Sequence[FileEntry]) -> None:
+def check_files(root: Path, files: Sequence[FileEntry]) -> None:
     """Refuse a directory that does not hold exactly *files*, each as long as it should be."""
     found = {path.relative_to(root).as_posix(): path.stat().st_size for path in root.rglob("*") if path.is_file()}
     expected = {entry.path: entry.size for entry in files}
     if found != expected:
         odd = min(set(found.items()) ^ set(expected.items()))[0]
         raise Corrupt(f"{root / odd} is missing, too much, or of another length than published", hint=_AGAIN)
-
-
-def _remove_empty_directories(root: Path) -> None:
-    for directory in directories_below(root):
-        if directory != root and not any(directory.iterdir()):
-            directory.rmdir()

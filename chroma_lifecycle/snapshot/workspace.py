@@ -56,8 +56,7 @@ class Workspace:
             lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 _own(root, lock, clock)
-                for leftover in (*root.glob(f"{_WORKING}*"), *root.glob(f"{_RESTORING}*")):
-                    remove_tree(leftover)
+                _clear(root)
             except BaseException:
                 os.close(lock)
                 raise
@@ -127,6 +126,14 @@ class Workspace:
                 require_room(directory, left + HEADROOM_BYTES, "a working copy")
                 copy_file(source, target)
             left -= source.stat().st_size
+
+
+def _clear(root: Path) -> None:
+    """Remove what a process that died has left: it never outlives its cycle."""
+    for leftover in (*root.glob(f"{_WORKING}*"), *root.glob(f"{_RESTORING}*")):
+        remove_tree(leftover)
+    for unfinished in root.glob("stamp.*"):
+        unfinished.unlink()
 
 
 def _own(root: Path, lock: int, clock: Clock) -> None:

@@ -1,0 +1,102 @@
+"""Fetching a version's bytes by name: from the mirror first, then from the store, every digest proven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from chroma_lifecycle.errors import Corrupt, ObjectMissing, StoreUnavailable
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.snapshot.chain import BasePart, PackRef
+from chroma_lifecycle.snapshot.frame import Kind, unwrap
+from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, Manifest
+from chroma_lifecycle.snapshot.names import Names
+from chroma_lifecycle.snapshot.pages import FilePages, page_digests
+from chroma_lifecycle.values import digest_of
+
+_T = TypeVar("_T")
+_HINT = "run `chroma-lifecycle verify` to see what is damaged; `chroma-lifecycle log` lists older versions"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where bytes are fetched from, and what came from where.
+
+    Attributes:
+        mirror: Asked first; what it lacks, or has damaged, comes from the store.
+        missed: Names that the mirror should have had.
+        from_store: Length of each object that was read from the store.
+        from_mirror: Length of each object that was read from the mirror.
+    """
+
+    store: Store
+    mirror: Store | None = None
+    # Lists, because many threads add to them at once.
+    missed: list[str] = field(default_factory=list)
+    from_store: list[int] = field(default_factory=list)
+    from_mirror: list[int] = field(default_factory=list)
+
+    def read(self, name: str, limit_bytes: int, prove: Callable[[bytes], _T]) -> _T:
+        """Return what *prove* makes of an object's bytes; it raises ``Corrupt`` for the wrong ones.
+
+        Raises:
+            ObjectMissing, Corrupt, StoreUnavailable: The store, asked last, has it not, not soundly, or is away.
+        """
+        if self.mirror is not None:
+            try:
+                data = self.mirror.read(name, limit_bytes=limit_bytes)
+                proven = prove(data)
+            except (ObjectMissing, Corrupt, StoreUnavailable):
+                self.missed.append(name)
+            else:
+                self.from_mirror.append(len(data))
+                return proven
+        data = self.store.read(name, limit_bytes=limit_bytes)
+        self.from_store.append(len(data))
+        return prove(data)
+
+
+def fetch_part(part: BasePart, names: Names, sources: Sources) -> tuple[bytes, FilePages]:
+    """Return the bytes of a base part, and its pages: stored bytes and raw bytes are both proven.
+
+    Raises:
+        ObjectMissing, Corrupt, StoreUnavailable: As :meth:`Sources.read`.
+    """
+    parts = names.parse_object_name(part.object)
+    assert parts is not None  # checked when the manifest was read
+
+    def prove(stored: bytes) -> tuple[bytes, FilePages]:
+        if digest_of(stored) != parts.digest:
+            raise damaged(part.object, "its bytes do not have the digest in its name")
+        raw = unwrap(Kind.BLOCK, stored, limit_bytes=part.size)
+        pages = FilePages(len(raw), page_digests(raw))
+        if len(raw) != part.size or pages.digest != part.raw:
+            raise damaged(part.object, "it does not hold the bytes that the manifest says")
+        return raw, pages
+
+    return sources.read(part.object, part.stored_bytes, prove)
+
+
+def fetch_pack(pack: PackRef, manifest: Manifest, sources: Sources) -> bytes:
+    """Return the stored bytes of a pack of *manifest*'s chain: an object, or what a manifest carries.
+
+    Raises:
+        ObjectMissing, Corrupt, StoreUnavailable: As :meth:`Sources.read`.
+    """
+    if pack.carrier == manifest.name:
+        return manifest.inline  # proven when the manifest was read
+    is_object = Names(manifest.collection).parse_object_name(pack.carrier) is not None
+
+    def prove(data: bytes) -> bytes:
+        stored = data if is_object else data.partition(b"\n")[2]
+        if digest_of(stored) != pack.digest:
+            raise damaged(pack.carrier, "the pack in it does not have the digest that the manifest says")
+        return stored
+
+    return sources.read(pack.carrier, pack.stored_bytes if is_object else LARGEST_BYTES, prove)
+
+
+def damaged(name: str, problem: str) -> Corrupt:
+    """Return the error about a stored object that is not what was published."""
+    return Corrupt(f"{name} is damaged: {problem}", hint=_HINT)

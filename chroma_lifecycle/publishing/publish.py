@@ -1,0 +1,164 @@
+"""Publishing a sealed snapshot: the numbered lines of :func:`publish` are the order that is safe.
+
+A crash between any two of them leaves the old HEAD valid, and some objects that nobody names.
+Nothing here deletes.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from chroma_lifecycle.clock import Clock, Deadline, new_id
+from chroma_lifecycle.errors import Corrupt, HeadMoved, LifecycleError, Retryable
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.publication import Place, Publication, already_initialised
+from chroma_lifecycle.publishing.published import Published
+from chroma_lifecycle.publishing.swap import Lost, require_landed
+from chroma_lifecycle.snapshot.details import Details
+from chroma_lifecycle.snapshot.image import Image, file_changes, make_pack, read_image
+from chroma_lifecycle.snapshot.manifest import Manifest
+from chroma_lifecycle.snapshot.pack import LARGEST_RAW_BYTES, encode_pack
+from chroma_lifecycle.snapshot.pristine import LocalVersion, Pristine
+from chroma_lifecycle.snapshot.sealed import SealedSnapshot
+from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.values import Era, Version
+
+__all__ = ["Published", "initialise", "publish"]
+
+log = structlog.get_logger(__name__)
+
+_ATTEMPTS = 5
+# What writing the manifest and moving HEAD should be given.
+_SECONDS_FOR_THE_SWAP = 1.0
+
+
+def publish(
+    sealed: SealedSnapshot,
+    *,
+    parent: Published,
+    details: Details,
+    workspace: Workspace,
+    store: Store,
+    deadline: Deadline,
+    clock: Clock,
+    writer: str,
+) -> Published:
+    """Make *sealed*, which was made from *parent*, the next version.
+
+    A swap that was lost to a HEAD of the same content (a pin, an expiry, a sweep, a new base) is
+    done again on that HEAD. In every other case the caller restores, plans and applies again.
+
+    Raises:
+        HeadMoved: Another version was published meanwhile.
+        OutcomeUnknown: This version may or may not have been published.
+        Retryable: The store is away, time is short, or the local copy turned out to be damaged.
+        BadInput: The store has moved to another address.
+    """
+    publication = Publication(store, parent.collection, deadline, clock, writer)
+    # 1. Digest the pages that changed. Nothing is sent yet.
+    image = _compare(sealed, workspace.pristine, parent.manifest)
+    pack = _encode(image, workspace.pristine)
+    for _ in range(_ATTEMPTS):
+        deadline.require(_SECONDS_FOR_THE_SWAP, "publishing a version")
+        place = publication.place_after(parent)
+        # 2. The objects: immutable, and named by nobody.
+        content = publication.store_objects(place, image, pack, parent.manifest)
+        # 3. The manifest: immutable, and named by nobody.
+        manifest = publication.store_manifest(place, image, content, details)
+        # 4. HEAD: the only visible step.
+        outcome = publication.move_head(manifest, parent)
+        if isinstance(outcome, Lost) and (newer := publication.same_content(outcome.newest, parent)):
+            parent = newer
+            continue
+        newest = require_landed(outcome)
+        # 5. What is derived: the local copy.
+        _follow(sealed, image, manifest, workspace.pristine)
+        return Published(newest, manifest)
+    raise HeadMoved(
+        f"HEAD of {parent.collection} was moved {_ATTEMPTS} times while a version was published",
+        hint="run the batch again; if it keeps happening, find out who moves it: `chroma-lifecycle log`",
+    )
+
+
+def initialise(
+    sealed: SealedSnapshot,
+    *,
+    collection: str,
+    details: Details,
+    workspace: Workspace,
+    store: Store,
+    deadline: Deadline,
+    clock: Clock,
+    writer: str,
+) -> Published:
+    """Begin a lineage: make *sealed* version 1 of *collection*.
+
+    Raises:
+        BadInput: There is a HEAD, or a manifest that an earlier one left.
+        OutcomeUnknown: HEAD may or may not have been made.
+    """
+    publication = Publication(store, collection, deadline, clock, writer)
+    publication.require_empty()
+    place = Place(collection, Version(1), Era(new_id(), 0), new_id(), None)
+    image = read_image(sealed.files, workspace.pristine.root, {}, frozenset())  # 1. digest every page
+    content = publication.store_objects(place, image, None, None)  # 2. objects
+    manifest = publication.store_manifest(place, image, content, details)  # 3. manifest
+    outcome = publication.move_head(manifest, None)  # 4. HEAD
+    if isinstance(outcome, Lost):
+        raise already_initialised(collection, outcome.newest.head, store)
+    newest = require_landed(outcome)
+    _follow(sealed, image, manifest, workspace.pristine)  # 5. the local copy
+    return Published(newest, manifest)
+
+
+# 1. What changed.
+
+
+def _compare(sealed: SealedSnapshot, pristine: Pristine, parent: Manifest) -> Image:
+    """Return what *sealed* holds, beside the local copy if that is the content that *parent* has."""
+    local = pristine.version()
+    if local is None or local.manifest.content != parent.content:
+        if sealed.untouched:
+            raise Retryable(
+                f"the local copy is no longer the version that {sealed.root} was made from",
+                hint="run the batch again: the workspace is restored first",
+            )
+        return read_image(sealed.files, pristine.root, {}, frozenset())
+    return read_image(sealed.files, pristine.root, local.pages, sealed.untouched)
+
+
+def _encode(image: Image, pristine: Pristine) -> bytes | None:
+    """Return the pack that leads to *image*, or ``None`` where a base is due: no copy, or too much changed.
+
+    A full upload is always correct; a pack is made only from a copy that is proven.
+    """
+    if not image.before or image.changed_bytes > min(image.size // 2, LARGEST_RAW_BYTES // 2):
+        return None
+    try:
+        return encode_pack(make_pack(image, pristine.root))
+    except Corrupt as damage:
+        # Then the working copy was made from damaged bytes, and nothing of it may be published.
+        pristine.forget()
+        raise Retryable(
+            f"the local copy of the version was damaged: {damage.message}",
+            hint="run the batch again: the workspace is restored first; if it happens again, check the disk",
+        ) from damage
+
+
+# 5. What is derived.
+
+
+def _follow(sealed: SealedSnapshot, image: Image, manifest: Manifest, pristine: Pristine) -> None:
+    """Bring the local copy to the version that was written (not to a HEAD that was read since)."""
+    version = LocalVersion.of(manifest, image.after)
+    try:
+        if image.before:
+            change = pristine.change(manifest)
+            change.make(file_changes(image))
+            change.finish(version)
+        else:
+            pristine.adopt(sealed.root, version)
+    except LifecycleError as problem:
+        # The version is published, whatever becomes of the copy: it has no stamp, or still the
+        # old one, and the next cycle restores or brings it forward.
+        log.warning("local copy not brought forward", collection=manifest.collection, problem=problem.message)
