@@ -309,7 +309,6 @@ def test_columns_that_are_not_a_deltas_are_refused(
             "key 'k' holds a value of type datetime",
         ),
     ],
-    ids=str,
 )
 def test_values_that_only_arrow_has_are_checked_too(tmp_path: Path, columns: dict[str, pa.Array], problem: str) -> None:
     """L16: nulls inside vectors, numbers of 64 bits, and types that metadata does not have."""
