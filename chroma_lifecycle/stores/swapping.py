@@ -29,6 +29,8 @@ _POLL_SECONDS = 0.02
 # A swap under the lock takes milliseconds; whoever holds it longer is dead or cut off.
 _LOCK_SECONDS = 5.0
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+# The server says that it made nothing; anything else (EIO, a time-out) says nothing.
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT}
 _STALE = {errno.ENOENT, errno.ESTALE}
 
 
@@ -69,22 +71,37 @@ class HeadFiles:
         A kill between any two of these steps leaves the old HEAD or the new one, whole:
         the old one until step 3 is done, the new one from then on.
         """
-        temporary, collection = new_id(), self._names.collection
-        with (
-            self._folders.enter((collection, self._unfinished), create=True) as unfinished,
-            self._folders.enter((collection, "heads"), create=True) as heads,
-            self._folders.enter((collection,)) as home,
-        ):
-            try:
-                write_file(unfinished, temporary, body)  # 1. on disk, under a name that nobody reads
-                with self._locked(home):
-                    if not self._is_ours(heads, serial, body):
-                        self._require_expected(serial, expected)  # 2. look; what is found may be old
-                        self._claim(unfinished, temporary, heads, serial, body)  # 3. the one step that decides
-                    self._show(unfinished, temporary, heads, home, serial)  # 4. to 6.
-            finally:
-                remove_file(unfinished, temporary)
+        collection, claimed = self._names.collection, False
+        try:
+            with (
+                self._folders.enter((collection, self._unfinished), create=True) as unfinished,
+                self._folders.enter((collection, "heads"), create=True) as heads,
+                self._folders.enter((collection,)) as home,
+                self._written(unfinished, body) as temporary,  # 1. on disk, under a name that nobody reads
+                self._locked(home),
+            ):
+                if not self._is_ours(heads, serial, body):
+                    self._require_expected(serial, expected)  # 2. look; what is found may be old
+                    self._claim(unfinished, temporary, heads, serial, body)  # 3. the one step that decides
+                claimed = True
+                os.fsync(heads)  # 4. the claim outlives a crash
+                self._require_newest(heads, serial)  # 5. unless it came too late
+                self._show(unfinished, home, body)  # 6. the file HEAD follows
+        except OSError as problem:
+            if claimed:
+                raise SwapUnanswered(f"serial {serial} was claimed, and then {problem.strerror}") from problem
+            raise
         return _token(serial, body)
+
+    @contextmanager
+    def _written(self, unfinished: int, body: bytes) -> Iterator[str]:
+        """Give the name of a file with these bytes, brought to disk; what is left of it is removed."""
+        temporary = new_id()
+        try:
+            write_file(unfinished, temporary, body)
+            yield temporary
+        finally:
+            remove_file(unfinished, temporary)
 
     def _require_expected(self, serial: int, expected: HeadToken | None) -> None:
         newest = self._look_until_settled()
@@ -95,39 +112,50 @@ class HeadFiles:
             raise SwapRefused(f"serial {serial} is not above {newest.serial}, the highest in {self._names.all_heads}")
 
     def _claim(self, unfinished: int, temporary: str, heads: int, serial: int, body: bytes) -> None:
-        """Make ``heads/<serial>``, or learn that another writer did."""
+        """Make ``heads/<serial>``, or learn that another writer did.
+
+        Raises:
+            OSError: Nothing was made.
+        """
         try:
             os.link(temporary, self._leaf(serial), src_dir_fd=unfinished, dst_dir_fd=heads, follow_symlinks=False)
-        except FileExistsError as problem:
+        except OSError as problem:
             # An NFS client that lost the answer asks again, and is refused for its own link.
-            if not self._is_ours(heads, serial, body):
-                raise SwapRefused(f"another writer made serial {serial}") from problem
-        except OSError as problem:
-            if problem.errno not in _NO_LINKS:
+            if problem.errno == errno.EEXIST:
+                self._require_ours(heads, serial, body)
+            elif problem.errno in _NO_LINKS:
+                if self._needs_links:
+                    raise self._is_mirror_only() from problem
+                os.rename(temporary, self._leaf(serial), src_dir_fd=unfinished, dst_dir_fd=heads)
+            elif problem.errno in _REFUSED:
+                raise
+            else:
                 raise SwapUnanswered(f"no clear answer to a link ({problem.strerror})") from problem
-            self._claim_without_links(unfinished, temporary, heads, serial)
 
-    def _claim_without_links(self, unfinished: int, temporary: str, heads: int, serial: int) -> None:
-        if self._needs_links:
-            raise BadInput(
-                f"{self._folders.root} has no hard links, so that two writers could both believe that they moved HEAD",
-                hint="use this directory as a mirror (--mirror) of a store in S3 or on another file system",
-            )
-        copy = f"{temporary}-copy"
-        write_file(unfinished, copy, read_file(unfinished, temporary, limit_bytes=HEAD_LIMIT_BYTES))
-        os.rename(copy, self._leaf(serial), src_dir_fd=unfinished, dst_dir_fd=heads)
-
-    def _show(self, unfinished: int, temporary: str, heads: int, home: int, serial: int) -> None:
-        """Make the claimed HEAD last, and let the file HEAD follow."""
+    def _require_ours(self, heads: int, serial: int, body: bytes) -> None:
         try:
-            os.fsync(heads)  # 4. the claim outlives a crash
-            # 5. A writer that slept can claim a serial whose first owner was swept away long ago.
-            if self._serials(heads)[-1] != serial:
-                raise SwapRefused(f"HEAD is already past serial {serial}")
-            os.rename(temporary, "HEAD", src_dir_fd=unfinished, dst_dir_fd=home)  # 6. for people, and for `cp -r`
-            os.fsync(home)
+            ours = self._is_ours(heads, serial, body)
         except OSError as problem:
-            raise SwapUnanswered(f"HEAD {serial} was made, and then failed ({problem.strerror})") from problem
+            raise SwapUnanswered(f"serial {serial} exists and cannot be read ({problem.strerror})") from problem
+        if not ours:
+            raise SwapRefused(f"another writer made serial {serial}")
+
+    def _is_mirror_only(self) -> BadInput:
+        return BadInput(
+            f"{self._folders.root} has no hard links, so that two writers could both believe that they moved HEAD",
+            hint="use this directory as a mirror (--mirror) of a store in S3 or on another file system",
+        )
+
+    def _require_newest(self, heads: int, serial: int) -> None:
+        # A writer that slept can claim a serial whose first owner was swept away long ago.
+        if max(self._serials(heads), default=0) != serial:
+            raise SwapRefused(f"HEAD is already past serial {serial}")
+
+    def _show(self, unfinished: int, home: int, body: bytes) -> None:
+        # A copy and not a link, so that who writes into it does not change the newest HEAD.
+        with self._written(unfinished, body) as temporary:
+            os.rename(temporary, "HEAD", src_dir_fd=unfinished, dst_dir_fd=home)
+        os.fsync(home)
 
     def _look_until_settled(self) -> _Newest | None:
         """Return the newest HEAD when it and the file HEAD are both there, or what there is in the end."""
@@ -151,21 +179,20 @@ class HeadFiles:
         with self._folders.find((collection,)) as home, self._folders.find((collection, "heads")) as heads:
             if home is None:
                 return None
+            pointed_at = is_file(home, "HEAD")
             serials = [] if heads is None else self._serials(heads)
             if heads is not None and serials:
-                body = read_file(heads, self._leaf(serials[-1]), limit_bytes=HEAD_LIMIT_BYTES)
-                return _Newest(serials[-1], body, is_file(home, "HEAD"))
+                body = read_file(heads, self._leaf(max(serials)), limit_bytes=HEAD_LIMIT_BYTES)
+                return _Newest(max(serials), body, pointed_at)
+            if not pointed_at:
+                return None
             # A directory that was copied from S3 has a file HEAD alone.
-            return (
-                _Newest(0, read_file(home, "HEAD", limit_bytes=HEAD_LIMIT_BYTES), True)
-                if is_file(home, "HEAD")
-                else None
-            )
+            return _Newest(0, read_file(home, "HEAD", limit_bytes=HEAD_LIMIT_BYTES), pointed_at)
 
     def _serials(self, heads: int) -> list[int]:
-        """Return the serials in ``heads/``, the newest last; other files are nobody's HEAD."""
+        """Return the serials in ``heads/``; other files are nobody's HEAD."""
         found = (self._names.parse_head_name(f"{self._names.all_heads}{leaf}") for leaf in os.listdir(heads))
-        return sorted(serial for serial in found if serial is not None)
+        return [serial for serial in found if serial is not None]
 
     def _leaf(self, serial: int) -> str:
         return self._names.heads(serial).rpartition("/")[2]
