@@ -1,0 +1,257 @@
+"""Copying versions from one store to another: objects, then manifests, HEAD last.
+
+The same function feeds a mirror and fills a new place. A copy that stops anywhere has added
+objects that nobody names yet; the one that comes after it begins again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from typing import TypeAlias
+
+from chroma_lifecycle.clock import Deadline
+from chroma_lifecycle.errors import Corrupt, HeadMoved, ObjectMissing
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.fetch import damaged
+from chroma_lifecycle.publishing.head import Head, SeenHead, find_head, read_head
+from chroma_lifecycle.publishing.history import walk
+from chroma_lifecycle.publishing.published import read_manifest
+from chroma_lifecycle.publishing.swap import Lost, require_landed, swap
+from chroma_lifecycle.publishing.transfer import in_parallel
+from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, LARGEST_PACK, Manifest
+from chroma_lifecycle.snapshot.names import ManifestRef, Names
+from chroma_lifecycle.values import Digest, Version, digest_of
+
+Proof: TypeAlias = Callable[[bytes], bool]
+"""Tells whether the bytes of an object are those that were published."""
+
+_ATTEMPTS = 4
+# With less left, another object is not begun.
+_SECONDS_FOR_AN_OBJECT = 0.5
+
+
+class Check(StrEnum):
+    """What is looked at in the target before it is believed to hold what its HEAD names."""
+
+    NOTHING = "nothing"
+    NAMES = "names"
+    BYTES = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """The target holds the newest version.
+
+    Attributes:
+        head: Its HEAD now.
+        objects: How many objects and manifests were written.
+        bytes_written: How long they are.
+        swapped: Whether HEAD was replaced.
+    """
+
+    head: Head
+    objects: int
+    bytes_written: int
+    swapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """What is in the target does not come from the source, so it was left alone."""
+
+    reason: str
+
+
+def copy_versions(
+    source: Store,
+    target: Store,
+    collection: str,
+    *,
+    deadline: Deadline,
+    check: Check = Check.NOTHING,
+    suspects: Collection[str] = (),
+    whole_history: bool = False,
+    replace_foreign: bool = False,
+) -> Copied | Foreign:
+    """Bring *target* to the version that *source* has, with every version between that it lacks.
+
+    Args:
+        source: Where the versions are.
+        target: Where they go. An empty one gets the newest version and the pinned ones.
+        collection: Whose.
+        deadline: Checked before each object.
+        check: What to look at in the target, beside what its HEAD says.
+        suspects: Names that are written again if names are checked: somebody missed them, or found them damaged.
+        whole_history: Copy every version from the source's floor on.
+        replace_foreign: Replace a HEAD that does not come from the source.
+
+    Raises:
+        Corrupt: An object is damaged in the source.
+        HeadMoved: Others moved the target's HEAD each time.
+        OutcomeUnknown: The target's HEAD may or may not have been moved; copying again is harmless.
+        ObjectMissing, StoreUnavailable, NoRoom, NoTime: It can be tried again.
+    """
+    for _ in range(_ATTEMPTS):
+        # 1. The target's HEAD before the source's: then the source's can only be the newer one.
+        before, seen = find_head(target, collection), read_head(source, collection)
+        foreign = _foreign(before.head, seen.head, source) if before else None
+        if foreign and not replace_foreign:
+            return Foreign(foreign)
+        copy = _Copy(
+            source, target, Names(collection), deadline, Check.BYTES if foreign else check, frozenset(suspects)
+        )
+        try:
+            wanted = copy.choose(before.head if before and not foreign else None, seen.head, whole_history)
+            # 2. Objects. 3. Manifests. Nobody names them yet.
+            lengths = copy.bring(wanted)
+        except ObjectMissing:
+            if read_head(source, collection).token == seen.token:
+                raise
+            continue  # they were swept meanwhile
+        # 4. HEAD.
+        if before and not foreign and before.head.serial == seen.head.serial:
+            return Copied(before.head, len(lengths), sum(lengths), swapped=False)
+        head = replace(seen.head, floor=wanted.floor, serial=_serial_above(before, seen))
+        outcome = swap(target, head, before, parent_of=None, deadline=deadline)
+        if not isinstance(outcome, Lost):
+            return Copied(require_landed(outcome).head, len(lengths), sum(lengths), swapped=True)
+    raise HeadMoved(f"HEAD of {collection} in {target.address} was moved by others each time", hint="copy again")
+
+
+def _foreign(before: Head, head: Head, source: Store) -> str | None:
+    """Return why the target's HEAD does not come from the source, if it does not."""
+    if before.serial > head.serial:
+        head = read_head(source, head.collection).head  # the first reading may have been a stale one
+    if before.lineage not in {head.lineage, *head.came_from}:
+        return f"it holds lineage {before.lineage}, and {source.address} holds {head.lineage}"
+    if before.serial > head.serial:
+        return f"its HEAD {before.serial} is ahead of HEAD {head.serial} in {source.address}"
+    if before.serial == head.serial and before.swap_id != head.swap_id:
+        return f"its HEAD {before.serial} is another than that in {source.address}"
+    return None
+
+
+def _serial_above(before: SeenHead | None, seen: SeenHead) -> int:
+    """Return the source's serial; a higher one only where a foreign HEAD is in the way."""
+    return max(seen.head.serial, before.head.serial + 1) if before else seen.head.serial
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the target is to hold.
+
+    Attributes:
+        versions: By reference.
+        vouched: Names that the target's HEAD vouches for.
+        floor: From this version on, the target is whole then.
+    """
+
+    versions: Mapping[ManifestRef, Manifest]
+    vouched: frozenset[str]
+    floor: Version
+
+    def names(self) -> set[str]:
+        """Return the names that the versions need and that nobody vouches for."""
+        return {name for version in self.versions.values() for name in version.reached()} - self.vouched
+
+    def proofs(self, names: Names) -> Mapping[str, Proof]:
+        """Return for each name how to tell whether bytes are those that were published under it."""
+        proofs: dict[str, Proof] = {}
+        for version in self.versions.values():
+            for pack in version.chain.packs:
+                proofs[pack.carrier] = partial(_carries, pack.digest)
+        for name in self.names():
+            if parts := names.parse_object_name(name):
+                proofs[name] = partial(_has_digest, parts.digest)
+        return proofs | {ref.name: partial(_has_digest, ref.digest) for ref in self.versions}
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    source: Store
+    target: Store
+    names: Names
+    deadline: Deadline
+    check: Check
+    suspects: frozenset[str]
+
+    def choose(self, before: Head | None, head: Head, whole_history: bool) -> _Wanted:
+        """Return what the target is to hold: its HEAD *before* says what it has."""
+        trusted = before if self.check is Check.NOTHING else None
+        oldest = head.floor if whole_history else _oldest(before, trusted, head)
+        versions = dict(walk(self.source, head, down_to=oldest))
+        joined = before is not None and before.manifest in versions
+        if whole_history:
+            floor = head.floor
+        elif before and joined:
+            floor = max(before.floor, head.floor)
+        else:
+            # Nothing that the target has leads to HEAD: it gets HEAD's version and begins there.
+            versions, floor = {head.manifest: versions[head.manifest]}, head.version
+        vouched = versions[trusted.manifest].reached() if trusted and joined else frozenset()
+        beside = _beside(head) - (_beside(trusted) if trusted and joined else set()) - versions.keys()
+        return _Wanted(versions | {ref: read_manifest(self.source, ref) for ref in beside}, vouched, floor)
+
+    def bring(self, wanted: _Wanted) -> list[int]:
+        """Copy what the target lacks; return the length of each object that was written."""
+        proofs = wanted.proofs(self.names)
+        names = self._lacking(wanted.names(), proofs)
+        objects = sorted(name for name in names if self.names.parse_object_name(name))
+        manifests = sorted(names.difference(objects))  # by name: the oldest first
+        return [
+            *in_parallel(lambda name: self._copy(name, proofs[name]), objects),
+            *in_parallel(lambda name: self._copy(name, proofs[name]), manifests, workers=1),
+        ]
+
+    def _lacking(self, names: set[str], proofs: Mapping[str, Proof]) -> set[str]:
+        match self.check:
+            case Check.NOTHING:
+                return names
+            case Check.NAMES:
+                return names - (self.target.present(names) - self.suspects)
+            case Check.BYTES:
+                ordered = sorted(names)
+                sound = in_parallel(lambda name: self._is_sound(name, proofs[name]), ordered)
+                return {name for name, is_sound in zip(ordered, sound, strict=True) if not is_sound}
+
+    def _is_sound(self, name: str, is_right: Proof) -> bool:
+        """Return whether the target has the object as it was published."""
+        self.deadline.require(_SECONDS_FOR_AN_OBJECT, "checking the copy of an object")
+        try:
+            return is_right(self.target.read(name, limit_bytes=self._limit(name)))
+        except (ObjectMissing, Corrupt):
+            return False
+
+    def _copy(self, name: str, is_right: Proof) -> int:
+        self.deadline.require(_SECONDS_FOR_AN_OBJECT, "copying an object")
+        data = self.source.read(name, limit_bytes=self._limit(name))
+        if not is_right(data):
+            raise damaged(name, f"in {self.source.address} it has not the bytes that were published")
+        self.target.write(name, data)
+        return len(data)
+
+    def _limit(self, name: str) -> int:
+        return LARGEST_PACK if self.names.parse_object_name(name) else LARGEST_BYTES
+
+
+def _oldest(before: Head | None, trusted: Head | None, head: Head) -> Version:
+    """Return how far back the walk must go to meet what the target has."""
+    if before is None:
+        return head.version
+    return min(head.version, trusted.version if trusted else max(before.floor, head.floor))
+
+
+def _beside(head: Head | None) -> set[ManifestRef]:
+    """Return the versions that live beside the chain: pinned, or pinned until lately."""
+    return {*head.pins.values(), *(old.manifest for old in head.unpinned)} if head else set()
+
+
+def _has_digest(digest: Digest, data: bytes) -> bool:
+    return digest_of(data) == digest
+
+
+def _carries(digest: Digest, data: bytes) -> bool:
+    return digest_of(data.partition(b"\n")[2]) == digest
