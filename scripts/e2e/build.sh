@@ -5,11 +5,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 "$ROOT/scripts/e2e/docker.sh" start
 [[ $BASE_IMAGE != chroma-lifecycle-base:local ]] || "$ROOT/scripts/e2e/base.sh"
 
-# The template is the one that is deployed, but for the name of the base image; paths become absolute.
+# The template is the one that is deployed, but for the name of the base image, an absolute path, and a variable by
+# which the AWS SDK finds moto's server (SAM hands on only the variables that the template names).
 sam_template() {
     sed -e "s|BASE_IMAGE: .*|BASE_IMAGE: $BASE_IMAGE|" -e "s|DockerContext: \.$|DockerContext: $ROOT|" \
-        "$ROOT/template.yaml" >"$WORK/template.yaml"
-    grep -q "BASE_IMAGE: $BASE_IMAGE" "$WORK/template.yaml" && grep -q "DockerContext: $ROOT" "$WORK/template.yaml"
+        -e '/^        Variables:$/a\          AWS_ENDPOINT_URL: ""' "$ROOT/template.yaml" >"$WORK/template.yaml"
+    local changed
+    for changed in "BASE_IMAGE: $BASE_IMAGE" "DockerContext: $ROOT" "AWS_ENDPOINT_URL:"; do
+        grep -q "$changed" "$WORK/template.yaml" || { say "template.yaml is not laid out as build.sh expects"; exit 1; }
+    done
 }
 
 say "building $IMAGE"

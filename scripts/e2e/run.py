@@ -1,0 +1,186 @@
+"""Run the image: every file of events/ by ``sam local invoke``, and a warm function by the emulator.
+
+    run.py [events | function]...        what to run; without a word, both
+
+The image, the SAM build and the environment of ``make install`` must be there (build.sh). One line is
+printed for each thing that was run, and a last one with how many. The first thing that does not hold ends the run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from services import (
+    BUCKET,
+    DELTAS,
+    LOGS,
+    REGION,
+    ROOT,
+    STORE,
+    WORK,
+    Answer,
+    Cloud,
+    Container,
+    Failed,
+    cloud,
+    ensure,
+    run,
+    say,
+    settings_for,
+)  # fmt: skip
+
+sys.path.insert(0, str(ROOT))
+from examples.debian import story
+
+IMAGE = os.environ.get("IMAGE", "chroma-lifecycle:local")
+SAM = ROOT / ".work/sam/.venv/bin/sam"
+CLI = ROOT / ".venv/bin/chroma-lifecycle"
+
+
+def main() -> int:
+    """Run what was asked for."""
+    wanted = sys.argv[1:] or list(PARTS)
+    done = 0
+    try:
+        for name in wanted:
+            with cloud() as made, tempfile.TemporaryDirectory(prefix="chroma-lifecycle-e2e-") as scratch:
+                prepare(made, Path(scratch))
+                done += PARTS[name](made, Path(scratch))
+    except Failed as problem:
+        say(f"FAILED after {done}: {problem}")
+        return 1
+    say(f"{done} run")
+    return 0
+
+
+def prepare(cloud: Cloud, scratch: Path) -> None:
+    """Make the collection, and leave two deltas where embedding jobs leave theirs."""
+    command_line(cloud, scratch, "init", "--collection", story.COLLECTION, "--dimension", str(story.DIMENSION))
+    packages = story.packages()
+    for name, part in {"first": packages[:600], "second": packages[600:700]}.items():
+        delta = story.write_delta(scratch / f"{name}.parquet", part)
+        cloud.client("s3").upload_file(str(delta), BUCKET, f"deltas/{name}.parquet")
+
+
+def command_line(cloud: Cloud, scratch: Path, *arguments: str) -> str:
+    """Run the command line as an operator beside the function would, on a workspace of its own."""
+    settings = {**settings_for(cloud), "CHROMA_LIFECYCLE_MIRROR": "", "CHROMA_LIFECYCLE_MAPPING": str(story.MAPPING)}
+    settings["CHROMA_LIFECYCLE_WORKSPACE"] = str(scratch / "operator")
+    return run([str(CLI), *arguments], env={**os.environ, **settings}, cwd=ROOT)
+
+
+# ---------------------------------------------------------------- events/ by sam local invoke
+
+
+def events(cloud: Cloud, scratch: Path) -> int:
+    """Invoke every event file; ``ok-`` files fail nothing, ``bad-`` files fail something or are refused."""
+    files = sorted((ROOT / "events").glob("*.json"))
+    ensure(bool(files), "events/ holds event files")
+    settings = scratch / "settings.json"
+    settings.write_text(json.dumps({"Compactor": settings_for(cloud, mirror="/tmp/mirror")}))
+    for file in files:
+        answer = sam_invoke(file, settings)
+        failed = answer.error is not None or bool(answer.failures)
+        ensure(
+            failed == file.name.startswith("bad-"), f"{file.name} ends as its name says, and not as {answer.payload}"
+        )
+        say(f"sam local invoke {file.name}: {'refused' if answer.error else f'{len(answer.failures)} failed'}")
+    return len(files)
+
+
+def sam_invoke(event: Path, settings: Path) -> Answer:
+    """Invoke the function once, in a container that SAM makes for it."""
+    command = [str(SAM), "local", "invoke", "Compactor", "--template", str(WORK / "sam/template.yaml")]
+    command += ["--event", str(event), "--env-vars", str(settings), "--skip-pull-image", "--region", REGION]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=WORK)
+    (LOGS / f"sam-{event.stem}.log").write_text(done.stderr + done.stdout)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("{", "null"))]
+    ensure(bool(lines), f"sam local invoke answers for {event.name} (see {LOGS}/sam-{event.stem}.log)")
+    return Answer(json.loads(lines[-1]), 0.0)
+
+
+# ---------------------------------------------------------------- one function, kept warm
+
+
+def function(cloud: Cloud, scratch: Path) -> int:
+    """Cold, warm, idle, poisoned; another writer between; too little time; too little room."""
+    archive = story.Archive()
+    with Container(IMAGE, settings_for(cloud), mirror=scratch / "mirror") as warm:
+        cold = deliver(cloud, warm, [archive.begin_run("1", "first.parquet")])
+        say(f"cold: {cold.seconds:.1f} s for 600 new records, of which {warm.init_seconds() or 0:.1f} s to initialise")
+        label = [archive.review_tag(each.package, "use::demo") for each in story.packages()[:100]]
+        say(f"warm: {deliver(cloud, warm, label).seconds:.2f} s for 100 labels")
+        say(f"the same again: {deliver(cloud, warm, label, published=False).seconds:.2f} s, nothing published")
+
+        poisoned = story.through_queue([archive.drop_tag(story.packages()[0].package, "use::demo"), story.poison()])
+        answer = warm.invoke(poisoned)
+        ensure([poisoned["Records"][1]["messageId"]] == answer.failures, "only the poison message fails")
+        say("a poison message fails alone")
+
+        between = [archive.begin_run("2", "second.parquet")]
+        with Container(IMAGE, settings_for(cloud), mirror=scratch / "mirror") as other:
+            deliver(cloud, other, between)
+        after = [archive.review_tag(each.package, "use::late") for each in story.packages()[600:610]]
+        deliver(cloud, warm, after)
+        say("warm with another writer in between: both sides' changes are published")
+    checks = [too_little_time, too_little_room]
+    for check in checks:
+        check(cloud, scratch, archive)
+    whole(cloud, scratch)
+    return 6 + len(checks)
+
+
+def deliver(cloud: Cloud, function: Container, records: list[dict], *, published: bool = True) -> Answer:
+    """Send stream records through the queue; none fails, and HEAD moves or stays."""
+    before = head(cloud)
+    answer = function.invoke(story.through_queue(records))
+    ensure([] == answer.failures, f"no message fails: {answer.payload}")
+    ensure(published == (before != head(cloud)), f"HEAD {'moves' if published else 'stays'}")
+    return answer
+
+
+def too_little_time(cloud: Cloud, scratch: Path, archive: story.Archive) -> None:
+    """An invocation that is over before its first step hands everything back, and publishes nothing."""
+    settings = {**settings_for(cloud), "CHROMA_LIFECYCLE_DEADLINE_RESERVE_SECONDS": "30"}
+    event = story.through_queue([archive.review_tag("vim", "use::late")])
+    before = head(cloud)
+    with Container(IMAGE, settings, mirror=scratch / "mirror", timeout_seconds=20) as short:
+        answer = short.invoke(event)
+    ensure(answer.error is not None or len(answer.failures) == 1, f"the message comes again: {answer.payload}")
+    ensure(before == head(cloud), "HEAD stays")
+    say("too little time: handed back, nothing published")
+
+
+def too_little_room(cloud: Cloud, scratch: Path, archive: story.Archive) -> None:
+    """A disk that cannot hold the snapshot twice is refused with a clear error; nothing is published."""
+    event = story.through_queue([archive.review_tag("vim", "use::roomy")])
+    before = head(cloud)
+    with Container(IMAGE, settings_for(cloud), mirror=scratch / "mirror", workspace_mb=3) as small:
+        answer = small.invoke(event)
+    ensure(answer.error is not None or len(answer.failures) == 1, f"the message comes again: {answer.payload}")
+    ensure(before == head(cloud), "HEAD stays")
+    say(f"too little room: {(answer.error or 'handed back')[:100]}")
+
+
+def whole(cloud: Cloud, scratch: Path) -> None:
+    """The store passes the operator's own verification."""
+    command_line(cloud, scratch, "verify", "--collection", story.COLLECTION)
+    say(f"verify {STORE}: sound; deltas came from {DELTAS}")
+
+
+def head(cloud: Cloud) -> str | None:
+    """Return what S3 knows the collection's HEAD by."""
+    return next((etag for name, etag in cloud.objects("snapshots/").items() if name.endswith("/HEAD")), None)
+
+
+PARTS: dict[str, Callable[[Cloud, Path], int]] = {"function": function, "events": events}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
