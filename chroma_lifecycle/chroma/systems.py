@@ -126,20 +126,21 @@ def other_clients(system: System, *, besides: Collection[object]) -> tuple[objec
 
 
 def _alive(system: System, besides: Collection[object]) -> Iterator[object]:
-    kinds = set(_with_subclasses(SharedSystemClient))
     known = {id(client) for client in besides}
-    clients = [found for found in gc.get_objects() if type(found) in kinds and id(found) not in known]
+    clients = [client for client in _holders_of(server_of(system)) if id(client) not in known]
     # Each client has an admin client of its own, which is no second holder.
     known |= {id(getattr(client, "_admin_client", None)) for client in (*clients, *besides)}
-    for client in clients:
-        if id(client) not in known and not getattr(client, "_closed", False) and _uses(client, system):
-            yield client
+    return (client for client in clients if id(client) not in known and not getattr(client, "_closed", False))
 
 
-def _uses(client: Any, system: System) -> bool:
-    # A client whose constructor failed has no server.
-    server = getattr(client, "_server", None)
-    return server is not None and server._system is system  # noqa: SLF001
+def _holders_of(server: object) -> list[object]:
+    """Return the clients, of every kind, whose server is *server*."""
+    kinds = set(_with_subclasses(SharedSystemClient))
+    referrers = gc.get_referrers(server)
+    # Python keeps attributes in the object itself until somebody asks for its dictionary.
+    tables = [found for found in referrers if type(found) is dict and found.get("_server") is server]
+    owners = gc.get_referrers(*tables) if tables else []
+    return [found for found in (*referrers, *owners) if type(found) in kinds]
 
 
 def _with_subclasses(kind: type) -> Iterator[type]:

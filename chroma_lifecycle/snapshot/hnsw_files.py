@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from chroma_lifecycle.errors import Corrupt
 from chroma_lifecycle.snapshot.sqlite_file import RESTORE_HINT
@@ -39,7 +40,7 @@ FILES = (HEADER, ELEMENTS, LENGTHS, LINKS, LABELS)
 _LAYOUT = struct.Struct("<iQQQQQQiIQQQdQ")
 _LABEL_BYTES = 8
 _COUNT_BYTES = 4
-_CHUNK_ELEMENTS = 65_536
+_CHUNK_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class HnswHeader:
     highest_level: int
     entry_point: int
     neighbours: int
+    upper_neighbours: int
 
     @classmethod
     def parse(cls, data: bytes) -> HnswHeader:
@@ -64,8 +66,10 @@ class HnswHeader:
         """
         if len(data) != _LAYOUT.size:
             raise ValueError(f"has {len(data)} bytes, not {_LAYOUT.size}")
-        _, level0, maximum, elements, size, label, vector, level, entry, _, neighbours, _, _, _ = _LAYOUT.unpack(data)
-        header = cls(maximum, elements, size, label, vector, level, entry, neighbours)
+        _, level0, maximum, elements, size, label, vector, level, entry, upper, neighbours, _, _, _ = _LAYOUT.unpack(
+            data
+        )
+        header = cls(maximum, elements, size, label, vector, level, entry, neighbours, upper)
         if level0 != 0 or elements > maximum:
             raise ValueError(f"says {elements} elements of at most {maximum}")
         if vector != _COUNT_BYTES * (neighbours + 1) or not vector < label == size - _LABEL_BYTES:
@@ -93,6 +97,8 @@ def check_structure(segment: Path, dimension: int | None) -> HnswHeader:
         raise Corrupt(f"{segment / HEADER} {problem}", hint=RESTORE_HINT) from problem
     _expect(segment / LENGTHS, sizes[LENGTHS], 4 * header.elements)
     _expect(segment / ELEMENTS, sizes[ELEMENTS], header.element_bytes * header.elements)
+    if sizes[LINKS] < 4 * header.elements:
+        raise Corrupt(f"{segment / LINKS} has {sizes[LINKS]} bytes for {header.elements} elements", hint=RESTORE_HINT)
     if dimension is not None and header.elements and header.dimension != dimension:
         raise Corrupt(
             f"{segment / HEADER} says {header.dimension} dimensions, its collection has {dimension}", hint=RESTORE_HINT
@@ -107,30 +113,44 @@ def check_links(segment: Path, header: HnswHeader) -> None:
     Raises:
         Corrupt: One is not, or the lists of the upper levels do not fit their file.
     """
-    words = header.neighbours + 1
-    elements = np.memmap(segment / ELEMENTS, dtype=np.uint8, mode="r") if header.elements else np.empty(0, np.uint8)
-    rows = elements.reshape(header.elements, header.element_bytes)[:, : 4 * words]
-    for start in range(0, header.elements, _CHUNK_ELEMENTS):
-        links = np.ascontiguousarray(rows[start : start + _CHUNK_ELEMENTS]).view("<u4")
-        # The upper half of the count's word holds flags (deleted).
-        counts = (links[:, 0] & 0xFFFF)[:, np.newaxis]
-        used = np.arange(words - 1) < counts
-        wrong = (counts[:, 0] > words - 1) | ((links[:, 1:] >= header.elements) & used).any(axis=1)
-        if wrong.any():
-            raise Corrupt(
-                f"{segment / ELEMENTS}: element {start + int(wrong.argmax())} has neighbours that are no elements",
-                hint=RESTORE_HINT,
-            )
+    step = max(1, _CHUNK_BYTES // header.element_bytes)
+    # Read, not mapped: a mapping would keep a descriptor as long as the error's traceback lives.
+    with (segment / ELEMENTS).open("rb") as file:
+        for start in range(0, header.elements, step):
+            rows = np.fromfile(file, np.uint8, step * header.element_bytes).reshape(-1, header.element_bytes)
+            lists = np.ascontiguousarray(rows[:, : header.vector_offset])
+            if (wrong := _first_wrong(lists, header.elements)) is not None:
+                raise Corrupt(
+                    f"{segment / ELEMENTS}: element {start + wrong} has neighbours that are no elements",
+                    hint=RESTORE_HINT,
+                )
     _check_upper_levels(segment / LINKS, header)
 
 
 def _check_upper_levels(path: Path, header: HnswHeader) -> None:
-    data, at, lists = path.read_bytes(), 0, 0
+    """Check ``link_lists.bin``: for each element the size of its lists in bytes, then the lists."""
+    data, at, count, lists = path.read_bytes(), 0, 0, []
     while at + 4 <= len(data):
-        at += 4 + int.from_bytes(data[at : at + 4], "little")
-        lists += 1
-    if at != len(data) or lists != header.elements:
+        size = int.from_bytes(data[at : at + 4], "little")
+        lists.append(data[at + 4 : at + 4 + size])
+        at, count = at + 4 + size, count + 1
+    if at != len(data) or count != header.elements:
         raise Corrupt(f"{path} does not hold one list for each of {header.elements} elements", hint=RESTORE_HINT)
+    words, joined = 4 * (header.upper_neighbours + 1), b"".join(lists)
+    if any(len(each) % words for each in lists):
+        raise Corrupt(f"{path} holds a list that is no multiple of {words} bytes", hint=RESTORE_HINT)
+    if joined and _first_wrong(np.frombuffer(joined, np.uint8).reshape(-1, words), header.elements) is not None:
+        raise Corrupt(f"{path}: neighbours on an upper level are no elements", hint=RESTORE_HINT)
+
+
+def _first_wrong(lists: npt.NDArray[np.uint8], elements: int) -> int | None:
+    """Return the first row whose neighbours (a count, then ids) are not all below *elements*."""
+    words = lists.view("<u4")
+    # The upper half of the count's word holds flags (deleted).
+    counts = (words[:, :1] & 0xFFFF).astype(np.int64)
+    used = np.arange(words.shape[1] - 1) < counts
+    wrong = (counts[:, 0] >= words.shape[1]) | ((words[:, 1:] >= elements) & used).any(axis=1)
+    return int(wrong.argmax()) if wrong.any() else None
 
 
 def _size(path: Path) -> int:
