@@ -1,0 +1,44 @@
+"""JSON from outside: read strictly, so that one text has one meaning."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+MAX_NAME_CHARACTERS = 100
+
+
+def parse_json(text: str) -> object:
+    """Return the value of a JSON text; numbers with a point or an exponent are Decimal.
+
+    Raises:
+        ValueError: It is not JSON, has a number that JSON does not know, or an object names a key
+            twice. The reason shows names, never values.
+    """
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as problem:
+        raise ValueError(f"not JSON: {problem.msg} at character {problem.pos}") from None
+    except RecursionError:
+        raise ValueError("not JSON: nested too deeply") from None
+
+
+def shorten(name: object) -> str:
+    """Return a name from outside for a message: quoted, on one line, not too long."""
+    text = ascii(name)
+    return text if len(text) <= MAX_NAME_CHARACTERS else f"{text[: MAX_NAME_CHARACTERS - 1]}…"
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {shorten(next(key for key in keys if keys.count(key) > 1))} stands twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once_each, parse_constant=_no_constant, parse_float=Decimal)
