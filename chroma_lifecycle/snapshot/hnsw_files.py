@@ -13,9 +13,10 @@ looked at before Chroma sees them.
     28  u64  size of one       60  u64  neighbours above level 0
                                68  u64  neighbours on level 0
 
-``length.bin`` holds 4 bytes for each element, ``data_level0.bin`` the elements: on each its
-neighbours (count, then ids), vector and label. ``index_metadata.pickle`` maps labels to record ids;
-it is a pickle, so its contents are never looked at.
+``length.bin`` holds 4 bytes for each element, ``data_level0.bin`` the elements: of each its
+neighbours (count, then ids), vector and label; both have room for the first hundred beforehand.
+``index_metadata.pickle`` maps labels to record ids; it is a pickle, so its contents are never
+looked at.
 """
 
 from __future__ import annotations
@@ -95,8 +96,12 @@ def check_structure(segment: Path, dimension: int | None) -> HnswHeader:
         header = HnswHeader.parse((segment / HEADER).read_bytes())
     except ValueError as problem:
         raise Corrupt(f"{segment / HEADER} {problem}", hint=RESTORE_HINT) from problem
-    _expect(segment / LENGTHS, sizes[LENGTHS], 4 * header.elements)
-    _expect(segment / ELEMENTS, sizes[ELEMENTS], header.element_bytes * header.elements)
+    _check_room(segment / LENGTHS, sizes[LENGTHS], 4, header)
+    _check_room(segment / ELEMENTS, sizes[ELEMENTS], header.element_bytes, header)
+    if sizes[LENGTHS] // 4 != sizes[ELEMENTS] // header.element_bytes:
+        raise Corrupt(
+            f"{segment}: {LENGTHS} and {ELEMENTS} have room for different numbers of elements", hint=RESTORE_HINT
+        )
     if sizes[LINKS] < 4 * header.elements:
         raise Corrupt(f"{segment / LINKS} has {sizes[LINKS]} bytes for {header.elements} elements", hint=RESTORE_HINT)
     if dimension is not None and header.elements and header.dimension != dimension:
@@ -160,9 +165,15 @@ def _size(path: Path) -> int:
         raise Corrupt(f"{path} is missing", hint=RESTORE_HINT) from problem
 
 
-def _expect(path: Path, size: int, expected: int) -> None:
-    if size != expected:
-        raise Corrupt(f"{path} has {size} bytes, its header says {expected}", hint=RESTORE_HINT)
+def _check_room(path: Path, size: int, each: int, header: HnswHeader) -> None:
+    """Check that a file has room for the elements: exactly, or for the first hundred, made beforehand."""
+    room, rest = divmod(size, each)
+    if rest or not header.elements <= room <= header.maximum:
+        raise Corrupt(
+            f"{path} has {size} bytes; its header says {header.elements} elements of {each} bytes, "
+            f"at most {header.maximum}",
+            hint=RESTORE_HINT,
+        )
 
 
 def _check_ends(path: Path) -> None:

@@ -1,0 +1,393 @@
+"""``close_client`` takes every client that people have, and proves that it let go."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import chromadb
+import pytest
+from chromadb.api.client import AdminClient, Client
+from chromadb.api.shared_system_client import SharedSystemClient
+from chromadb.config import Settings
+from structlog.testing import capture_logs
+
+from chroma_lifecycle.chroma import systems
+from chroma_lifecycle.chroma.client import ManagedClient
+from chroma_lifecycle.chroma.closing import CloseReport, Way, close_client
+from chroma_lifecycle.errors import BadInput, Corrupt, NotClosed
+from chroma_lifecycle.snapshot.descriptors import below
+from tests.support.chroma_directories import COLLECTION, connect, fill, segment_of, vectors
+
+HAS_CLOSE = hasattr(Client, "close")
+ENDED = Way.CLOSE if HAS_CLOSE else Way.STOP
+
+
+def opened(directory: Path) -> tuple[Any, Any]:
+    client = connect(directory)
+    collection = client.get_collection(COLLECTION, embedding_function=None)
+    fill(collection, 20)
+    return client, collection
+
+
+def test_nothing_to_close_is_reported() -> None:
+    """``None`` is no error: code that closes in a ``finally`` may not have got a client."""
+    assert CloseReport("NoneType", Way.NOTHING, proven=False) == close_client(None)
+
+
+def test_a_plain_client_lets_go_of_its_directory(directory: Path) -> None:
+    """The report tells what was open before, that nothing is after, and that the files are whole."""
+    client, _ = opened(directory)
+    report = close_client(client, COLLECTION)
+
+    assert (ENDED, True, "Client", COLLECTION) == (report.way, report.proven, report.client_type, report.collection)
+    assert report.descriptors_before
+    assert () == report.descriptors_after == below(directory)
+    assert report.seconds > 0
+    assert report.soundness is not None
+    assert [COLLECTION] == [state.name for state in report.soundness.collections]
+
+
+def test_a_second_close_ends_nothing_and_says_so(directory: Path) -> None:
+    """Closing twice is harmless, for a plain client and a managed one."""
+    client, _ = opened(directory)
+    close_client(client)
+    assert (Way.AGAIN, True) == (close_client(client).way, close_client(client).proven)
+
+    managed = ManagedClient.open(directory, COLLECTION)
+    assert ENDED == close_client(managed).way
+    assert (Way.AGAIN, True) == (close_client(managed).way, managed.close().proven)
+
+
+def test_a_second_close_of_an_old_client_leaves_its_successor_alone(directory: Path) -> None:
+    """The path is open again by another client: closing the first one again must not touch it."""
+    first, _ = opened(directory)
+    close_client(first)
+    second, collection = opened(directory)
+
+    with pytest.raises(NotClosed):
+        close_client(first)
+    assert collection.count() > 0
+    close_client(second)
+
+
+@dataclass
+class Wrapper:
+    _client: object
+
+
+@dataclass
+class Service:
+    client: object
+
+
+@dataclass
+class Explicit:
+    held: object
+
+    def chroma_client(self) -> object:
+        return self.held
+
+
+@pytest.mark.parametrize("wrap", [Wrapper, Service, Explicit, lambda client: Service(Wrapper(client))])
+def test_a_wrapper_is_closed_by_what_it_holds(directory: Path, wrap: Any) -> None:
+    """An attribute, the protocol, or a wrapper in a wrapper leads to the client."""
+    client, _ = opened(directory)
+    report = close_client(wrap(client))
+
+    assert (ENDED, True) == (report.way, report.proven)
+    assert report.client_type in {"Wrapper", "Service", "Explicit"}
+
+
+def test_a_wrapper_that_let_its_client_go_has_nothing_to_close() -> None:
+    """A wrapper that was closed before often holds ``None``."""
+    assert Way.NOTHING == close_client(Wrapper(None)).way
+
+
+def test_an_admin_client_is_a_client(directory: Path) -> None:
+    """It has no ``close()`` in any version, and keeps the directory open all the same."""
+    admin = AdminClient(connect(directory)._system.settings)
+    gc.collect()
+    report = close_client(admin)
+
+    assert (Way.STOP, True, "AdminClient") == (report.way, report.proven, report.client_type)
+
+
+@pytest.mark.parametrize("stranger", [object(), "client", 7, Wrapper("text")])
+def test_what_holds_no_client_is_refused(stranger: object) -> None:
+    """Something else by mistake must not look closed."""
+    with pytest.raises(BadInput, match=type(stranger).__name__):
+        close_client(stranger)
+
+
+def test_one_line_is_logged_for_a_close(directory: Path) -> None:
+    """The line holds what the report holds."""
+    client, _ = opened(directory)
+    with capture_logs() as lines:
+        report = close_client(client, COLLECTION)
+
+    (line,) = lines
+    assert {
+        "event": "client_closed",
+        "client": "Client",
+        "way": ENDED.value,
+        "proven": True,
+        "collection": COLLECTION,
+        "directory": str(directory),
+        "descriptors_before": len(report.descriptors_before),
+        "descriptors_after": 0,
+        "seconds": round(report.seconds, 4),
+    }.items() <= line.items()
+
+
+def test_a_managed_client_logs_one_line(directory: Path) -> None:
+    with capture_logs() as lines, ManagedClient.open(directory, COLLECTION):
+        pass
+    assert ["client_closed"] == [line["event"] for line in lines]
+
+
+def test_a_second_client_of_the_path_makes_the_close_fail_and_lives_on(directory: Path) -> None:
+    """C6: they share a system; ending it would kill the other, and without that nothing is released."""
+    first, _ = opened(directory)
+    second, collection = opened(directory)
+
+    with pytest.raises(NotClosed, match=r"another client of this process has it open.*chroma\.sqlite3"):
+        close_client(first)
+    fill(collection, 25)
+    assert (ENDED, True) == (close_client(second).way, close_client(second).proven)
+    assert (Way.AGAIN, True) == (close_client(first).way, close_client(first).proven)
+
+
+def test_clients_that_were_dropped_unclosed_do_not_keep_the_directory_open(directory: Path) -> None:
+    """Chroma goes on counting a client that nobody has any more; nobody could ever close it."""
+    for _ in range(3):
+        opened(directory)
+    gc.collect()
+    client, _ = opened(directory)
+    report = close_client(client)
+
+    assert (Way.CLOSE_AND_STOP if HAS_CLOSE else Way.STOP, True) == (report.way, report.proven)
+
+
+def test_a_client_ends_its_own_system_and_not_the_one_that_took_its_place(directory: Path) -> None:
+    """The cache was emptied and the path opened again: the lookup by path finds a stranger's system."""
+    first, _ = opened(directory)
+    SharedSystemClient.clear_system_cache()
+    second, collection = opened(directory)
+
+    with pytest.raises(NotClosed, match="another client"):
+        close_client(first)
+    assert not systems.is_running(systems.system_of(first))
+    assert collection.count() > 0
+    assert close_client(second).proven
+    assert close_client(first).proven
+
+
+def test_a_system_that_somebody_stopped_is_taken_out_of_the_cache(directory: Path) -> None:
+    """Stopping alone leaves a corpse behind, which the next opening would be given."""
+    client, _ = opened(directory)
+    client._system.stop()
+
+    assert close_client(client).proven
+    again, collection = opened(directory)
+    assert collection.count() > 0
+    close_client(again)
+
+
+def test_a_synchronous_shutdown_is_taken_where_the_engine_has_one(directory: Path) -> None:
+    """It is merged upstream; this engine is given one to see that it is called, once."""
+    client, _ = opened(directory)
+    server = client._server
+    calls = []
+
+    class Closable:
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        def close(self) -> None:
+            calls.append("close")
+
+    server.bindings = Closable(server.bindings)
+    if HAS_CLOSE:
+        type(server).stop, stop = _stop_that_closes, type(server).stop
+    try:
+        report = close_client(client)
+    finally:
+        if HAS_CLOSE:
+            type(server).stop = stop
+
+    assert (["close"], Way.SYNCHRONOUS, True) == (calls, report.way, report.proven)
+
+
+def _stop_that_closes(server: Any) -> None:
+    """What upstream's ``RustBindingsAPI.stop`` does where ``Client.close`` leads to it."""
+    server.bindings.close()
+    del server.bindings
+
+
+def test_a_client_is_of_no_use_after_its_close(directory: Path) -> None:
+    """Nothing can be written behind the proof's back."""
+    client, collection = opened(directory)
+    close_client(client)
+
+    with pytest.raises(AttributeError):
+        fill(collection, 1)
+
+
+def test_a_directory_that_is_torn_is_told_when_it_is_closed(directory: Path) -> None:
+    """The close looks at what the client left."""
+    client, _ = opened(directory)
+    os.truncate(segment_of(directory) / "length.bin", 3)
+
+    with pytest.raises(Corrupt, match=r"length\.bin"):
+        close_client(client)
+
+
+def test_a_directory_removed_beneath_its_client_is_let_go(directory: Path) -> None:
+    """Its files are deleted and open: they count, and are released; the path can be used again."""
+    client, _ = opened(directory)
+    shutil.rmtree(directory)
+    assert all(held.path.endswith("(deleted)") for held in below(directory))
+    report = close_client(client)
+
+    assert (True, None) == (report.proven, report.soundness)
+    assert "removed beneath" in report.note
+    assert report.descriptors_before
+
+
+def test_a_path_can_be_used_again_once_it_was_proven_closed(directory: Path, template: Path) -> None:
+    """Removed and made again under an open client, the same path answers "readonly database" for ever."""
+    client, _ = opened(directory)
+    shutil.rmtree(directory)
+    close_client(client)
+    shutil.copytree(template, directory)
+
+    again, collection = opened(directory)
+    fill(collection, 41)
+    assert 41 == collection.count()
+    close_client(again)
+
+
+def test_a_relative_path_that_means_another_place_by_now_is_refused(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process changed its directory: looking below the path would prove nothing."""
+    monkeypatch.chdir(directory.parent)
+    client = connect(directory.name)
+    monkeypatch.chdir("/")
+    with pytest.raises(BadInput, match="relative path"):
+        close_client(client)
+
+    monkeypatch.chdir(directory.parent)
+    assert close_client(client).proven
+
+
+def test_closing_one_client_leaves_another_directory_alone(directory: Path, template: Path, rounds: Any) -> None:
+    """C5: A closes, B works; A's directory opens again and shows A's data; 100 times."""
+    other = Path(shutil.copytree(template, directory.with_name("other")))
+    for _ in range(rounds(8, 100)):
+        client_a, collection_a = opened(directory)
+        client_b, collection_b = opened(other)
+        collection_a.upsert(ids=["only-a"], embeddings=vectors(1))
+        close_client(client_a)
+
+        collection_b.upsert(ids=["only-b"], embeddings=vectors(1))
+        assert ["only-b"] == collection_b.get(ids=["only-a", "only-b"])["ids"]
+        client_a, collection_a = opened(directory)
+        assert ["only-a"] == collection_a.get(ids=["only-a", "only-b"])["ids"]
+        close_client(client_a)
+        close_client(client_b)
+
+
+def test_an_in_memory_client_has_nothing_to_prove() -> None:
+    """Its data stay while another one lives: they share one system."""
+    first, second = chromadb.EphemeralClient(), chromadb.EphemeralClient()
+    report = close_client(first)
+    assert (False, None) == (report.proven, report.directory)
+    assert "its data stay" in report.note
+    second.heartbeat()
+
+    assert "its data are gone" in close_client(second).note
+    assert Way.AGAIN == close_client(second).way
+
+
+class _Server(BaseHTTPRequestHandler):
+    """Answers what a client asks for when it is made."""
+
+    def do_GET(self) -> None:
+        kind = self.path.rsplit("?")[0].split("/")
+        answer: dict[str, object] = {"name": "default_tenant"}
+        if "identity" in kind:
+            answer = {"user_id": "u", "tenant": "default_tenant", "databases": ["default_database"]}
+        elif "databases" in kind:
+            answer = {
+                "id": "00000000-0000-0000-0000-000000000000",
+                "name": "default_database",
+                "tenant": "default_tenant",
+            }
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["http", "cloud"])
+def test_a_client_of_a_server_closes_its_connections(port: int, kind: str) -> None:
+    """What the server has open cannot be known here, and the report does not claim it."""
+    settings = Settings(anonymized_telemetry=False)
+    client = (
+        chromadb.HttpClient("127.0.0.1", port, settings=settings)
+        if kind == "http"
+        else chromadb.CloudClient(
+            tenant="default_tenant",
+            database="default_database",
+            api_key="ck-none",
+            settings=settings,
+            cloud_host="127.0.0.1",
+            cloud_port=port,
+            enable_ssl=False,
+        )
+    )
+    session = client._server._session  # type: ignore[attr-defined]
+    report = close_client(client)
+
+    assert (Way.SESSION, False, True) == (report.way, report.proven, session.is_closed)
+    assert not systems.is_cached(systems.system_of(client))
+    assert Way.AGAIN == close_client(client).way
+
+
+def test_an_asynchronous_client_is_taken_out_of_the_cache(port: int) -> None:
+    """Only its own event loop can close its connections, and the report says so."""
+
+    async def use() -> CloseReport:
+        client = await chromadb.AsyncHttpClient("127.0.0.1", port, settings=Settings(anonymized_telemetry=False))
+        return close_client(client)
+
+    report = asyncio.run(use())
+    assert (Way.EVICTED, False) == (report.way, report.proven)
+    assert "event loop" in report.note
