@@ -6,7 +6,7 @@ Its object is one line of canonical JSON, followed by the bytes of the pack that
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from chroma_lifecycle.errors import Corrupt
@@ -137,12 +137,36 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "writer": manifest.writer,
         "stored_bytes": manifest.stored_bytes,
         "content": manifest.content,
-        "files": [asdict(entry) for entry in manifest.files],
-        "base": {"content": manifest.chain.base.content, "files": [asdict(file) for file in manifest.chain.base.files]},
-        "packs": [asdict(pack) for pack in manifest.chain.packs],
+        "files": [{"path": entry.path, "size": entry.size, "digest": entry.digest} for entry in manifest.files],
+        "base": _encode_base(manifest.chain.base),
+        "packs": [_encode_pack_ref(pack) for pack in manifest.chain.packs],
         "details": encode_details(manifest.details),
     }
     return canonical(line) + b"\n" + manifest.inline
+
+
+def _encode_base(base: Base) -> object:
+    return {
+        "content": base.content,
+        "files": [
+            {"path": file.path, "digest": file.digest, "parts": [_encode_part(part) for part in file.parts]}
+            for file in base.files
+        ],
+    }
+
+
+def _encode_part(part: BasePart) -> object:
+    return {"size": part.size, "raw": part.raw, "object": part.object, "stored_bytes": part.stored_bytes}
+
+
+def _encode_pack_ref(pack: PackRef) -> object:
+    return {
+        "before": pack.before,
+        "after": pack.after,
+        "stored_bytes": pack.stored_bytes,
+        "digest": pack.digest,
+        "carrier": pack.carrier,
+    }
 
 
 def _encode_ref(ref: ManifestRef | None) -> object:
