@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -150,6 +150,12 @@ class Site:
         with self.sealed(**changes) as sealed:  # type: ignore[arg-type]
             return self.publish(sealed, parent)
 
-
-def expected_files(published: Published) -> Mapping[str, int]:
-    return {entry.path: entry.size for entry in published.manifest.files}
+    def publish_base(self, *, fact: str) -> Published:
+        """A cycle without a proven local copy: it publishes a base."""
+        parent = self.restore()
+        with self.workspace.blank() as directory:
+            shutil.copytree(self.workspace.pristine.root, directory, dirs_exist_ok=True)
+            note_fact(directory, fact)
+            sealed = seal(directory)
+            self.workspace.pristine.forget()
+            return self.publish(sealed, parent)

@@ -1,0 +1,403 @@
+"""Restoring: no more bytes than are lacking, every one proven, and all of a version or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chroma_lifecycle.clock import SYSTEM_CLOCK, Deadline
+from chroma_lifecycle.errors import (
+    BadInput,
+    Corrupt,
+    NoRoom,
+    NoTime,
+    NotInitialised,
+    ObjectMissing,
+    StoreUnavailable,
+)
+from chroma_lifecycle.publishing import publication, restore
+from chroma_lifecycle.publishing.head import Head, read_head
+from chroma_lifecycle.publishing.restore import Restored, Way, bring_forward, read_published, restore_to
+from chroma_lifecycle.publishing.swap import amend_head
+from chroma_lifecycle.snapshot.files import LEDGER
+from chroma_lifecycle.snapshot.names import Names
+from tests.support.snapshots import COLLECTION, Site, facts, files_of
+from tests.support.watching import WatchedStore, whole_store
+
+NAMES = Names(COLLECTION)
+MakeSite = Callable[..., Site]
+NO_DEADLINE = Deadline()
+
+
+def root_of(site: Site) -> Path:
+    return Path(site.store.address)
+
+
+def bring(site: Site, **changes: object) -> Restored:
+    """Bring the site's workspace to what is published."""
+    published = read_published(site.store, COLLECTION, local=site.workspace.pristine.version())
+    return bring_forward(site.workspace, published, site.store, site.mirror, NO_DEADLINE)
+
+
+def reads(watched: WatchedStore) -> list[str]:
+    return [call.removeprefix("read ") for call in watched.calls if call.startswith("read ")]
+
+
+def damage(root: Path, name: str) -> None:
+    """Flip a bit in the middle of a stored object."""
+    data = bytearray((root / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (root / name).write_bytes(data)
+
+
+# Which bytes are moved.
+
+
+def test_a_warm_workspace_reads_nothing_but_head(site: Site) -> None:
+    """D1: the stamp has HEAD's manifest digest, so there is nothing to ask for."""
+    site.store = watched = WatchedStore(site.store)
+
+    assert Way.WARM == bring(site).way
+    assert ["read_head words"] == watched.calls
+
+
+def test_a_workspace_that_is_behind_reads_the_packs_that_it_lacks(make_site: MakeSite) -> None:
+    """And none of those that it has: bytes follow the change."""
+    one, two = make_site("one"), make_site("two")
+    one.initialise()
+    one.cycle(fact="first", label="A")
+    two.restore()
+    versions = [one.cycle(fact=f"{n}", label=f"L{n}") for n in range(3)]
+    two.store = watched = WatchedStore(two.store)
+
+    restored = bring(two)
+
+    assert Way.PACKS == restored.way
+    newest = versions[-1].manifest
+    # The newest manifest brings its own pack; the two before it are carried by their manifests.
+    assert [newest.name, *(each.manifest.name for each in versions[:-1])] == sorted(
+        reads(watched), key=lambda name: (name != newest.name, name)
+    )
+    assert files_of(one.workspace.pristine.root) == files_of(two.workspace.pristine.root)
+
+
+def test_packs_in_objects_of_their_own_are_read_too(make_site: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pack that is too long to travel in a manifest."""
+    monkeypatch.setattr(publication, "INLINE_BYTES", 0)
+    one, two = make_site("one"), make_site("two")
+    one.initialise()
+    two.restore()
+    one.cycle(fact="a", label="A")
+
+    restored = bring(two)
+
+    assert Way.PACKS == restored.way
+    assert restored.store_bytes == one.restore().manifest.stored_bytes
+    assert {"a"} == facts(two.workspace.pristine.root).keys()
+
+
+def test_a_version_of_the_same_content_needs_its_manifest_alone(make_site: MakeSite) -> None:
+    """After a re-base, or a rollback to what the workspace has."""
+    one, two = make_site("one"), make_site("two")
+    one.initialise()
+    one.cycle(fact="a")
+    two.restore()
+    parent = one.restore()
+    with one.sealed() as sealed:
+        published = one.publish(sealed, parent)
+    assert published.manifest.content == parent.manifest.content
+    two.store = watched = WatchedStore(two.store)
+
+    assert Way.RELABELLED == bring(two).way
+    assert [published.manifest.name] == reads(watched)
+    assert Way.WARM == bring(two).way
+
+
+def test_a_pin_leaves_a_warm_workspace_warm(site: Site) -> None:
+    """A swap of HEAD that publishes nothing leaves the manifest's digest."""
+    amend_head(site.store, COLLECTION, lambda head: replace(head, pins={"p": head.manifest}), writer="x")
+
+    assert Way.WARM == bring(site).way
+
+
+def test_a_cold_workspace_reads_the_base_and_every_pack(make_site: MakeSite) -> None:
+    """And each of them once."""
+    one, two = make_site("one"), make_site("two")
+    one.initialise()
+    one.cycle(fact="a", label="A")
+    newest = one.cycle(fact="b", label="B").manifest
+    two.store = watched = WatchedStore(two.store)
+
+    assert Way.WHOLE == bring(two).way
+    names = reads(watched)
+    assert sorted(newest.reached()) == sorted(names)
+    assert files_of(one.workspace.pristine.root) == files_of(two.workspace.pristine.root)
+
+
+def test_a_whole_restore_takes_what_it_can_from_the_old_copy(make_site: MakeSite, tmp_path: Path) -> None:
+    """The bytes of an unchanged file are proven and copied, not moved again."""
+    one, two = make_site("one"), make_site("two")
+    one.initialise()
+    two.restore()
+    assert () == one.publish_base(fact="base").manifest.chain.packs
+    two.store = watched = WatchedStore(two.store)
+
+    restored = bring(two)
+
+    assert Way.WHOLE == restored.way
+    newest = restored.published.manifest
+    ledger = next(file for file in newest.chain.base.files if file.path == LEDGER)
+    assert [newest.name, ledger.parts[0].object] == reads(watched)
+
+
+# The mirror.
+
+
+def test_bytes_come_from_the_mirror_first(make_site: MakeSite) -> None:
+    """And from the store what the mirror has not; each miss is told."""
+    one = make_site("one", mirror=True)
+    one.initialise()
+    newest = one.cycle(fact="a", label="A").manifest
+    mirror, missing = Path(one.mirror.address), next(iter(newest.chain.base.parts)).object  # type: ignore[union-attr]
+    for name in newest.reached():
+        one.mirror.write(name, one.store.read(name, limit_bytes=1 << 30))  # type: ignore[union-attr]
+    (mirror / missing).unlink()
+    two = make_site("two", mirror=True)
+    two.store = watched = WatchedStore(two.store)
+
+    restored = bring(two)
+
+    assert (missing,) == restored.missed
+    assert {newest.name, missing} == {*reads(watched)}
+    assert restored.mirror_bytes > restored.store_bytes > 0
+
+
+def test_a_damaged_mirror_is_passed_over(make_site: MakeSite) -> None:
+    """C8: only what is proven is used; the store has it."""
+    one = make_site("one", mirror=True)
+    one.initialise()
+    newest = one.restore().manifest
+    for name in newest.reached():
+        one.mirror.write(name, one.store.read(name, limit_bytes=1 << 30))  # type: ignore[union-attr]
+    part = next(iter(newest.chain.base.parts)).object
+    damage(Path(one.mirror.address), part)  # type: ignore[union-attr]
+    two = make_site("two", mirror=True)
+
+    restored = bring(two)
+
+    assert (part,) == restored.missed
+    assert files_of(one.workspace.pristine.root) == files_of(two.workspace.pristine.root)
+
+
+# Damage.
+
+
+def test_a_damaged_or_missing_object_is_named_and_nothing_is_left_behind(make_site: MakeSite, tmp_path: Path) -> None:
+    """C3, C4: for every object of a version: flipped, cut off, gone."""
+    one = make_site("one")
+    one.initialise()
+    newest = one.cycle(fact="a", label="A").manifest
+    two = make_site("two")
+    for number, name in enumerate(sorted(newest.reached() - {newest.name})):
+        place = root_of(one) / name
+        good = place.read_bytes()
+        flipped = bytes([good[0] ^ 1]) + good[1:]
+        for harmed in (flipped, good[:-1], None):
+            place.unlink() if harmed is None else place.write_bytes(harmed)
+            with pytest.raises(Corrupt, match=name):
+                bring(two)
+            with pytest.raises((Corrupt, ObjectMissing), match=name):
+                restore_to(tmp_path / f"plain {number}", newest, one.store, None, NO_DEADLINE)
+            place.write_bytes(good)
+        assert not (tmp_path / f"plain {number}").exists()
+        assert ["lock"] == sorted(path.name for path in two.workspace.root.iterdir())
+        assert [] == list(tmp_path.glob(".plain*"))
+
+
+def test_a_copy_that_is_damaged_below_a_pack_is_restored_whole(make_site: MakeSite) -> None:
+    """C8: a page that a pack is a difference to is hashed before it is used."""
+    one, two = make_site("one"), make_site("two")
+    one.initialise()
+    two.restore()
+    one.cycle(fact="a", label="A")
+    place = two.workspace.pristine.root / "chroma" / "chroma.sqlite3"
+    data = bytearray(place.read_bytes())
+    for start in range(0, len(data), 4_096):
+        data[start + 2_000] ^= 1
+    place.write_bytes(data)
+
+    assert Way.WHOLE == bring(two).way
+    assert files_of(one.workspace.pristine.root) == files_of(two.workspace.pristine.root)
+
+
+def test_damage_in_the_copy_is_found_by_hashing_it_again(site: Site) -> None:
+    """The quick check's time: every byte of the copy is read."""
+    place = site.workspace.pristine.root / "chroma" / "chroma.sqlite3"
+    data = bytearray(place.read_bytes())
+    data[-1] ^= 1
+    place.write_bytes(data)
+
+    assert Way.WARM == bring(site).way
+    with pytest.raises(Corrupt, match=r"chroma\.sqlite3 is not as published"):
+        site.workspace.pristine.hash_again()
+    assert Way.WHOLE == bring(site).way
+    site.workspace.pristine.hash_again()
+
+
+@pytest.mark.parametrize("harm", ["a file less", "a file more", "a byte less", "another stamp", "no page digests"])
+def test_a_copy_that_is_not_as_the_stamp_says_is_not_used(site: Site, harm: str) -> None:
+    """C8: half of a copy is no copy."""
+    workspace = site.workspace
+    match harm:
+        case "a file less":
+            (workspace.pristine.root / LEDGER).unlink()
+        case "a file more":
+            (workspace.pristine.root / "chroma" / "chroma.sqlite3-journal").touch()
+        case "a byte less":
+            path = workspace.pristine.root / LEDGER
+            path.write_bytes(path.read_bytes()[:-1])
+        case "another stamp":
+            stamp = workspace.root / "stamp"
+            stamp.write_bytes(stamp.read_bytes().replace(b'"version":1', b'"version":2'))
+        case "no page digests":
+            (workspace.root / "pages").write_bytes(b"")
+    reopened = Site(workspace, site.store)
+    workspace.pristine._known = None  # as after a start
+
+    assert Way.WHOLE == bring(reopened).way
+    assert Way.WARM == bring(reopened).way
+
+
+# HEAD.
+
+
+def test_a_missing_head_is_an_error_that_names_the_way_out(make_site: MakeSite) -> None:
+    """L13: and nothing is written, to the store or to the workspace."""
+    site = make_site()
+
+    with pytest.raises(NotInitialised, match=r"chroma-lifecycle init.*chroma-lifecycle recover"):
+        site.restore()
+    assert {} == whole_store(root_of(site))
+
+
+def test_a_head_that_names_a_missing_manifest_is_told(site: Site) -> None:
+    """L13: a store that was copied half-way."""
+    name = read_head(site.store, COLLECTION).head.manifest.name
+    (root_of(site) / name).unlink()
+
+    with pytest.raises(Corrupt, match=rf"HEAD of words names {name}, which is not in"):
+        read_published(site.store, COLLECTION)
+
+
+def test_a_damaged_manifest_is_told(site: Site) -> None:
+    """L13, C3: HEAD has its digest."""
+    name = read_head(site.store, COLLECTION).head.manifest.name
+    damage(root_of(site), name)
+
+    with pytest.raises(Corrupt, match=f"{name} is not the manifest that was published"):
+        read_published(site.store, COLLECTION)
+
+
+def test_a_store_that_does_not_answer_is_no_missing_head(site: Site) -> None:
+    """L13: what cannot be read is retried and never taken for empty."""
+
+    def fail(number: int, call: str) -> None:
+        raise StoreUnavailable("no answer", hint="wait")
+
+    site.store = WatchedStore(site.store, before=fail)
+    with pytest.raises(StoreUnavailable):
+        site.restore()
+
+
+def test_a_version_that_is_swept_while_it_is_restored_is_replaced_by_the_newest(make_site: MakeSite) -> None:
+    """L12: a 404 half-way means reading HEAD again, and planning again."""
+    one, two = make_site("one"), make_site("two")
+    one.initialise()
+    published = read_published(two.store, COLLECTION)
+    one.publish_base(fact="base")
+    gone = {*published.manifest.reached()} - {*one.restore().manifest.reached()}
+    one.store.delete(gone)
+
+    restored = bring_forward(two.workspace, published, two.store, None, NO_DEADLINE)
+
+    assert 2 == restored.published.manifest.version.number
+    assert {"base"} == facts(two.workspace.pristine.root).keys()
+
+
+def test_a_moved_store_is_refused_with_its_address(site: Site) -> None:
+    """Readers learn it as writers do."""
+
+    def move(head: Head) -> Head:
+        return replace(head, moved_to="s3://elsewhere")
+
+    amend_head(site.store, COLLECTION, move, writer="x")
+    with pytest.raises(BadInput, match="s3://elsewhere"):
+        read_published(site.store, COLLECTION)
+
+
+# Room, time, and a plain directory.
+
+
+def test_a_disk_without_room_is_told_with_the_numbers(make_site: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S4: before a byte is fetched."""
+    one, two = make_site("one"), make_site("two")
+    needed = one.initialise().manifest.size
+    monkeypatch.setattr("chroma_lifecycle.snapshot.disk.free_bytes", lambda directory: 1_000)
+    two.store = watched = WatchedStore(two.store)
+
+    with pytest.raises(NoRoom, match=f"needs {needed:,} bytes .* 1,000 are free: {needed - 1_000:,} bytes are missing"):
+        bring(two)
+    assert [read_head(one.store, COLLECTION).head.manifest.name] == reads(watched)
+
+
+def test_the_old_copy_goes_first_where_the_disk_cannot_hold_both(
+    make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that holds one version is enough to restore another."""
+    one, two = make_site("one"), make_site("two")
+    one.initialise()
+    two.restore()
+    one.publish_base(fact="base")
+    monkeypatch.setattr(restore, "free_bytes", lambda directory: 0)
+
+    assert Way.WHOLE == bring(two).way
+    assert {"base"} == facts(two.workspace.pristine.root).keys()
+
+
+def test_a_restore_that_has_no_time_left_leaves_nothing(make_site: MakeSite) -> None:
+    """L14: it is handed back, and the next invocation begins again."""
+    make_site("one").initialise()
+    two = make_site("two")
+    published = read_published(two.store, COLLECTION)
+
+    with pytest.raises(NoTime):
+        bring_forward(two.workspace, published, two.store, None, Deadline(SYSTEM_CLOCK.monotonic()))
+    assert ["lock"] == sorted(path.name for path in two.workspace.root.iterdir())
+
+
+def test_a_plain_directory_is_made_of_any_version(site: Site, tmp_path: Path) -> None:
+    """It holds chroma/ and the ledger, and nothing else."""
+    first = site.restore().manifest
+    site.cycle(fact="a", label="A")
+    restore_to(tmp_path / "old", first, site.store, None, NO_DEADLINE)
+    restore_to(tmp_path / "new", site.restore().manifest, site.store, None, NO_DEADLINE)
+
+    assert {} == facts(tmp_path / "old")
+    assert files_of(site.workspace.pristine.root) == files_of(tmp_path / "new")
+
+
+def test_a_plain_directory_is_never_written_into(site: Site, tmp_path: Path) -> None:
+    """What is there belongs to somebody; an empty one is taken."""
+    manifest = site.restore().manifest
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(BadInput, match="is not empty"):
+        restore_to(tmp_path / "full", manifest, site.store, None, NO_DEADLINE)
+    assert ["mine"] == [path.name for path in (tmp_path / "full").iterdir()]
+    restore_to(tmp_path / "empty", manifest, site.store, None, NO_DEADLINE)
+    assert files_of(site.workspace.pristine.root) == files_of(tmp_path / "empty")
