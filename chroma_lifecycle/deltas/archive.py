@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from chroma_lifecycle.deltas.addresses import segments_problem
 from chroma_lifecycle.deltas.disk import writing
-from chroma_lifecycle.deltas.metadata import show
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.json_text import shorten
 
 MAX_MEMBERS = 10_000
 MAX_UNPACKED_BYTES = 8 << 30
@@ -118,7 +118,7 @@ class _Names:
         return name
 
     def _refused(self, member: tarfile.TarInfo, problem: str) -> BadInput:
-        return _refused(self._subject, f"its member {show(member.name)} {problem}")
+        return _refused(self._subject, f"its member {shorten(member.name)} {problem}")
 
 
 def _problem(member: tarfile.TarInfo, name: str) -> str | None:

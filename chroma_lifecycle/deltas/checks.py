@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from chroma_lifecycle.deltas.metadata import MAX_METADATA_BYTES, canonical, is_text, scalars_of, show
+from chroma_lifecycle.deltas.metadata import MAX_METADATA_BYTES, canonical, scalars_of
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.attributes import is_text
+from chroma_lifecycle.intake.json_text import shorten
 from chroma_lifecycle.values import Digest
 
 MAX_ID_BYTES = 3_072
@@ -173,7 +175,7 @@ class Checker:
         return self._refused(len(self.part) + 1 + int(at), ids[int(at)], problem)
 
     def _refused(self, number: int, id_: object, problem: str) -> BadInput:
-        name = f" ({show(id_)})" if isinstance(id_, str) and id_ else ""
+        name = f" ({shorten(id_)})" if isinstance(id_, str) and id_ else ""
         return BadInput(
             f"{self.subject}: record {number:,}{name} {problem}",
             hint="correct the job that writes the delta, and announce the corrected one under a new address",
@@ -197,7 +199,7 @@ def _id_problem(expected: Expectation) -> Callable[[str], str | None]:
             return f"has an id that does not fit the mapping's pattern for {expected.collection!r}"
         below = expected.below
         if below is not None and id_ != below and not id_.startswith(f"{below}#"):
-            return f"has an id that does not lie below its run's partition key {show(below)}"
+            return f"has an id that does not lie below its run's partition key {shorten(below)}"
         return None
 
     return problem

@@ -11,9 +11,9 @@ from typing import BinaryIO
 import numpy as np
 
 from chroma_lifecycle.deltas.checks import RawRows
-from chroma_lifecycle.deltas.metadata import show, strict_json
 from chroma_lifecycle.deltas.records import GROUP_BYTES, GROUP_ROWS
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.json_text import parse_json, shorten
 
 MAX_LINE_BYTES = 8 << 20
 NAMES = ("id", "embedding", "document", "metadata")
@@ -69,7 +69,7 @@ def _lines(file: BinaryIO, subject: str) -> Iterator[bytes]:
 
 def _add(group: _Group, line: bytes, subject: str) -> None:
     try:
-        record = _record(strict_json(line.decode()))
+        record = _record(parse_json(line.decode()))
         numbers = _numbers(record.get("embedding"))
     except UnicodeDecodeError as problem:
         raise _refused(subject, "is not UTF-8") from problem
@@ -90,7 +90,7 @@ def _record(value: object) -> dict[str, object]:
         if name not in NAMES:
             meant = difflib.get_close_matches(name, NAMES, n=1)
             guess = f"; did you mean {meant[0]!r}?" if meant else ""
-            raise ValueError(f"{show(name)} is none of a delta's names{guess}; allowed: {', '.join(NAMES)}")
+            raise ValueError(f"{shorten(name)} is none of a delta's names{guess}; allowed: {', '.join(NAMES)}")
     return value
 
 

@@ -16,12 +16,12 @@ from chroma_lifecycle.deltas.archive import unpack
 from chroma_lifecycle.deltas.checks import Checker, Expectation, RawRows
 from chroma_lifecycle.deltas.disk import require_room, writing
 from chroma_lifecycle.deltas.jsonl import read_jsonl
-from chroma_lifecycle.deltas.metadata import show
 from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.parquet import promised_content, read_parquet
 from chroma_lifecycle.deltas.records import RecordWriter
 from chroma_lifecycle.deltas.sources import DeltaFile, DeltaSource, RootedDeltas, missing
 from chroma_lifecycle.errors import BadInput, StoreUnavailable
+from chroma_lifecycle.intake.json_text import shorten
 
 MAX_FILES = 10_000
 MAX_DELTA_BYTES = 8 << 30
@@ -59,7 +59,7 @@ class _Listed:
         self.source.fetch(self.place, file, to)
         if to.stat().st_size != file.size:
             raise StoreUnavailable(
-                f"{self.subject}: {show(file.name)} changed while it was read",
+                f"{self.subject}: {shorten(file.name)} changed while it was read",
                 hint="the message comes again by itself; announce a delta only when it is complete",
             )
         return to
@@ -102,7 +102,7 @@ def _list(address: str, source: RootedDeltas) -> _Listed:
     for file in files:
         # S3 keeps any name; here it becomes a path.
         if file.name and (problem := segments_problem(file.name)):
-            raise _refused(address, f"its file {show(file.name)} is refused: {problem}")
+            raise _refused(address, f"its file {shorten(file.name)} is refused: {problem}")
     return _Listed(place, of_root, *_recognise(place, files))
 
 
@@ -120,7 +120,7 @@ def _recognise(place: Place, files: Sequence[DeltaFile]) -> tuple[Form, tuple[De
         return form, tuple(files)
     raise _refused(
         place.address,
-        f"{len(files)} files beginning with {show(names[0])} are no form of delta; allowed: .parquet files, "
+        f"{len(files)} files beginning with {shorten(names[0])} are no form of delta; allowed: .parquet files, "
         f".jsonl files, a Chroma directory (with {DATABASE}), or one .tar.gz of such a directory",
     )
 
@@ -158,7 +158,7 @@ def _raw(
 
 def _part(listed: _Listed, file: DeltaFile, to: Path, checker: Checker) -> Iterator[RawRows]:
     """Yield the records of one part, and check what it promises of itself."""
-    subject = f"{listed.subject}, file {show(file.name)}" if file.name else listed.subject
+    subject = f"{listed.subject}, file {shorten(file.name)}" if file.name else listed.subject
     checker.begin_part(subject)
     listed.fetch(file, to)
     if listed.form is Form.JSONL:

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chroma_lifecycle.deltas.checks import RawRows
-from chroma_lifecycle.deltas.metadata import show
 from chroma_lifecycle.deltas.records import GROUP_BYTES, GROUP_ROWS, marked_content
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.json_text import shorten
 from chroma_lifecycle.values import Digest
 
 BUFFER_BYTES = 1 << 20
@@ -101,7 +101,7 @@ def _check_columns(schema: Any, subject: str) -> None:
     for name in schema.names:
         if name not in COLUMNS:
             meant = difflib.get_close_matches(name, COLUMNS, n=1)
-            raise _bad_columns(subject, f"column {show(name)} is none of a delta's", meant)
+            raise _bad_columns(subject, f"column {shorten(name)} is none of a delta's", meant)
         if schema.names.count(name) > 1:
             raise _bad_columns(subject, f"column {name!r} stands there twice")
     for name in ("id", "embedding"):

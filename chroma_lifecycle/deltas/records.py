@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chroma_lifecycle.deltas.checks import CheckedRows
-from chroma_lifecycle.deltas.metadata import strict_json
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.json_text import parse_json
 from chroma_lifecycle.values import Digest, parse_digest
 
 FORMAT = 1
@@ -117,7 +117,7 @@ def marked_content(footer: dict[bytes, bytes] | None, subject: str) -> Digest | 
     if text is None:
         return None
     try:
-        mark = strict_json(text.decode())
+        mark = parse_json(text.decode())
         if isinstance(mark, dict) and mark.get("format") == FORMAT:
             return parse_digest(mark.get("content"))
     except ValueError:

@@ -129,7 +129,7 @@ def _open(kind: Kind, record: object, source: str, mapping: TableMapping) -> Str
     if not isinstance(body, str):
         raise _unknown("without a body")
     try:
-        content = parse_json(body)
+        content = parse_json(body, exact=True)
     except ValueError as problem:
         raise BadInput(
             f"the message's body is refused: {problem}", hint="see what writes to the queue; the message fails alone"

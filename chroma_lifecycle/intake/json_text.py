@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+from chroma_lifecycle.intake.attributes import is_text
+
 MAX_NAME_CHARACTERS = 100
 
 
-def parse_json(text: str) -> object:
-    """Return the value of a JSON text; numbers with a point or an exponent are Decimal.
+def parse_json(text: str, *, exact: bool = False) -> object:
+    """Return the value of a JSON text.
+
+    Args:
+        exact: Whether numbers with a point or an exponent become Decimal, and not float.
 
     Raises:
         ValueError: It is not JSON, has a number that JSON does not know, or an object names a key
             twice. The reason shows names, never values.
     """
     try:
-        return _DECODER.decode(text)
+        return (_EXACT if exact else _PLAIN).decode(text)
     except json.JSONDecodeError as problem:
         raise ValueError(f"not JSON: {problem.msg} at character {problem.pos}") from None
     except RecursionError:
@@ -25,7 +30,7 @@ def parse_json(text: str) -> object:
 
 def shorten(name: object) -> str:
     """Return a name from outside for a message: quoted, on one line, not too long."""
-    text = ascii(name)
+    text = ascii(name) if isinstance(name, str) and not is_text(name) else repr(name)
     return text if len(text) <= MAX_NAME_CHARACTERS else f"{text[: MAX_NAME_CHARACTERS - 1]}…"
 
 
@@ -41,4 +46,6 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not a JSON number")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_once_each, parse_constant=_no_constant, parse_float=Decimal)
+# Made once: a delta has a million of these texts.
+_PLAIN = json.JSONDecoder(object_pairs_hook=_once_each, parse_constant=_no_constant)
+_EXACT = json.JSONDecoder(object_pairs_hook=_once_each, parse_constant=_no_constant, parse_float=Decimal)

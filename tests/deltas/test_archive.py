@@ -15,8 +15,8 @@ import pytest
 
 from chroma_lifecycle.deltas import archive
 from chroma_lifecycle.deltas.archive import unpack
-from chroma_lifecycle.deltas.metadata import show
 from chroma_lifecycle.errors import BadInput, NoRoom
+from chroma_lifecycle.intake.json_text import shorten
 
 Member = tuple[tarfile.TarInfo, bytes]
 
@@ -107,7 +107,7 @@ def test_hostile_members_are_named_and_nothing_is_written_outside(tmp_path: Path
     with pytest.raises(BadInput, match="delta 'd' is refused: its member") as refused:
         unpack(path, tmp_path / "out", "delta 'd'")
 
-    assert show(member.name) in refused.value.message
+    assert shorten(member.name) in refused.value.message
     assert before == {name: data for name, data in everything_below(tmp_path).items() if not name.startswith("out/")}
     assert not (tmp_path.parent / "outside").exists()
 
