@@ -182,12 +182,12 @@ class TableMapping:
         return {place: pattern for place, pattern in found.items() if pattern is not None}
 
     @cached_property
-    def _owned(self) -> dict[tuple[str, str], tuple[list[tuple[str, Key]], list[Key]]]:
-        """By rule and collection, the keys with a fixed name (beside it) and those with a templated one."""
+    def _owned(self) -> dict[tuple[str, str], tuple[bool, list[tuple[str, Key]]]]:
+        """By rule and collection: whether any name is templated, and each key beside its name as written."""
         return {
             (rule.name, collection): (
-                [(str(key.name), key) for key in keys if not key.name.names],
-                [key for key in keys if key.name.names],
+                any(key.name.names for key in keys),
+                [(str(key.name), key) for key in keys],
             )
             for rule in self.rules.values()
             for collection, keys in rule.sets.items()
@@ -196,18 +196,19 @@ class TableMapping:
     @cached_property
     def _fixed_names(self) -> dict[str, frozenset[str]]:
         names: dict[str, set[str]] = {collection: set() for collection in self.ids}
-        for (_, collection), (fixed, _) in self._owned.items():
-            names[collection].update(name for name, _ in fixed)
+        for (_, collection), (_, keys) in self._owned.items():
+            names[collection].update(name for name, key in keys if not key.name.names)
         return {collection: frozenset(each) for collection, each in names.items()}
 
     def _named_keys(self, rule: str, collection: str, item: ItemKey) -> list[tuple[str, Key]]:
-        fixed, templated = self._owned.get((rule, collection), ([], []))
+        templated, keys = self._owned.get((rule, collection), (False, []))
         if not templated:
-            return fixed
+            return keys
         values = self.rules[rule].match(item)
         assert values is not None, "the item belongs to another rule"
-        named = [(key.name.format(values), key) for key in templated]
-        return fixed + [each for each in named if each[0] not in self._fixed_names[collection]]
+        fixed = self._fixed_names[collection]
+        named = [(key.name.format(values) if key.name.names else name, key) for name, key in keys]
+        return [(name, key) for name, key in named if not key.name.names or name not in fixed]
 
 
 def _key_text(name: str, attribute: object) -> str | None:
