@@ -7,44 +7,29 @@ them, and :mod:`chroma_lifecycle.intake.explain_text` makes lines for people.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.intake.changes import Image
+from chroma_lifecycle.intake.changes import (
+    Change,
+    ContributeFields,
+    DeleteRecords,
+    Image,
+    MergeDelta,
+    RefusedFields,
+    WithdrawFields,
+)
 from chroma_lifecycle.intake.contributions import Fold, Key
+from chroma_lifecycle.intake.decode import changes_of
 from chroma_lifecycle.intake.mapping import TableMapping
-from chroma_lifecycle.intake.rules import Match, MergeTarget, Rule
+from chroma_lifecycle.intake.records import StreamRecord
+from chroma_lifecycle.intake.rules import Rule
 from chroma_lifecycle.values import ItemKey, Ordering, Scalar
 
 BELOW = "#…"
 """Follows an id to say: and all ids below it."""
 
-ANY_ID = "…"
-
-
-class ExplainedRecord(Protocol):
-    """A stream record, as far as it is explained."""
-
-    @property
-    def event_name(self) -> str:
-        """INSERT, MODIFY or REMOVE."""
-        ...
-
-    @property
-    def keys(self) -> Image:
-        """The key attributes."""
-        ...
-
-    @property
-    def new_image(self) -> Image | None:
-        """The item after the event."""
-        ...
-
-    @property
-    def old_image(self) -> Image | None:
-        """The item before the event."""
-        ...
+ANY_ID = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +54,7 @@ class Effect:
     Attributes:
         reach: Pattern of the ids that it reaches; ``#…`` stands for all below.
         merge: Attributes of the run item; empty if the rule merges nothing there.
-        run_ids: Pattern of the ids that a delta may hold; ``…`` for any.
+        run_ids: Pattern of the ids that a delta may hold; ``any`` where it may hold all.
     """
 
     collection: str
@@ -115,16 +100,20 @@ class Outcome:
     """What an event would do in one collection.
 
     Attributes:
-        reach: The id that the item reaches, or a prefix with ``#…``; ``None`` for a run alone.
+        reach: The id that the item reaches, or a prefix with ``#…``; ``None`` if it reaches none.
+        keys: All keys that the item owns there.
+        moves: Attributes that a partial image names, instead of keys: what these become
+            depends on the other attributes, which stand as they were.
         run: Address of the delta whose run begins.
         run_ids: The ids that this delta may hold.
         deletes: Whether the records reached are deleted.
-        problem: Why the event is bad input here; nothing else happens then.
+        problem: Why the event is bad input here.
     """
 
     collection: str
     reach: str | None = None
     keys: tuple[GivenKey, ...] = ()
+    moves: tuple[str, ...] = ()
     run: str | None = None
     run_ids: str | None = None
     deletes: bool = False
@@ -163,7 +152,7 @@ def explain_mapping(mapping: TableMapping) -> ExplainedMapping:
     )
 
 
-def explain_events(mapping: TableMapping, records: Iterable[ExplainedRecord]) -> tuple[ExplainedEvent, ...]:
+def explain_events(mapping: TableMapping, records: Iterable[StreamRecord]) -> tuple[ExplainedEvent, ...]:
     """Return what each stream record would do, were it the newest of its item."""
     return tuple(_explain_event(mapping, record) for record in records)
 
@@ -195,9 +184,10 @@ def _owned_key(mapping: TableMapping, rule: Rule, collection: str, key: Key) -> 
     return OwnedKey(str(key.name), key.source.meaning(), mapping.feeders(rule, collection, key), _fold(key.fold))
 
 
-def _explain_event(mapping: TableMapping, record: ExplainedRecord) -> ExplainedEvent:
+def _explain_event(mapping: TableMapping, record: StreamRecord) -> ExplainedEvent:
     try:
         item = mapping.item_key(record.keys)
+        changes = changes_of(record, mapping)
     except BadInput as problem:
         return ExplainedEvent(record.event_name, "?", problem=str(problem))
     if item is None:
@@ -206,6 +196,7 @@ def _explain_event(mapping: TableMapping, record: ExplainedRecord) -> ExplainedE
     match = mapping.match(item)
     if match is None:
         return ExplainedEvent(record.event_name, spelt, ignored=f"no rule's item fits {spelt}")
+    touched = [name for name in mapping.collections if name in match.rule.collections]
     return ExplainedEvent(
         record.event_name,
         spelt,
@@ -213,50 +204,44 @@ def _explain_event(mapping: TableMapping, record: ExplainedRecord) -> ExplainedE
         line=match.rule.line,
         values=match.values,
         outcomes=tuple(
-            _outcome(mapping, match, item, record, collection)
-            for collection in mapping.collections
-            if collection in match.rule.collections
+            _outcome(mapping, match.rule, name, [change for change in changes if change.origin.collection == name])
+            for name in touched
+            if record.collection in (None, name)
         ),
     )
 
 
-def _outcome(mapping: TableMapping, match: Match, item: ItemKey, record: ExplainedRecord, collection: str) -> Outcome:
-    rule, removed = match.rule, record.event_name == "REMOVE"
-    target = rule.merges.get(collection)
-    try:
-        image = None if removed or not (target or collection in rule.sets) else _new_image(record)
-        run = _begun(target, record, image) if target and image is not None else None
-        given = mapping.contributions(rule.name, collection, item, image)
-    except BadInput as problem:
-        return Outcome(collection, problem=str(problem))
-    reach = mapping.reach(match, collection) if _selects(rule, collection) else None
-    return Outcome(
-        collection=collection,
-        reach=None if reach is None else _reach(mapping, rule, collection, reach),
-        keys=tuple(GivenKey(each.key, each.value, _fold(each.fold)) for each in given),
-        run=run,
-        run_ids=_below(mapping.below(match)) if run else None,
-        deletes=removed and collection in rule.removal_deletes,
-    )
+def _outcome(mapping: TableMapping, rule: Rule, collection: str, changes: Iterable[Change]) -> Outcome:
+    outcome = Outcome(collection)
+    for change in changes:
+        outcome = _with(outcome, change, mapping, rule)
+    return outcome
 
 
-def _new_image(record: ExplainedRecord) -> Image:
-    if record.new_image is None:
-        raise BadInput(
-            f"the {record.event_name} has no new image",
-            hint="give the stream the view type NEW_AND_OLD_IMAGES",
-        )
-    return record.new_image
+def _with(outcome: Outcome, change: Change, mapping: TableMapping, rule: Rule) -> Outcome:
+    match change:
+        case MergeDelta():
+            return replace(outcome, run=change.address, run_ids=_below(change.below))
+        case RefusedFields():
+            return replace(outcome, problem=str(change.problem))
+    outcome = replace(outcome, reach=_reach(mapping, rule, outcome.collection, change.reach))
+    match change:
+        case ContributeFields(partial=True):
+            return replace(outcome, moves=tuple(sorted(change.image)))
+        case ContributeFields():
+            return replace(outcome, keys=_given(mapping, change, change.image))
+        case WithdrawFields():
+            return replace(outcome, keys=_given(mapping, change, None))
+        case DeleteRecords():
+            return replace(outcome, deletes=True)
 
 
-def _begun(target: MergeTarget, record: ExplainedRecord, image: Image) -> str | None:
-    address = target.begun(image, record.old_image)
-    if address and record.old_image is None and record.event_name == "MODIFY":
-        raise BadInput(
-            "the MODIFY of a pending run has no old image, so it does not tell whether it begins the run",
-            hint="give the stream the view type NEW_AND_OLD_IMAGES",
-        )
-    return address
+def _given(
+    mapping: TableMapping, change: ContributeFields | WithdrawFields, image: Image | None
+) -> tuple[GivenKey, ...]:
+    origin = change.origin
+    contributions = mapping.contributions(origin.rule, origin.collection, origin.item, image)
+    return tuple(GivenKey(each.key, each.value, _fold(each.fold)) for each in contributions)
 
 
 def _selects(rule: Rule, collection: str) -> bool:

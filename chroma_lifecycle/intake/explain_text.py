@@ -37,7 +37,7 @@ def _effect_lines(effect: Effect) -> Iterator[str]:
     if effect.removal_deletes:
         yield f"  {name}: REMOVE deletes {effect.reach}"
     if effect.keys:
-        yield f"  {name}: sets on {effect.reach}"
+        yield f"  {name}: keys on {effect.reach}"
     for key in effect.keys:
         source = ", ".join(f"{word} {_yaml(part)}" for word, part in key.source.items())
         yield f"    {key.name}: {source}; {_feeders(key)}"
@@ -64,16 +64,18 @@ def _event_lines(event: ExplainedEvent) -> Iterator[str]:
 
 def _outcome_lines(outcome: Outcome) -> Iterator[str]:
     name = outcome.collection
+    if outcome == Outcome(name):
+        yield f"  {name}: nothing"
     if outcome.problem is not None:
         yield f"  {name}: bad input: {outcome.problem}"
-    elif not (outcome.run or outcome.deletes or outcome.keys):
-        yield f"  {name}: nothing"
     if outcome.run:
         yield f"  {name}: begins a run of the delta {outcome.run}; ids {outcome.run_ids}"
     if outcome.deletes:
         yield f"  {name}: deletes {outcome.reach}"
+    if outcome.moves:
+        yield f"  {name}: keys on {outcome.reach}, by {', '.join(outcome.moves)} alone (a partial image)"
     if outcome.keys:
-        yield f"  {name}: sets on {outcome.reach}"
+        yield f"  {name}: keys on {outcome.reach}"
     for key in outcome.keys:
         value = "nothing" if key.value is None else _json(key.value)
         yield f"    {key.name}: {value}" + (f", fold {_yaml(key.fold)}" if key.fold else "")
