@@ -1,8 +1,9 @@
 """A second holder of a Chroma directory, in a process of its own, that does what it is told.
 
-It reads commands, a line each, and answers each with a line: ``open <path>`` opens the directory
-with a plain client and goes on writing to its first collection; ``hold <path>`` opens it with the
-managed client and leaves it alone; ``close`` closes what is open. It ends with its input.
+It reads commands, a line each, and answers each with a line (``did ...`` or ``failed: ...``).
+``open <path>`` opens the directory with a plain client and goes on writing to its first
+collection; ``hold <path>`` opens it with the managed client and leaves it alone; ``close`` closes
+what is open. It ends with its input.
 """
 
 from __future__ import annotations
@@ -80,10 +81,14 @@ class Holder:
         self._process.stdin.flush()
         return self._process.stdout.readline().strip()
 
+    def is_alive(self) -> bool:
+        """Return whether it still runs."""
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """End it as the kernel does, with everything open."""
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
     def __enter__(self) -> Self:
         return self
@@ -91,8 +96,7 @@ class Holder:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.communicate()
+        self.kill()
 
 
 @contextmanager
@@ -116,16 +120,18 @@ def main() -> None:
     endings: list[Callable[[], object]] = []
     for line in sys.stdin:
         command, _, path = line.strip().partition(" ")
-        if command == "open":
-            writer = Writer(path)
-            endings += [writer.stop, lambda held=writer.client: close_client(held)]
-        elif command == "hold":
-            endings.append(ManagedClient.open(Path(path), "words").close)
-        else:
-            for end in endings:
-                end()
-            endings = []
-        print(f"did {command}", flush=True)  # noqa: T201 - the answer
+        answer = f"did {command}"
+        try:
+            if command == "open":
+                writer = Writer(path)
+                endings += [writer.stop, lambda held=writer.client: close_client(held)]
+            elif command == "hold":
+                endings.append(ManagedClient.open(Path(path), "words").close)
+            while command == "close" and endings:
+                endings.pop(0)()
+        except Exception as problem:  # noqa: BLE001 - two writers spoil a directory in every way
+            answer = f"failed: {problem!r}"
+        print(answer.replace("\n", " "), flush=True)  # noqa: T201 - the answer
 
 
 if __name__ == "__main__":

@@ -45,11 +45,23 @@ def directory(tmp_path: Path, template: Path) -> Path:
     return Path(shutil.copytree(template, tmp_path / "chroma"))
 
 
+@pytest.fixture(scope="session")
+def _holders() -> Iterator[list[Holder]]:
+    """The other process; starting one takes seconds, so it is kept until a test kills it."""
+    started: list[Holder] = []
+    yield started
+    for other in started:
+        other.kill()
+
+
 @pytest.fixture
-def holder() -> Iterator[Holder]:
-    """Another process that can open directories."""
-    with Holder() as other:
-        yield other
+def holder(_holders: list[Holder]) -> Iterator[Holder]:
+    """Another process that can open directories; it has none open when the test ends."""
+    if not _holders or not _holders[-1].is_alive():
+        _holders.append(Holder())
+    yield _holders[-1]
+    if _holders[-1].is_alive():
+        _holders[-1].tell("close")
 
 
 @pytest.fixture(autouse=True)
