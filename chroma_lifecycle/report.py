@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.intake.envelopes import Kind
 from chroma_lifecycle.planning.join import Outcome
 
 
@@ -53,8 +54,14 @@ class CollectionReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One batch; ``applied + no_op + failed + ignored == received``, in messages."""
+    """One batch; ``applied + no_op + failed + ignored == received``, in messages.
 
+    Attributes:
+        kind: What the event was: of a queue, of a stream, or a direct call.
+        outcomes: Of every message that was not ignored, by its source, in order of arrival.
+    """
+
+    kind: Kind
     received: int
     outcomes: Mapping[str, str]
     ignored: int
@@ -80,6 +87,7 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Return the report for programs."""
         return {
+            "kind": str(self.kind),
             "received": self.received,
             "applied": self.applied,
             "no_op": self.no_op,

@@ -1,1 +1,5 @@
-"""The command line."""
+"""The command line: ``chroma-lifecycle``."""
+
+from chroma_lifecycle.cli.app import main
+
+__all__ = ["main"]

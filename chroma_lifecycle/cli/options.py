@@ -1,0 +1,66 @@
+"""The options that commands share, each with the environment variable behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chroma_lifecycle.config import PREFIX
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.mapping_file import load_mapping
+from chroma_lifecycle.values import parse_collection
+
+StoreOption = Annotated[
+    str,
+    typer.Option("--store", envvar=f"{PREFIX}STORE", help="Where versions live: s3://bucket/prefix or a directory."),
+]
+MirrorOption = Annotated[
+    str | None,
+    typer.Option("--mirror", envvar=f"{PREFIX}MIRROR", help="A mounted directory that receives what is published."),
+]
+MappingOption = Annotated[
+    str, typer.Option("--mapping", envvar=f"{PREFIX}MAPPING", help="A mapping file, or the name of a shipped mapping.")
+]
+OptionalMappingOption = Annotated[
+    str | None,
+    typer.Option("--mapping", envvar=f"{PREFIX}MAPPING", help="A mapping file, or the name of a shipped mapping."),
+]
+CollectionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--collection", "-c", envvar=f"{PREFIX}COLLECTION", help="Which collection; may be left out if there is one."
+    ),
+]
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", envvar=f"{PREFIX}WORKSPACE", help="Local directory for the working copies.")
+]
+DeltasOption = Annotated[
+    str | None,
+    typer.Option(
+        "--deltas",
+        envvar=f"{PREFIX}DELTAS",
+        help="Roots below which deltas may lie, with commas; by default the store's own bucket or directory.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+VersionOption = Annotated[int | None, typer.Option("--version", help="Which version; by default the newest.", min=1)]
+
+
+def choose_collection(given: str | None, mapping: str | None) -> str:
+    """Return the collection that a command is about.
+
+    Raises:
+        BadInput: It is not named, and the mapping does not leave one alone; or its name is none.
+    """
+    if given is not None:
+        try:
+            return parse_collection(given)
+        except ValueError as problem:
+            raise BadInput(f"--collection: {problem}", hint="correct the name") from problem
+    names = load_mapping(mapping).collections if mapping else ()
+    if len(names) == 1:
+        return names[0]
+    known = f"the mapping has {', '.join(names)}" if names else "no mapping says which there are"
+    raise BadInput(f"which collection is meant? {known}", hint="name it with --collection NAME")

@@ -1,0 +1,168 @@
+"""``log``, ``show``, ``verify``, ``restore``: what was published, and what of it is sound."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chroma_lifecycle.cli.options import (
+    CollectionOption,
+    JsonOption,
+    MirrorOption,
+    OptionalMappingOption,
+    StoreOption,
+    VersionOption,
+    choose_collection,
+)
+from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, rows, size
+from chroma_lifecycle.publishing.history import walk
+from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.publishing.unpack import Stores, find_manifest, restore_directory
+from chroma_lifecycle.snapshot.manifest import Manifest
+from chroma_lifecycle.wiring import open_mirror, open_store
+
+
+def log(
+    store: StoreOption,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many versions, the newest first.", min=1)] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List the versions, newest first, and what changed in each."""
+    source, name = open_store(store), choose_collection(collection, mapping)
+    published = read_published(source, name)
+    found = []
+    for _, manifest in walk(source, published.head):
+        found.append(manifest)
+        if len(found) == limit:
+            break
+    Output(as_json).result(
+        [_summary(manifest) for manifest in found],
+        table=rows(
+            "version", "time", "action", "added", "changed", "removed", "records", "size", "stored", "writer",
+            of=[_row(manifest) for manifest in found],
+        ),
+    )  # fmt: skip
+
+
+def _row(manifest: Manifest) -> tuple[object, ...]:
+    summary, counts = manifest.details.summary, manifest.details.counts
+    return (
+        manifest.version.number,
+        manifest.written_at.strftime("%Y-%m-%d %H:%M:%S"),
+        summary.action,
+        summary.added,
+        summary.changed,
+        summary.removed,
+        counts.records,
+        size(manifest.size),
+        size(_stored(manifest)),
+        manifest.writer,
+    )
+
+
+def _stored(manifest: Manifest) -> int:
+    """Return how many bytes of content this version brought: its pack, or its base."""
+    packs = manifest.chain.packs
+    return packs[-1].stored_bytes if packs else sum(part.stored_bytes for part in manifest.chain.base.parts)
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "version": manifest.version.number,
+        "written_at": manifest.written_at.isoformat(),
+        "writer": manifest.writer,
+        "content": manifest.content,
+        "size_bytes": manifest.size,
+        "stored_bytes": _stored(manifest),
+        **asdict(manifest.details),
+    }
+
+
+def show(
+    store: StoreOption,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    version: VersionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one version: what it holds, how it is stored, and what made it."""
+    source, name = open_store(store), choose_collection(collection, mapping)
+    published = read_published(source, name)
+    manifest = find_manifest(source, published, version)
+    details, head = manifest.details, published.head
+    Output(as_json).result(
+        {
+            **_summary(manifest),
+            "manifest": manifest.name,
+            "head": {"serial": head.serial, "version": head.version.number, "floor": head.floor.number},
+            "files": [asdict(entry) for entry in manifest.files],
+            "packs": len(manifest.chain.packs),
+        },
+        f"{name} version {manifest.version.number} of lineage {manifest.lineage}, "
+        f"written {manifest.written_at:%Y-%m-%d %H:%M:%S} by {manifest.writer}",
+        f"records {details.counts.records:,}, facts {details.counts.facts:,}, {details.dimension} dimensions, "
+        f"{details.space}, tail {details.counts.tail}",
+        f"chromadb {details.chroma.version}, mapping {(details.mapping or 'none')[:12]}, "
+        f"checked {'fully' if details.verified else 'lightly'}",
+        f"content {manifest.content[:12]}, {size(manifest.size)} in {len(manifest.files)} files, "
+        f"a base and {len(manifest.chain.packs)} packs",
+        f"newest is version {head.version.number} (HEAD {head.serial}); versions from {head.floor.number} on live",
+        table=rows("file", "bytes", "digest", of=[(f.path, f.size, f.digest[:12]) for f in manifest.files]),
+    )
+
+
+def verify(
+    store: StoreOption,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    every_version: Annotated[bool, typer.Option("--all", help="The objects of every version that lives.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Let records find themselves, in a child process.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove that what the store holds is what was published, and sound; exit 4 if it is not."""
+    from chroma_lifecycle.lifecycle import verify as verify_collection  # imports chromadb, which takes seconds
+
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    with output.doing(f"reading every object of {name}"):
+        found = verify_collection(name, Stores(open_store(store)), every_version=every_version, deep=deep)
+    damage = [f"damaged: {object_name}: {problem}" for object_name, problem in found.stored.damage.items()]
+    probes = [f"{probe.found} of {probe.asked} records found themselves" for probe in found.probes]
+    output.result(
+        asdict(found),
+        f"{name} version {found.version}: {found.stored.objects} objects of {found.stored.versions} version(s) read, "
+        f"{size(found.stored.bytes_read)}",
+        *damage,
+        *([] if damage else [f"sound: every digest, every page, {found.records:,} records"]),
+        *probes,
+    )
+    if damage:
+        raise typer.Exit(EXIT_CORRUPT)
+
+
+def restore(
+    store: StoreOption,
+    to: Annotated[Path, typer.Option("--to", help="A new directory; it becomes a plain Chroma directory.")],
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    version: VersionOption = None,
+    mirror: MirrorOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a plain Chroma directory of a version, every byte of it proven."""
+    output, source, name = Output(as_json), open_store(store), choose_collection(collection, mapping)
+    manifest = find_manifest(source, read_published(source, name), version)
+    with output.doing(f"restoring {name}, {size(manifest.size)}"):
+        restore_directory(to, manifest, Stores(source, open_mirror(mirror)))
+    number, count = manifest.version.number, manifest.details.counts.records
+    output.result(
+        {"collection": name, "version": number, "directory": str(to), "records": count},
+        f"{name} version {number} with {count:,} records is in {to}",
+    )
+
+
+COMMANDS = (log, show, verify, restore)

@@ -1,0 +1,78 @@
+"""What is built from settings and addresses; everything below takes it as arguments."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chroma_lifecycle.clock import SYSTEM_CLOCK
+from chroma_lifecycle.config import Settings
+from chroma_lifecycle.deltas.addresses import DirectoryRoot, Roots
+from chroma_lifecycle.deltas.sources import DirectorySource, RootedDeltas
+from chroma_lifecycle.intake.mapping_file import load_mapping
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.mirror import Mirror
+from chroma_lifecycle.stores.directory import DirectoryStore
+
+if TYPE_CHECKING:
+    from chroma_lifecycle.compactor import Compactor
+
+BUCKET = "s3://"
+
+
+def open_store(address: str, *, checksums: str = "when_supported") -> Store:
+    """Return the store at *address*: ``s3://bucket/prefix``, or a directory."""
+    if not address.startswith(BUCKET):
+        return DirectoryStore(Path(address))
+    from chroma_lifecycle.aws.s3 import S3Store  # boto3 takes longer to import than a directory to read
+
+    return S3Store.open(address, checksums="when_required" if checksums == "when_required" else "when_supported")
+
+
+def create_store(address: str) -> Store:
+    """Return the store at *address*; a directory is made if it is not there. For `init` alone."""
+    store = open_store(address)
+    if isinstance(store, DirectoryStore):
+        store.create_root()
+    return store
+
+
+def open_mirror(address: str | None) -> Store | None:
+    """Return the mirror in the mounted directory *address*, if there is to be one."""
+    return None if not address else Mirror(DirectoryStore(Path(address), mirror_only=True))
+
+
+def open_deltas(roots: Sequence[str], store: str) -> RootedDeltas:
+    """Return what reads deltas below *roots*; by default those are the store's own bucket or directory."""
+    parsed = Roots.parse(roots or (_home_of(store),))
+    return RootedDeltas(parsed, {DirectoryRoot: DirectorySource()})
+
+
+def _home_of(store: str) -> str:
+    return f"{BUCKET}{store.removeprefix(BUCKET).partition('/')[0]}/" if store.startswith(BUCKET) else store
+
+
+def compactor(settings: Settings) -> Compactor:
+    """Return what compacts batch after batch; close it at the end."""
+    from chroma_lifecycle.compactor import Compactor  # imports chromadb, which takes seconds
+    from chroma_lifecycle.cycle import Surroundings
+
+    around = Surroundings(
+        mapping=load_mapping(settings.mapping),
+        store=open_store(settings.store, checksums=settings.s3_checksums),
+        mirror=open_mirror(settings.mirror),
+        deltas=open_deltas(settings.deltas, settings.store),
+        clock=SYSTEM_CLOCK,
+        reserve_seconds=settings.deadline_reserve_seconds,
+        tail_budget=settings.tail_budget,
+        writer=writer(),
+    )
+    return Compactor(around, settings.workspace)
+
+
+def writer() -> str:
+    """Return who this process is, for the people who read HEAD."""
+    return f"{socket.gethostname()} process {os.getpid()}"
