@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from chroma_lifecycle.aws.errors import aws_errors
+from chroma_lifecycle.aws.errors import NOT_SENT, SETTINGS_HINT
+from chroma_lifecycle.errors import BadInput
 
 Checksums = Literal["when_supported", "when_required"]
 """``when_required`` for compatible stores that do not know the newer checksums."""
@@ -49,7 +50,7 @@ def make_client(service: str, *, patience: Patience = PATIENT, checksums: Checks
             variables say. Ours are checked in any case.
 
     Raises:
-        StoreUnavailable: The SDK's settings do not make a client.
+        BadInput: The SDK's settings do not make a client.
     """
     # Here, because boto3 takes longer to import than most commands take to run.
     import boto3
@@ -65,5 +66,7 @@ def make_client(service: str, *, patience: Patience = PATIENT, checksums: Checks
     )
     if checksums is not None:
         config = config.merge(Config(request_checksum_calculation=checksums, response_checksum_validation=checksums))
-    with aws_errors(f"a client of {service}"):
+    try:
         return boto3.session.Session().client(service, config=config)
+    except (*NOT_SENT, ValueError) as problem:  # ValueError: an endpoint that is no URL
+        raise BadInput(f"no client of {service} can be made: {problem}", hint=SETTINGS_HINT) from problem

@@ -71,10 +71,12 @@ _FORBIDDEN = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-_SETTINGS_HINT = (
-    "set the AWS SDK's own variables (AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL ...); "
+SETTINGS_HINT = (
+    "set the AWS SDK's own variables (AWS_DEFAULT_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL ...); "
     "`aws sts get-caller-identity` shows whether they do"
 )
+"""How to mend what `NOT_SENT` tells."""
+
 _FORBIDDEN_HINT = (
     "allow s3:GetObject, s3:PutObject and s3:ListBucket on the store (without ListBucket, S3 says 403 for a key "
     "that is not there), and check that the credentials have not expired"
@@ -96,7 +98,7 @@ def aws_errors(what: str) -> Iterator[None]:
     except NO_ANSWER as problem:
         raise StoreUnavailable(f"no answer about {what}: {problem}", hint="run the batch again") from problem
     except NOT_SENT as problem:
-        raise StoreUnavailable(f"could not ask for {what}: {problem}", hint=_SETTINGS_HINT) from problem
+        raise StoreUnavailable(f"could not ask for {what}: {problem}", hint=SETTINGS_HINT) from problem
 
 
 def translated(problem: boto.ClientError, what: str) -> LifecycleError:

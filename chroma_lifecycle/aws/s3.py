@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -49,8 +49,7 @@ class S3Store:
         """Return the store at ``s3://bucket/prefix``.
 
         Raises:
-            BadInput: This is no address in S3.
-            StoreUnavailable: The SDK's settings do not make a client.
+            BadInput: This is no address in S3, or the SDK's settings do not make a client.
         """
         return cls(S3Address.parse(address), make_client("s3", checksums=checksums))
 
@@ -73,7 +72,8 @@ class S3Store:
     def _get_once(self, name: str, limit_bytes: int) -> tuple[bytes, str]:
         with self._errors(name):
             answer = self._client.get_object(**self._object(name))
-        with answer["Body"] as body:
+        # Not `with answer["Body"]`: that gives the socket's stream, which checks neither checksum nor length.
+        with closing(answer["Body"]) as body:
             if (length := answer["ContentLength"]) > limit_bytes:
                 raise Corrupt(
                     f"{name} in {self.address} has {length} bytes where at most {limit_bytes} can be",

@@ -116,6 +116,9 @@ class Exchange:
         """Answer the client; *cut* bytes of the body are missing and the connection ends there."""
         self.answered = True
         handler = self.handler
+        sent = b"" if self.method == "HEAD" else body[: len(body) - cut]
+        # Noted first: once it is answered, a test may look.
+        self.proxy.note(self.method, handler.path, status, len(self.body), len(sent))
         handler.send_response_only(status)
         for name, value in headers:
             if name.lower() not in {"connection", "content-length", "transfer-encoding"}:
@@ -123,9 +126,7 @@ class Exchange:
         length = {name.lower(): value for name, value in headers}.get("content-length", str(len(body)))
         handler.send_header("Content-Length", length if self.method == "HEAD" else str(len(body)))
         handler.end_headers()
-        sent = b"" if self.method == "HEAD" else body[: len(body) - cut]
         handler.wfile.write(sent)
-        self.proxy.note(self.method, handler.path, status, len(self.body), len(sent))
         handler.close_connection = handler.close_connection or bool(cut)
 
     def drop(self) -> None:
@@ -181,17 +182,22 @@ def breaks_off(missing_bytes: int = 1) -> Step:
     return step
 
 
-def flips_a_bit(exchange: Exchange) -> None:
-    """The answer's body arrives damaged, and nothing that the server adds could tell."""
-    status, headers, body = exchange.forward()
-    kept = [(name, value) for name, value in headers if not name.lower().startswith("x-amz-checksum")]
-    exchange.answer(status, kept, bytes([body[0] ^ 1]) + body[1:])
+def flips_a_bit(*, seen_by_s3: bool) -> Step:
+    """The answer's body arrives damaged, beside the checksum that S3 has for it or without any."""
+
+    def step(exchange: Exchange) -> None:
+        status, headers, body = exchange.forward()
+        kept = [(name, value) for name, value in headers if seen_by_s3 or not name.startswith("x-amz-checksum")]
+        exchange.answer(status, kept, bytes([body[0] ^ 1]) + body[1:])
+
+    return step
 
 
 def hangs(exchange: Exchange) -> None:
     """The connection stays, and nothing comes, until the proxy ends."""
+    ending = exchange.proxy.ending
     exchange.proxy.note(exchange.method, exchange.handler.path, 0, len(exchange.body), 0)
-    exchange.proxy.ending.wait()
+    ending.wait()
     exchange.answered = True
     exchange.handler.close_connection = True
 
@@ -237,6 +243,14 @@ class FaultProxy:
     def always(self, method: str, path: str, step: Step) -> None:
         """Take every such request from now on."""
         self.on(method, path, *[step] * 1_000)
+
+    def forget(self) -> None:
+        """Begin anew: no script, nothing seen, and whatever hangs is let go."""
+        with self._lock:
+            self._script.clear()
+            self.seen.clear()
+        self.ending.set()
+        self.ending = threading.Event()
 
     def next_step(self, method: str, path: str) -> Step:
         with self._lock:
