@@ -16,6 +16,9 @@ $(READY): pyproject.toml constraints.txt
 
 install: $(READY) ## Set up the environment (.venv)
 
+demo: $(READY) ## The main job on real input, with an embedded store (STORE=s3://... for another)
+	$(BIN)/python -m examples.demo
+
 test: $(READY) ## Run the tests
 	$(BIN)/pytest -q -n auto
 
