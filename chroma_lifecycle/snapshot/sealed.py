@@ -10,10 +10,8 @@ from types import MappingProxyType
 from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.snapshot import soundness
 from chroma_lifecycle.snapshot.descriptors import files_below, require_closed
+from chroma_lifecycle.snapshot.files import CHROMA, LEDGER, parse_path
 from chroma_lifecycle.snapshot.soundness import Soundness
-
-CHROMA = "chroma"
-LEDGER = "ledger.sqlite3"
 
 _AGAIN = "throw the workspace away; the next cycle restores it"
 
@@ -92,13 +90,12 @@ def _own_files(working: Path) -> dict[str, Path]:
             hint="restore the collection's newest version into it, or run init for a new collection",
         )
     for name, path in files.items():
-        if name != LEDGER and not name.startswith(f"{CHROMA}/"):
-            raise Corrupt(
-                f"{path} is no part of a version, which holds {CHROMA}/ and {LEDGER} only",
-                hint="find out who wrote it; throw the directory away and restore",
-            )
+        try:
+            parse_path(name)
+        except ValueError as problem:
+            raise Corrupt(f"{path} is no part of a version: {problem}", hint=_AGAIN) from problem
         if path.is_symlink() or not path.is_file():
-            raise Corrupt(f"{path} is no regular file", hint="throw the directory away and restore")
+            raise Corrupt(f"{path} is no regular file", hint=_AGAIN)
     return files
 
 

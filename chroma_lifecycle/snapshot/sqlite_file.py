@@ -77,7 +77,7 @@ def check_pages(path: Path) -> None:
         Corrupt: It found a fault.
     """
     with reading(path) as database:
-        faults = [str(row[0]) for row in database.execute("PRAGMA quick_check(5)")]
+        faults = [" ".join(row[0].split()) for row in database.execute("PRAGMA quick_check(5)")]
     if faults != ["ok"]:
         raise Corrupt(f"{path} fails SQLite's quick check: {'; '.join(faults)}", hint=RESTORE_HINT)
 

@@ -13,7 +13,7 @@ from chromadb.api.client import Client
 from chroma_lifecycle.chroma import closing, systems
 from chroma_lifecycle.chroma.closing import close_client
 from chroma_lifecycle.clock import wait_until
-from chroma_lifecycle.errors import NotClosed
+from chroma_lifecycle.errors import Corrupt, NotClosed
 from chroma_lifecycle.snapshot.descriptors import below
 from scripts.closing_experiment import old_recipe
 from scripts.closing_holder import Holder, writing
@@ -76,9 +76,12 @@ def test_the_cycle_goes_red_with_the_old_recipe(directory: Path) -> None:
 
 @pytest.mark.usefixtures("cleared")
 def test_the_cycle_goes_red_without_the_proof(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mutation: beside a second client, a close that does not look reports success and lies."""
+    """Mutation: beside a second client, a close that does not wait and look lets a copy begin.
+
+    Mostly it reports success, and the descriptors show the lie; or what it reads is torn by then.
+    """
     monkeypatch.setattr(closing, "_prove_closed", lambda *_: None)
-    with writing(directory), pytest.raises(AssertionError, match="while the directory was open"):
+    with writing(directory), pytest.raises((AssertionError, Corrupt, NotClosed)):
         write_and_close(directory, 0, close_client)
 
 
