@@ -5,7 +5,7 @@ FROM ${BASE_IMAGE} AS build
 WORKDIR /build
 COPY pyproject.toml constraints.txt README.md ./
 COPY image ./image
-RUN python3 -m pip install --quiet --no-cache-dir --target /uv "$(grep '^uv==' constraints.txt)"
+RUN python3 -m pip install --quiet --no-cache-dir --root-user-action ignore --target /uv --constraint constraints.txt uv
 ENV UV_CACHE_DIR=/tmp/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 # Everything but the project itself, so that an edit of the code does not install all this again.
 RUN PYTHONPATH=/uv python3 -m uv pip install --quiet --python "$(command -v python3)" --target /asset \

@@ -5,6 +5,8 @@
 # where Docker starts, everything must pass.
 source "$(dirname "${BASH_SOURCE[0]}")/e2e/lib.sh"
 
+[[ -x $ROOT/.venv/bin/chroma-lifecycle ]] || { say "run 'make install' first"; exit 2; }
+
 RUN=0
 WHY=()
 

@@ -38,7 +38,8 @@ main() {
     cp "$("$SAM_ENV/bin/python" -c 'import samcli, pathlib; print(pathlib.Path(samcli.__file__).parent)')"/local/rapid/aws-lambda-rie-x86_64 \
         "$context/aws-lambda-rie"
     say "building $BASE_IMAGE"
-    docker build --quiet --build-arg ROOTFS="$ROOTFS" --label made-from="$mark" --tag "$BASE_IMAGE" "$context" >/dev/null
+    docker build --build-arg ROOTFS="$ROOTFS" --label made-from="$mark" --tag "$BASE_IMAGE" "$context" \
+        >"$WORK/base.log" 2>&1 || { tail -30 "$WORK/base.log" >&2; exit 1; }
 }
 
 main

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -71,11 +72,15 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
         pause.wait(0.05)
 
 
-def answers(host: str, port: int) -> bool:
-    """Return whether something listens there."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((host, port)) == 0
+def answers(url: str) -> bool:
+    """Return whether something speaks HTTP there; Docker's own proxy listens earlier than that."""
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, http.client.HTTPException):
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -111,8 +116,8 @@ def cloud() -> Iterator[Cloud]:
             [ROOT / ".venv/bin/moto_server", "-H", host or "172.17.0.1", "-p", str(port)], stdout=log, stderr=log
         )
         try:
-            wait_until(lambda: answers(host or "172.17.0.1", port), 30, "moto's server answers")
             made = Cloud(f"http://{host or '172.17.0.1'}:{port}")
+            wait_until(lambda: answers(made.url), 30, "moto's server answers")
             made.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
             made.client("dynamodb").create_table(
                 TableName=TABLE,
@@ -190,7 +195,7 @@ class Container:
         run([*command, self.image])
         port = int(run(["docker", "port", self.name, "8080/tcp"]).splitlines()[0].rpartition(":")[2])
         self._url = f"http://127.0.0.1:{port}{_PATH}"
-        wait_until(lambda: answers("127.0.0.1", port), 20, "the emulator listens")
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/"), 20, "the emulator answers")
         return self
 
     def __exit__(self, *_: object) -> None:
