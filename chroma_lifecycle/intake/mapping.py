@@ -113,9 +113,7 @@ class TableMapping:
 
     def reads(self, rule: Rule, collection: str) -> frozenset[str]:
         """Return the attributes that decide what *rule* sets in *collection*."""
-        given = {key.source.attribute for key in rule.sets.get(collection, ())} - {None}
-        needed = {condition.attribute for condition in rule.when if collection in rule.sets}
-        return frozenset(cast("set[str]", given) | needed)
+        return self._reads.get((rule.name, collection), frozenset())
 
     def feeders(self, rule: Rule, collection: str, key: Key) -> tuple[str, ...]:
         """Return the placeholders by which the items that feed a key of one record differ; none if it is one item."""
@@ -171,6 +169,17 @@ class TableMapping:
     @cached_property
     def _key_names(self) -> tuple[str, ...]:
         return (self.partition_key,) if self.sort_key is None else (self.partition_key, self.sort_key)
+
+    @cached_property
+    def _reads(self) -> dict[tuple[str, str], frozenset[str]]:
+        return {
+            (rule.name, collection): frozenset(
+                [key.source.attribute for key in keys if key.source.attribute is not None]
+                + [condition.attribute for condition in rule.when]
+            )
+            for rule in self.rules.values()
+            for collection, keys in rule.sets.items()
+        }
 
     @cached_property
     def _reaches(self) -> dict[tuple[str, str], Pattern]:

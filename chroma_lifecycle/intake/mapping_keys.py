@@ -184,6 +184,6 @@ def _identity(key: Leaf) -> object:
 
 def _may_be_of_chroma(name: Pattern) -> bool:
     first = name.segments[0]
-    if first.name is None or first.digits is not None:
-        return first.before.startswith(_OF_CHROMA) or str(first).startswith("{")
-    return first.before.startswith(_OF_CHROMA) or _OF_CHROMA.startswith(first.before)
+    if first.name is None or first.before.startswith(_OF_CHROMA):
+        return first.before.startswith(_OF_CHROMA)
+    return not first.before or (first.digits is None and _OF_CHROMA.startswith(first.before))

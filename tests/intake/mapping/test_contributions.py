@@ -244,4 +244,10 @@ def test_what_a_rule_reads_is_what_sets_and_conditions_name() -> None:
 
     assert {"title", "status"} == mapping.reads(rule, "docs")
     assert {"tags", "status"} == mapping.reads(rule, "chunks")
-    assert frozenset() == mapping.reads(mapping_of(f"doc:\n  {DOC}\n  removal_deletes: [docs]\n").rules["doc"], "docs")
+
+
+def test_a_rule_that_sets_nothing_reads_nothing() -> None:
+    """Deleting and merging need no attributes to be kept."""
+    mapping = mapping_of(f"doc:\n  {DOC}\n  removal_deletes: [docs]\n")
+
+    assert frozenset() == mapping.reads(mapping.rules["doc"], "docs")
