@@ -86,10 +86,11 @@ def regular_files(pid: int) -> tuple[Descriptor, ...]:
 
 
 def files_below(directory: Path) -> Iterator[Path]:
-    """Yield every file below *directory*, links included, in order of path."""
+    """Yield everything below *directory* that is no directory, links included, in order of path."""
     if directory.is_dir():
-        for root, _, names in sorted(os.walk(directory)):
-            yield from (Path(root) / name for name in sorted(names))
+        for root, directories, names in sorted(os.walk(directory)):
+            links = [name for name in directories if os.path.islink(f"{root}/{name}")]  # noqa: PTH114 - as below
+            yield from (Path(root) / name for name in sorted([*names, *links]))
 
 
 class _Scope:

@@ -94,8 +94,7 @@ def _own_files(working: Path) -> dict[str, Path]:
             parse_path(name)
         except ValueError as problem:
             raise Corrupt(f"{path} is no part of a version: {problem}", hint=_AGAIN) from problem
-        if path.is_symlink() or not path.is_file():
-            raise Corrupt(f"{path} is no regular file", hint=_AGAIN)
+    _require_regular(files)
     return files
 
 
@@ -106,11 +105,21 @@ def _untouched_files(pristine: Path | None, names: Collection[str], own: Mapping
         raise Corrupt(
             f"{both[0]} would come from the pristine copy, but a part of it is in the working directory", hint=_AGAIN
         )
+    there = {path.relative_to(pristine).as_posix() for path in files_below(pristine)} if pristine else set()
+    # Of each part all files, so that what is examined is what is published.
+    parts = {name.partition("/")[0] for name in names}
+    wanted = {name for name in there if name.partition("/")[0] in parts}
+    if unlike := sorted(wanted ^ set(names)):
+        raise Corrupt(f"{unlike[0]} is in the pristine copy {pristine} or in the version, not in both", hint=_AGAIN)
     files = {name: (pristine or Path()) / name for name in names}
-    for name, path in files.items():
-        if pristine is None or path.is_symlink() or not path.is_file():
-            raise Corrupt(f"{name} is not in the pristine copy {pristine}", hint=_AGAIN)
+    _require_regular(files)
     return files
+
+
+def _require_regular(files: Mapping[str, Path]) -> None:
+    for path in files.values():
+        if path.is_symlink() or not path.is_file():
+            raise Corrupt(f"{path} is no regular file", hint=_AGAIN)
 
 
 def _home(name: str, files: Mapping[str, Path], working: Path) -> Path:

@@ -127,7 +127,7 @@ def test_half_a_version_is_an_error(working: Path, lacking: str) -> None:
         seal(working)
 
 
-@pytest.mark.parametrize("foreign", ["notes.txt", ".chroma.owner", "chroma/dead link", "other/file"])
+@pytest.mark.parametrize("foreign", ["notes.txt", ".chroma.owner", "chroma/dead-link", "other/file"])
 def test_a_foreign_file_is_refused_by_name(working: Path, foreign: str) -> None:
     """Nobody knows what it is; publishing it would keep it for ever."""
     path = working / foreign
@@ -137,6 +137,15 @@ def test_a_foreign_file_is_refused_by_name(working: Path, foreign: str) -> None:
     else:
         path.touch()
     with pytest.raises(Corrupt, match=path.name):
+        seal(working)
+
+
+def test_a_linked_directory_is_refused(working: Path) -> None:
+    """What it leads to would be examined and not published."""
+    segment = next(path for path in (working / "chroma").iterdir() if path.is_dir())
+    segment.rename(working.parent / "elsewhere")
+    segment.symlink_to(working.parent / "elsewhere")
+    with pytest.raises(Corrupt, match=segment.name):
         seal(working)
 
 
@@ -163,8 +172,9 @@ def test_what_is_taken_from_the_pristine_copy_must_be_there_closed_and_whole(wor
     facts_only = with_ledger(_made(tmp_path / "facts-only"))
     names = sorted(f"chroma/{name}" for name in content(working / "chroma"))
 
-    with pytest.raises(Corrupt, match="not in the pristine copy"):
-        seal(facts_only, pristine=working, pristine_files=[*names, "chroma/other"])
+    for unlike in ([*names, "chroma/other"], names[1:]):
+        with pytest.raises(Corrupt, match="not in both"):
+            seal(facts_only, pristine=working, pristine_files=unlike)
     with pytest.raises(Corrupt, match="pristine copy"):
         seal(working, pristine=working, pristine_files=["chroma/chroma.sqlite3"])
     with (working / names[0]).open("rb"), pytest.raises(NotClosed):
