@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types layers lock invoke
+.PHONY: help install demo demo-s3 test check lint types layers lock invoke
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -18,6 +18,9 @@ install: $(READY) ## Set up the environment (.venv)
 
 demo: $(READY) ## The main job on real input, with an embedded store (STORE=s3://... for another)
 	$(BIN)/python -m examples.demo
+
+demo-s3: $(READY) ## The same with the store in S3, on a server started for it
+	$(BIN)/python -m examples.demo_s3
 
 test: $(READY) ## Run the tests
 	$(BIN)/pytest -q -n auto

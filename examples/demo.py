@@ -247,7 +247,10 @@ def main() -> None:
     except (NotSoError, LifecycleError) as problem:
         console.print(f"  [red]✗[/] {problem}")
         sys.exit(1)
-    console.print(f"\nLook around: [bold]chroma-lifecycle log --store {demo.settings.store} -c {story.COLLECTION}[/]")
+    if not os.environ.get("STORE"):
+        console.print(
+            f"\nLook around: [bold].venv/bin/chroma-lifecycle log -c {story.COLLECTION} --store .work/demo/store[/]"
+        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Real packages, their vectors, and the events that the demo tells."""
