@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from chroma_lifecycle.errors import BadInput
 
@@ -17,6 +17,7 @@ DEFAULT_WORKSPACE = Path(tempfile.gettempdir()) / "chroma-lifecycle"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 T = TypeVar("T")
+Checksums: TypeAlias = Literal["when_supported", "when_required"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Settings:
             empty for the store's own bucket or directory.
         deadline_reserve_seconds: What is left of an invocation when the last step may begin.
         tail_budget: Vector operations that a reader may have to replay (see docs/closing.md).
-        s3_checksums: ``when_supported``, or ``when_required`` for stores that know none.
+        s3_checksums: ``when_required`` for compatible stores that know no newer checksums;
+            by default what the SDK's own variables say.
         log_level: Of the JSON log lines.
     """
 
@@ -45,7 +47,7 @@ class Settings:
     deltas: tuple[str, ...] = ()
     deadline_reserve_seconds: float = 10.0
     tail_budget: int = 500
-    s3_checksums: str = "when_supported"
+    s3_checksums: Checksums | None = None
     log_level: str = "INFO"
 
     @classmethod
@@ -80,8 +82,8 @@ class _Reader:
             deltas=self._get("DELTAS", _roots, ()),
             deadline_reserve_seconds=self._get("DEADLINE_RESERVE_SECONDS", _seconds, 10.0),
             tail_budget=self._get("TAIL_BUDGET", _count, 500),
-            s3_checksums=self._get("S3_CHECKSUMS", _one_of("when_supported", "when_required"), "when_supported"),
-            log_level=self._get("LOG_LEVEL", _one_of(*LOG_LEVELS), "INFO"),
+            s3_checksums=self._get("S3_CHECKSUMS", _checksums, None),
+            log_level=self._get("LOG_LEVEL", _level, "INFO"),
         )
         if self._problems:
             raise BadInput(
@@ -131,10 +133,13 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if (found := text.upper() if allowed == LOG_LEVELS else text) not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return found
+def _checksums(text: str) -> Checksums:
+    if text not in ("when_supported", "when_required"):
+        raise ValueError("must be when_supported or when_required")
+    return "when_required" if text == "when_required" else "when_supported"
 
-    return parse
+
+def _level(text: str) -> str:
+    if text.upper() not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+    return text.upper()

@@ -35,7 +35,9 @@ from chroma_lifecycle.publishing.mirror import MirrorState, update_mirror
 from chroma_lifecycle.publishing.publish import publish
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.restore import bring_forward
+from chroma_lifecycle.publishing.status import RunStatus
 from chroma_lifecycle.report import CollectionReport
+from chroma_lifecycle.run_status import write_statuses
 from chroma_lifecycle.snapshot.details import ChromaVersion, Counts, Details, Summary
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
 from chroma_lifecycle.snapshot.sealed import SealedSnapshot, seal
@@ -57,6 +59,7 @@ class Surroundings:
     Attributes:
         mirror: Receives what was published, if there is one.
         deltas: Where deltas may lie.
+        status: Tells the table how runs ended, if there is one to be told.
         reserve_seconds: What must be left of an invocation when Chroma is opened.
         tail_budget: Vector operations that a reader may have to replay.
         writer: Who publishes, for people.
@@ -66,6 +69,7 @@ class Surroundings:
     store: Store
     mirror: Store | None
     deltas: RootedDeltas
+    status: RunStatus | None
     clock: Clock
     reserve_seconds: float
     tail_budget: int
@@ -121,7 +125,10 @@ class Cycle:
             with self._phase("plan"), self._ledger() as ledger:
                 joined = join(ledger, changes, deltas.open)
                 planned = plan(ledger, joined, around.mapping, self._collection)
-            if dry_run or not joined.moved():
+            if dry_run:
+                return CycleEnd(joined, self._report(parent, joined, planned.plan, attempt, published=False))
+            if not joined.moved():
+                self._tell_runs(changes, joined)
                 return CycleEnd(joined, self._report(parent, joined, planned.plan, attempt, published=False))
             self._deadline.require(around.reserve_seconds, f"a cycle of {self._collection}")
             with self._workspace.working(chroma=bool(planned.plan)) as working:
@@ -138,6 +145,8 @@ class Cycle:
         # 6. The copy that readers look into first.
         with self._phase("mirror"):
             mirror = self._mirror()
+        # 7. The table: a run's message is done when its item says so.
+        self._tell_runs(changes, joined)
         return CycleEnd(joined, self._report(child, joined, planned.plan, attempt, published=True, mirror=mirror))
 
     def _restore(self) -> Published:
@@ -188,6 +197,12 @@ class Cycle:
         if outcome.state in (MirrorState.FAILED, MirrorState.FOREIGN):
             log.warning("mirror is behind", collection=self._collection, state=outcome.state, why=outcome.text)
         return f"{outcome.state}: {outcome.text}"
+
+    def _tell_runs(self, changes: Sequence[Change], joined: Joined) -> None:
+        around = self._around
+        if around.status is not None:
+            with self._phase("status"):
+                write_statuses(around.status, around.mapping, changes, joined, around.clock.now())
 
     def _report(
         self, at: Published, joined: Joined, todo: Plan, attempt: int, *, published: bool, mirror: str = "none"

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK
-from chroma_lifecycle.config import Settings
-from chroma_lifecycle.deltas.addresses import DirectoryRoot, Roots
-from chroma_lifecycle.deltas.sources import DirectorySource, RootedDeltas
+from chroma_lifecycle.config import Checksums, Settings
+from chroma_lifecycle.deltas.addresses import BucketRoot, DirectoryRoot, Root, Roots
+from chroma_lifecycle.deltas.sources import DeltaSource, DirectorySource, RootedDeltas
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.mirror import Mirror
+from chroma_lifecycle.publishing.status import RunStatus
 from chroma_lifecycle.stores.directory import DirectoryStore
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 BUCKET = "s3://"
 
 
-def open_store(address: str, *, checksums: str = "when_supported") -> Store:
+def open_store(address: str, *, checksums: Checksums | None = None) -> Store:
     """Return the store at *address*: ``s3://bucket/prefix``, or a directory."""
     if not address.startswith(BUCKET):
         return DirectoryStore(Path(address))
     from chroma_lifecycle.aws.s3 import S3Store  # boto3 takes longer to import than a directory to read
 
-    return S3Store.open(address, checksums="when_required" if checksums == "when_required" else "when_supported")
+    return S3Store.open(address, checksums=checksums)
 
 
 def create_store(address: str) -> Store:
@@ -45,14 +46,29 @@ def open_mirror(address: str | None) -> Store | None:
     return None if not address else Mirror(DirectoryStore(Path(address), mirror_only=True))
 
 
-def open_deltas(roots: Sequence[str], store: str) -> RootedDeltas:
+def open_deltas(roots: Sequence[str], store: str, *, checksums: Checksums | None = None) -> RootedDeltas:
     """Return what reads deltas below *roots*; by default those are the store's own bucket or directory."""
     parsed = Roots.parse(roots or (_home_of(store),))
-    return RootedDeltas(parsed, {DirectoryRoot: DirectorySource()})
+    sources: dict[type[Root], DeltaSource] = {DirectoryRoot: DirectorySource()}
+    if any(isinstance(root, BucketRoot) for root in parsed.roots):
+        from chroma_lifecycle.aws.clients import make_client  # boto3, as above
+        from chroma_lifecycle.aws.deltas import S3DeltaSource
+
+        sources[BucketRoot] = S3DeltaSource(make_client("s3", checksums=checksums))
+    return RootedDeltas(parsed, sources)
 
 
 def _home_of(store: str) -> str:
     return f"{BUCKET}{store.removeprefix(BUCKET).partition('/')[0]}/" if store.startswith(BUCKET) else store
+
+
+def open_status(table: str | None) -> RunStatus | None:
+    """Return what tells the table how runs ended, if there is a table to be told."""
+    if not table:
+        return None
+    from chroma_lifecycle.aws.dynamodb import DynamoRunStatus  # boto3, as above
+
+    return DynamoRunStatus.open(table)
 
 
 def compactor(settings: Settings) -> Compactor:
@@ -64,7 +80,8 @@ def compactor(settings: Settings) -> Compactor:
         mapping=load_mapping(settings.mapping),
         store=open_store(settings.store, checksums=settings.s3_checksums),
         mirror=open_mirror(settings.mirror),
-        deltas=open_deltas(settings.deltas, settings.store),
+        deltas=open_deltas(settings.deltas, settings.store, checksums=settings.s3_checksums),
+        status=open_status(settings.table),
         clock=SYSTEM_CLOCK,
         reserve_seconds=settings.deadline_reserve_seconds,
         tail_budget=settings.tail_budget,

@@ -48,6 +48,8 @@ class Joined:
         tombstones: Tombstones as they are now, by reach and item.
         runs: Run facts as they are now.
         deltas: Ids of each delta that is to be merged, by address.
+        merged: Every run that a change asked for and that is merged, now or before.
+        unmerged: Why a run that a change asked for is not merged.
         outcomes: What became of each change, by its source. A message with several changes
             failed if one of them did, and was applied if one of them moved a fact.
         problems: Why, by the source of each that failed.
@@ -57,6 +59,8 @@ class Joined:
     tombstones: dict[tuple[str, ItemKey], Tombstone] = field(default_factory=dict)
     runs: dict[RunKey, RunFact] = field(default_factory=dict)
     deltas: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    merged: dict[RunKey, RunFact] = field(default_factory=dict)
+    unmerged: dict[RunKey, LifecycleError] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     problems: dict[str, LifecycleError] = field(default_factory=dict)
 
@@ -104,6 +108,8 @@ class _Batch:
         except LifecycleError as problem:
             outcomes[source] = Outcome.FAILED
             self.joined.problems[source] = problem
+            if isinstance(change, MergeDelta):
+                self.joined.unmerged[change.origin.item, change.address] = problem
             return
         if outcomes.get(source) is not Outcome.FAILED and (moved or source not in outcomes):
             outcomes[source] = Outcome.APPLIED if moved else Outcome.NO_OP
@@ -146,10 +152,12 @@ class _Batch:
         key = (origin.item, address)
         known = self.joined.runs.get(key) or self._ledger.run(origin.item, address)
         if known is not None and origin.position <= known.position:
+            self.joined.merged[key] = known
             return False
         delta = self._open_delta(change)
         self._check_content(address, delta.digest)
-        self.joined.runs[key] = RunFact(origin.item, address, origin.position, delta.digest, len(delta.ids))
+        run = RunFact(origin.item, address, origin.position, delta.digest, len(delta.ids))
+        self.joined.runs[key] = self.joined.merged[key] = run
         self.joined.deltas[address] = delta.ids
         return True
 

@@ -1,0 +1,54 @@
+"""After a cycle: tell the table how its runs ended.
+
+A run's message is done when its records are in a published version *and* its item says so: a
+write of the status that fails sends the message back, and its redelivery, which moves nothing,
+writes the status again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import structlog
+
+from chroma_lifecycle.errors import StoreUnavailable
+from chroma_lifecycle.intake.changes import Change, MergeDelta
+from chroma_lifecycle.intake.mapping import TableMapping
+from chroma_lifecycle.planning.join import Joined, Outcome
+from chroma_lifecycle.publishing.status import RunStatus
+
+log = structlog.get_logger(__name__)
+
+
+def write_statuses(
+    status: RunStatus, mapping: TableMapping, changes: Iterable[Change], joined: Joined, at: datetime
+) -> None:
+    """Write the status of every run among *changes* once; a message whose write failed becomes a failed one.
+
+    Args:
+        status: Writes into the table.
+        mapping: Knows the attributes of the run items.
+        changes: Of one collection, as they were joined.
+        joined: What became of them; its outcomes are changed where a write fails.
+        at: The time that is written for runs that were completed.
+    """
+    told = set()
+    for change in changes:
+        if isinstance(change, MergeDelta) and (run := (change.origin.item, change.address)) not in told:
+            told.add(run)
+            try:
+                _write(status, mapping, change, joined, at)
+            except StoreUnavailable as problem:
+                log.warning("run status not written", collection=change.origin.collection, why=problem.message)
+                joined.outcomes[change.origin.source] = Outcome.FAILED
+                joined.problems.setdefault(change.origin.source, problem)
+
+
+def _write(status: RunStatus, mapping: TableMapping, change: MergeDelta, joined: Joined, at: datetime) -> None:
+    origin, run = change.origin, (change.origin.item, change.address)
+    target = mapping.rules[origin.rule].merges[origin.collection]
+    if problem := joined.unmerged.get(run):
+        status.failed(origin.item, target, change.address, str(problem))
+    else:
+        status.completed(origin.item, target, change.address, joined.merged[run].records, at)
