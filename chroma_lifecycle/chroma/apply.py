@@ -9,11 +9,11 @@ refused, so a record without metadata is sent as ``None``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from chroma_lifecycle.chroma.engine_errors import chroma_errors
 from chroma_lifecycle.deltas.model import Delta, Rows
 from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.planning.plan import OwnedKeys, Plan, Write
@@ -42,18 +42,36 @@ class Applied:
     records: int | None = None
 
 
-def apply_plan(
-    collection: Any, plan: Plan, deltas: Mapping[str, Delta], *, max_batch: int, dimension: int | None
-) -> Applied:
-    """Bring the records of *collection* to what *plan* says.
+class Target(Protocol):
+    """What a plan is applied to: one collection, open."""
+
+    dimension: int | None
+
+    @property
+    def collection(self) -> Any:
+        """Chroma's own collection object."""
+        ...
+
+    @property
+    def max_batch(self) -> int:
+        """The most records in one call."""
+        ...
+
+    def errors(self, what: str) -> AbstractContextManager[None]:
+        """Return a block in which Chroma's errors become ours."""
+        ...
+
+
+def apply_plan(target: Target, plan: Plan, deltas: Mapping[str, Delta]) -> Applied:
+    """Bring the records of *target* to what *plan* says.
 
     Raises:
         BadInput: A delta is missing or of another dimension, or Chroma refuses the data.
         NoRoom: The disk is full.
         Corrupt: Chroma's engine fails, or holds another number of records than the plan leads to.
     """
-    _check_deltas(plan, deltas, dimension)
-    work = _Work(collection, max_batch)
+    _check_deltas(plan, deltas, target.dimension)
+    work = _Work(target)
     # Counting loads the vectors, which only a plan that touches vectors has to do anyway.
     counts = bool(plan.deletes or any(write.ids for write in plan.writes))
     before = work.count() if counts else 0
@@ -65,7 +83,7 @@ def apply_plan(
     written = sum(len(write.ids) for write in plan.writes)
     if records is not None:
         existing = sum(len(write.existing) for write in plan.writes)
-        _check_effect(collection.name, records, before - len(plan.deletes) + written - existing)
+        _check_effect(target.collection.name, records, before - len(plan.deletes) + written - existing)
     return Applied(len(plan.deletes), written, sum(map(bool, plan.updates.values())), work.calls, records)
 
 
@@ -92,9 +110,10 @@ def _check_effect(name: str, records: int, expected: int) -> None:
 class _Work:
     """The calls on one collection, counted."""
 
-    def __init__(self, collection: Any, max_batch: int) -> None:
-        self._collection = collection
-        self._max_batch = max_batch
+    def __init__(self, target: Target) -> None:
+        self._collection = target.collection
+        self._max_batch = target.max_batch
+        self._errors = target.errors
         self.calls = 0
 
     def count(self) -> int:
@@ -150,9 +169,6 @@ class _Work:
             else:
                 metadatas[row].update(dict.fromkeys((metadata or {}).keys() - metadatas[row].keys()))
         self.delete(losing)
-
-    def _errors(self, what: str) -> Any:
-        return chroma_errors(f"{what} in collection {self._collection.name}")
 
 
 def _metadata(own: Mapping[str, Scalar], owned: OwnedKeys) -> Metadata:

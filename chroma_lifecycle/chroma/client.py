@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -81,7 +81,7 @@ class ManagedClient:
             # 3. Open.
             client = open_engine(ownership.directory)
             undo.callback(end_and_prove, client, timeout_seconds=5.0)
-            with chroma_errors(f"collection {collection} in {directory}"):
+            with chroma_errors(f"collection {collection} in {directory}", ownership.directory):
                 found = (
                     _create(client, collection, create)
                     if create
@@ -104,11 +104,16 @@ class ManagedClient:
     @property
     def max_batch(self) -> int:
         """The most records that Chroma takes in one call."""
-        return int(self._client.get_max_batch_size())
+        with self.errors("asking for the largest batch"):
+            return int(self._client.get_max_batch_size())
 
     def apply(self, plan: Plan, deltas: Mapping[str, Delta]) -> Applied:
         """Bring the records to what *plan* says (see ``apply_plan``)."""
-        return apply_plan(self.collection, plan, deltas, max_batch=self.max_batch, dimension=self.dimension)
+        return apply_plan(self, plan, deltas)
+
+    def errors(self, what: str) -> AbstractContextManager[None]:
+        """Return a block in which Chroma's errors become ours, about *what* in this collection."""
+        return chroma_errors(f"{what} in collection {self._ownership.owner.collection}", self.directory)
 
     def close(self, *, timeout_seconds: float = 5.0) -> CloseReport:
         """End the client and prove that the directory is closed; a second call only says so.
@@ -171,7 +176,7 @@ def open_engine(directory: Path) -> Any:
     """Open a directory that we own; if Chroma fails half-way, leave nothing of the attempt behind."""
     with ExitStack() as undo:
         undo.callback(_drop_attempt, directory)
-        with chroma_errors(f"opening {directory}"):
+        with chroma_errors(f"opening {directory}", directory):
             client = chromadb.PersistentClient(path=str(directory), settings=Settings(anonymized_telemetry=False))
         undo.pop_all()
         return client

@@ -123,7 +123,7 @@ def _probe_all(directory: Path, probes: int) -> list[Probe]:
     client = open_engine(directory)
     found = []
     for name in names:
-        with chroma_errors(f"collection {name}"):
+        with chroma_errors(f"collection {name}", directory):
             found.append(_probe(client.get_collection(name, embedding_function=None), probes))
     end_and_prove(client, timeout_seconds=5.0)
     return found

@@ -7,8 +7,10 @@ values that they refuse, and documents and metadata must not reach a log.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from chromadb.errors import (
     BatchSizeExceededError,
@@ -30,13 +32,16 @@ _REFUSED = (
     InvalidDimensionException,
     NotFoundError,
 )
-_NO_ROOM = re.compile(r"disk is full|No space left|code: 13\b|os error 28|File too large|os error 27", re.IGNORECASE)
+# 13: full; 778: a write was refused, by a quota or a limit on file sizes.
+_NO_ROOM = re.compile(r"disk is full|No space left|code: 13\b|code: 778\b|os error 2[78]\b", re.IGNORECASE)
+# The engine often says what it was doing and not why; with so little left, that is why.
+_LITTLE_BYTES = 16 << 20
 _NOT_OURS = re.compile(r"readonly database|database is locked|code: 5\b|code: 8\b|code: 1032\b", re.IGNORECASE)
 
 
 @contextmanager
-def chroma_errors(what: str) -> Iterator[None]:
-    """Tell what Chroma raises inside as an error of ours about *what*.
+def chroma_errors(what: str, directory: Path) -> Iterator[None]:
+    """Tell what Chroma raises inside, working on *directory*, as an error of ours about *what*.
 
     Raises:
         BadInput: Chroma refused the data.
@@ -49,7 +54,7 @@ def chroma_errors(what: str) -> Iterator[None]:
     except _REFUSED as problem:
         raise BadInput(f"{what}: Chroma refused it: {problem}", hint="mend the data; a retry cannot help") from problem
     except ChromaError as problem:
-        raise _of_engine(what, str(problem)) from problem
+        raise _of_engine(what, str(problem), directory) from problem
     except AttributeError as problem:
         if "bindings" not in str(problem):
             raise
@@ -64,7 +69,7 @@ def chroma_errors(what: str) -> Iterator[None]:
         ) from None
     except BaseException as problem:
         if is_panic(problem):
-            raise _of_engine(what, str(problem)) from problem
+            raise _of_engine(what, str(problem), directory) from problem
         raise
 
 
@@ -73,13 +78,18 @@ def is_panic(problem: BaseException) -> bool:
     return type(problem).__name__ == "PanicException" and type(problem).__module__ == "pyo3_runtime"
 
 
-def _of_engine(what: str, text: str) -> LifecycleError:
+def _of_engine(what: str, text: str, directory: Path) -> LifecycleError:
     if _NO_ROOM.search(text):
-        return NoRoom(f"{what}: {text}", hint="make room on the disk that holds the workspace, then run again")
+        return NoRoom(f"{what}: {text}", hint=f"make room on the disk that holds {directory}, then run again")
     if _NOT_OURS.search(text):
         return NotOwned(
             f"{what}: {text}",
             hint="another holder has the directory, or it was removed or made read-only beneath the client; "
             "throw this copy away and restore",
+        )
+    if directory.exists() and (free := shutil.disk_usage(directory).free) < _LITTLE_BYTES:
+        return NoRoom(
+            f"{what}: {text}; {free:,} bytes are free",
+            hint=f"make room on the disk that holds {directory}, then run again",
         )
     return Corrupt(f"{what}: {text}", hint="throw this copy away and restore the last sound version")

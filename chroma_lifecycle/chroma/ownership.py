@@ -97,9 +97,11 @@ def own(directory: Path, collection: str, *, clock: Clock = SYSTEM_CLOCK, timeou
 
     Raises:
         NotOwned: Somebody has it: a client of this process, managed or raw, or another process.
-        BadInput: The record cannot be written beside the directory.
+        BadInput: There is no such directory, or the record cannot be written beside it.
     """
     home = directory.resolve()
+    if not home.is_dir():
+        raise BadInput(f"{directory} is no directory", hint="check the path, or restore the collection into it")
     status = home.stat()
     identity = (status.st_dev, status.st_ino)
     owner = Owner(os.getpid(), socket.gethostname(), clock.now().isoformat(timespec="seconds"), collection)

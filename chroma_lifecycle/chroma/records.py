@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from chroma_lifecycle.chroma.client import ManagedClient
-from chroma_lifecycle.chroma.engine_errors import chroma_errors
 from chroma_lifecycle.snapshot.descriptors import require_closed
 from chroma_lifecycle.values import Scalar
 
@@ -45,7 +44,7 @@ def get_records(client: ManagedClient, ids: Sequence[str]) -> tuple[Record, ...]
     """Return those of *ids* that exist, in the order asked for."""
     if not ids:
         return ()
-    with chroma_errors(f"reading collection {client.collection.name}"):
+    with client.errors("reading"):
         found = client.collection.get(ids=list(ids), include=["documents", "metadatas"])
     by_id = {record.id: record for record in _records(found["ids"], found["documents"], found["metadatas"])}
     return tuple(by_id[id_] for id_ in ids if id_ in by_id)
@@ -62,7 +61,7 @@ def query_records(
     Raises:
         BadInput: The vector has another dimension, or the filter is none.
     """
-    with chroma_errors(f"querying collection {client.collection.name}"):
+    with client.errors("a query"):
         found = client.collection.query(
             query_embeddings=[list(vector)],
             n_results=limit,

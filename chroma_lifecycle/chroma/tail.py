@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from chroma_lifecycle.chroma.client import ManagedClient
-from chroma_lifecycle.chroma.engine_errors import chroma_errors
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.snapshot import soundness, sqlite_file
@@ -77,7 +76,7 @@ def settle_tail(directory: Path, collection: str, *, budget: int = DEFAULT_BUDGE
     with ManagedClient.open(directory, collection) as client:
         set_thresholds(client, _LOWEST)
     with ManagedClient.open(directory, collection) as client:
-        with chroma_errors(f"flushing the tail of collection {collection}"):
+        with client.errors("flushing the tail"):
             client.collection.count()
         set_thresholds(client, before)
     left = soundness.examine(directory).tail
@@ -99,7 +98,7 @@ def stored_thresholds(directory: Path) -> Thresholds:
 def set_thresholds(client: ManagedClient, thresholds: Thresholds) -> None:
     """Set when Chroma writes HNSW to disk; it holds from the next opening on."""
     collection = client.collection
-    with chroma_errors(f"thresholds of collection {collection.name}"):
+    with client.errors("setting the thresholds"):
         # What collection.modify() does first. What it does then is to rebuild its own copy of the
         # configuration, embedding function included, which fails where the model or key is not here.
         collection._client._modify(  # noqa: SLF001

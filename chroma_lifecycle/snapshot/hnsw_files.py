@@ -122,7 +122,9 @@ def check_links(segment: Path, header: HnswHeader) -> None:
     # Read, not mapped: a mapping would keep a descriptor as long as the error's traceback lives.
     with (segment / ELEMENTS).open("rb") as file:
         for start in range(0, header.elements, step):
-            rows = np.fromfile(file, np.uint8, step * header.element_bytes).reshape(-1, header.element_bytes)
+            # What is beyond the last element was never written: whatever the memory held.
+            count = min(step, header.elements - start)
+            rows = np.fromfile(file, np.uint8, count * header.element_bytes).reshape(-1, header.element_bytes)
             lists = np.ascontiguousarray(rows[:, : header.vector_offset])
             if (wrong := _first_wrong(lists, header.elements)) is not None:
                 raise Corrupt(

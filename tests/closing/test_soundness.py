@@ -202,6 +202,17 @@ def test_the_full_check_finds_what_sizes_do_not_show(
         soundness.examine(directory, full=True)
 
 
+def test_what_lies_beyond_the_last_element_is_not_looked_at(directory: Path) -> None:
+    """Chroma makes room for a hundred elements and writes whatever its memory held."""
+
+    def change(data: bytearray, header: HnswHeader) -> None:
+        beyond = header.elements * header.element_bytes
+        data[beyond:] = b"\xff" * (len(data) - beyond)
+
+    _level0(directory, change)
+    assert soundness.examine(directory, full=True).full
+
+
 @pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
 def test_a_journal_means_that_it_is_not_closed(directory: Path, suffix: str) -> None:
     """A transaction is open or was cut off; the database alone is not complete."""
