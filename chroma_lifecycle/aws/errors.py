@@ -58,12 +58,13 @@ NOT_SENT = (
 )
 """The SDK's own settings or credentials do not do; no request went out."""
 
-_MISSING = {"NoSuchKey", "NoSuchVersion", "404"}
-_FORBIDDEN = {
-    "403",
-    "AccessDenied",
-    "AccessDeniedException",
-    "AllAccessDisabled",
+MISSING = {"NoSuchKey", "NoSuchVersion", "404"}
+"""Codes that say that there is no object of this name."""
+
+FORBIDDEN = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled"}
+"""Codes of a refusal of this request; the credentials as such are good."""
+
+_NOT_RECOGNISED = {
     "ExpiredToken",
     "ExpiredTokenException",
     "InvalidAccessKeyId",
@@ -77,15 +78,15 @@ SETTINGS_HINT = (
 )
 """How to mend what `NOT_SENT` tells."""
 
-_FORBIDDEN_HINT = (
-    "allow s3:GetObject, s3:PutObject and s3:ListBucket on the store (without ListBucket, S3 says 403 for a key "
-    "that is not there), and check that the credentials have not expired"
+STORE_PERMISSIONS = (
+    "s3:GetObject, s3:PutObject and s3:ListBucket on the store (without ListBucket, S3 says 403 for a key "
+    "that is not there)"
 )
 
 
 @contextmanager
-def aws_errors(what: str) -> Iterator[None]:
-    """Translate boto3's errors about *what*.
+def aws_errors(what: str, *, permissions: str = STORE_PERMISSIONS) -> Iterator[None]:
+    """Translate boto3's errors about *what*, for which *permissions* are needed.
 
     Raises:
         ObjectMissing: There is no object of this name.
@@ -94,22 +95,23 @@ def aws_errors(what: str) -> Iterator[None]:
     try:
         yield
     except boto.ClientError as problem:
-        raise translated(problem, what) from problem
+        raise translated(problem, what, permissions) from problem
     except NO_ANSWER as problem:
         raise StoreUnavailable(f"no answer about {what}: {problem}", hint="run the batch again") from problem
     except NOT_SENT as problem:
         raise StoreUnavailable(f"could not ask for {what}: {problem}", hint=SETTINGS_HINT) from problem
 
 
-def translated(problem: boto.ClientError, what: str) -> LifecycleError:
+def translated(problem: boto.ClientError, what: str, permissions: str = STORE_PERMISSIONS) -> LifecycleError:
     """Return the error for an answer that is a refusal."""
     code = code_of(problem)
-    if code in _MISSING:
+    if code in MISSING:
         return ObjectMissing(f"{what} is not there", hint="read HEAD again; if it persists, run verify")
     if code == "NoSuchBucket":
         return StoreUnavailable(f"there is no bucket for {what}", hint="check --store, and the region of the bucket")
-    if code in _FORBIDDEN:
-        return StoreUnavailable(f"not allowed to use {what} ({code})", hint=_FORBIDDEN_HINT)
+    if code in FORBIDDEN | _NOT_RECOGNISED:
+        hint = f"allow {permissions}, and check that the credentials have not expired"
+        return StoreUnavailable(f"not allowed to use {what} ({code})", hint=hint)
     message = problem.response.get("Error", {}).get("Message", "no message")
     return StoreUnavailable(f"{code} about {what}: {message}", hint="run the batch again")
 

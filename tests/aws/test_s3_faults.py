@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import socket
 import threading
@@ -25,6 +24,7 @@ from chroma_lifecycle.publishing.swap import Landed, Lost, Outcome, Unknown, swa
 from chroma_lifecycle.snapshot.names import ManifestRef
 from tests.support.heads import COLLECTION, head_spec, manifest_ref
 from tests.support.s3 import (
+    IMPATIENT,
     Exchange,
     FaultProxy,
     after,
@@ -33,6 +33,7 @@ from tests.support.s3 import (
     does_and_says,
     flips_a_bit,
     hangs,
+    impatient_client,
     loses_the_answer,
     loses_the_request,
     new_bucket,
@@ -44,8 +45,7 @@ from tests.support.s3 import (
 
 HEAD, OBJECT = f"{COLLECTION}/HEAD", f"{COLLECTION}/objects/x"
 OURS, THEIRS = 0xAAAA, 0xBBBB
-QUICK = Patience(connect_seconds=0.5, read_seconds=0.3, attempts=3)
-BUDGET_SECONDS = QUICK.attempts * QUICK.read_seconds + 1
+BUDGET_SECONDS = IMPATIENT.attempts * IMPATIENT.read_seconds + 1
 
 
 @pytest.fixture
@@ -57,13 +57,7 @@ def store(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> S3Store:
     beside = S3Store(address, s3_client())
     beside.write(OBJECT, b"some bytes")
     put(beside, head_spec(1))
-    return S3Store(address, quick_client(proxy.url))
-
-
-@functools.cache
-def quick_client(url: str) -> Any:
-    """A client of the product's own making that loses its patience soon."""
-    return make_client("s3", patience=QUICK)
+    return S3Store(address, impatient_client("s3", proxy.url))
 
 
 def put(store: S3Store, head: Head) -> None:
@@ -107,7 +101,7 @@ def then_hangs(exchange: Exchange) -> None:
 
 def test_a_time_out_of_a_write_that_landed_is_a_success(store: S3Store, proxy: FaultProxy) -> None:
     """C14: every attempt landed or was refused, and none was answered: HEAD tells."""
-    proxy.on("PUT", HEAD, *[then_hangs] * QUICK.attempts)
+    proxy.on("PUT", HEAD, *[then_hangs] * IMPATIENT.attempts)
 
     outcome = publish(store)
 
@@ -118,13 +112,13 @@ def test_a_time_out_of_a_write_that_landed_is_a_success(store: S3Store, proxy: F
 @pytest.mark.parametrize("fault", [loses_the_request, hangs, says(500, "InternalError"), says(503, "SlowDown")])
 def test_a_write_that_did_not_land_is_sent_again(store: S3Store, proxy: FaultProxy, fault: Any) -> None:
     """C14: after the SDK has given up, HEAD is the one expected: the same bytes go out again, and land."""
-    proxy.on("PUT", HEAD, *[fault] * QUICK.attempts)
+    proxy.on("PUT", HEAD, *[fault] * IMPATIENT.attempts)
 
     outcome = publish(store)
 
     assert isinstance(outcome, Landed)
     assert head_spec(2, OURS) == now(store)
-    assert QUICK.attempts + 1 == proxy.count(HEAD)["PUT"]
+    assert IMPATIENT.attempts + 1 == proxy.count(HEAD)["PUT"]
 
 
 def test_a_409_is_sent_again(store: S3Store, proxy: FaultProxy) -> None:
@@ -259,18 +253,18 @@ def test_a_store_that_never_answers_is_unavailable_within_its_budget(
         CALLS[call](store)
 
     assert SYSTEM_CLOCK.monotonic() - start < BUDGET_SECONDS
-    assert QUICK.attempts == len(proxy.seen)
+    assert IMPATIENT.attempts == len(proxy.seen)
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("fault", [says(500, "InternalError"), says(503, "SlowDown"), loses_the_request])
 def test_a_fault_that_passes_is_not_noticed(store: S3Store, proxy: FaultProxy, call: str, fault: Any) -> None:
     """The SDK asks again, as often as it is told to."""
-    scripted(proxy, fault, times=QUICK.attempts - 1)
+    scripted(proxy, fault, times=IMPATIENT.attempts - 1)
 
     CALLS[call](store)
 
-    assert QUICK.attempts == len(proxy.seen)
+    assert IMPATIENT.attempts == len(proxy.seen)
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -378,7 +372,7 @@ def test_the_checksums_of_the_sdk_can_be_left_out(
 
 @pytest.fixture
 def slow_server() -> Iterator[str]:
-    """A server that takes a body at a quarter of a megabyte in a twentieth of a second."""
+    """A server that takes a body no faster than a quarter of a megabyte in 40 ms."""
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
     pause = threading.Event()
@@ -395,7 +389,7 @@ def slow_server() -> Iterator[str]:
             got = len(head.partition(b"\r\n\r\n")[2])
             while got < length:
                 got += len(connection.recv(1 << 18))
-                pause.wait(0.02)
+                pause.wait(0.04)
             connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "x"\r\nContent-Length: 0\r\n\r\n')
 
     thread = threading.Thread(target=serve)
@@ -408,7 +402,7 @@ def slow_server() -> Iterator[str]:
 def test_a_slow_line_may_take_longer_than_the_time_outs(slow_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time-outs are for silence: a block that goes out steadily for longer than them arrives."""
     use_server(monkeypatch, slow_server)
-    patience = Patience(connect_seconds=0.3, read_seconds=3.0, attempts=1)
+    patience = Patience(connect_seconds=0.6, read_seconds=5.0, attempts=1)
     store = S3Store(S3Address("bucket", ""), make_client("s3", patience=patience, checksums="when_required"))
     start = SYSTEM_CLOCK.monotonic()
 
@@ -424,7 +418,7 @@ def test_nobody_there_is_unavailable(store: S3Store, monkeypatch: pytest.MonkeyP
     use_server(monkeypatch, f"http://127.0.0.1:{port}")
 
     with pytest.raises(StoreUnavailable, match="no answer"):
-        S3Store(S3Address("bucket", ""), make_client("s3", patience=QUICK)).read_head(COLLECTION)
+        S3Store(S3Address("bucket", ""), make_client("s3", patience=IMPATIENT)).read_head(COLLECTION)
 
 
 def test_missing_credentials_are_told_with_the_sdks_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:

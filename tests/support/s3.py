@@ -24,7 +24,7 @@ import pytest
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from chroma_lifecycle.aws.clients import Checksums, make_client
+from chroma_lifecycle.aws.clients import Checksums, Patience, make_client
 
 REGION = "eu-central-1"
 CREDENTIALS = {
@@ -72,6 +72,17 @@ def s3_client(checksums: Checksums | None = None) -> Any:
     with pytest.MonkeyPatch.context() as environment:
         use_server(environment)
         return make_client("s3", checksums=checksums)
+
+
+IMPATIENT = Patience(connect_seconds=0.5, read_seconds=0.3, attempts=3)
+
+
+@functools.cache
+def impatient_client(service: str, url: str) -> Any:
+    """A client of the product's own making that soon gives up."""
+    with pytest.MonkeyPatch.context() as environment:
+        use_server(environment, url)
+        return make_client(service, patience=IMPATIENT)
 
 
 def new_bucket(**options: Any) -> str:
