@@ -92,7 +92,7 @@ def open_delta(
 
 def _list(address: str, source: RootedDeltas) -> _Listed:
     place, of_root = source.locate(address)
-    files = [file for file in of_root.list(place) if not _is_marker(file.name)]
+    files = _without_markers(of_root.list(place))
     if not files:
         raise missing(place)
     if len(files) > MAX_FILES:
@@ -106,15 +106,24 @@ def _list(address: str, source: RootedDeltas) -> _Listed:
     return _Listed(place, of_root, *_recognise(place, files))
 
 
-def _is_marker(name: str) -> bool:
-    """Return whether a file beside the parts only marks something: ``_SUCCESS``, ``.part.crc``, a folder's object."""
-    return name.endswith("/") or name.rpartition("/")[2].startswith(("_", "."))
+def _without_markers(files: Sequence[DeltaFile]) -> list[DeltaFile]:
+    """Leave out what only marks something: ``_SUCCESS``, ``.part.crc``, the empty objects that stand for folders."""
+    return [
+        file
+        for file in files
+        if not file.name.endswith("/")
+        and not file.name.rpartition("/")[2].startswith(("_", "."))
+        and (file.name or file.size or len(files) == 1)
+    ]
 
 
 def _recognise(place: Place, files: Sequence[DeltaFile]) -> tuple[Form, tuple[DeltaFile, ...]]:
-    names = [file.name or place.path for file in files]
-    if DATABASE in names and files[0].name:
+    names = [file.name for file in files]
+    if "" in names and len(names) > 1:
+        raise _refused(place.address, "there is both a file of this name and a directory")
+    if DATABASE in names:
         return Form.CHROMA, tuple(files)
+    names = [name or place.path for name in names]
     forms = {_form_of(name) for name in names}
     if len(forms) == 1 and (form := forms.pop()) and (form is not Form.ARCHIVE or len(files) == 1):
         return form, tuple(files)

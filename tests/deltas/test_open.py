@@ -18,8 +18,11 @@ import pytest
 
 from chroma_lifecycle.deltas import disk
 from chroma_lifecycle.deltas import open as opening
-from chroma_lifecycle.deltas.checks import MAX_DOCUMENT_BYTES, MAX_ID_BYTES
+from chroma_lifecycle.deltas.addresses import DirectoryRoot, Place, Roots
+from chroma_lifecycle.deltas.checks import MAX_DOCUMENT_BYTES, MAX_ID_BYTES, Expectation
+from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.records import GROUP_ROWS
+from chroma_lifecycle.deltas.sources import DeltaFile, RootedDeltas
 from chroma_lifecycle.errors import BadInput, NoRoom
 from tests.support.deltas import (
     Record,
@@ -112,6 +115,38 @@ def test_parts_of_a_directory_are_one_delta(tmp_path: Path, form: str) -> None:
 
     assert ("id-0", "id-1", "id-2") == opened(tmp_path, "run").ids
     assert ("id-0", "id-1", "id-2") == opened(tmp_path, "run/").ids
+
+
+class Listed:
+    """A source that lists what it is told to, as a bucket may."""
+
+    def __init__(self, directory: Path, *files: DeltaFile) -> None:
+        self._directory = directory
+        self._files = files
+
+    def list(self, place: Place) -> tuple[DeltaFile, ...]:
+        return self._files
+
+    def fetch(self, place: Place, file: DeltaFile, to: Path) -> None:
+        shutil.copy(self._directory / place.path / file.name, to)
+
+
+def test_a_folders_object_is_no_part_of_the_delta(tmp_path: Path) -> None:
+    """A bucket's console makes an empty object for each folder; a file and a folder of one name are ambiguous."""
+    size = write_parquet(tmp_path / "run" / "deep" / "part.parquet", [record("a")]).stat().st_size
+    (tmp_path / "scratch").mkdir()
+
+    def open_listed(*files: DeltaFile) -> Delta:
+        source = RootedDeltas(Roots((DirectoryRoot(tmp_path),)), {DirectoryRoot: Listed(tmp_path, *files)})
+        return opening.open_delta("run", source, tmp_path / "scratch", Expectation("words", 3, None, lambda _: True))
+
+    part = DeltaFile("deep/part.parquet", size)
+    assert ("a",) == open_listed(DeltaFile("", 0), DeltaFile("deep/", 0), part).ids
+    with pytest.raises(BadInput, match="there is both a file of this name and a directory"):
+        open_listed(DeltaFile("", 7), part)
+    for name in ("../part.parquet", "deep//part.parquet", "/part.parquet", "a\x00.parquet"):
+        with pytest.raises(BadInput, match=r"its file .* is refused"):
+            open_listed(DeltaFile(name, size))
 
 
 def test_an_id_in_two_parts_is_refused_and_the_part_named(tmp_path: Path, form: str) -> None:
