@@ -10,7 +10,7 @@ from chroma_lifecycle.snapshot.details import ChromaVersion, Counts, Details, Su
 from chroma_lifecycle.snapshot.files import FileEntry, content_digest
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
-from chroma_lifecycle.snapshot.pages import FilePages, page_digests
+from chroma_lifecycle.snapshot.pages import FilePages, PageTable, entries, page_digests
 from chroma_lifecycle.values import Digest, Era, Version, digest_of
 
 COLLECTION = "words"
@@ -83,3 +83,21 @@ def manifest_spec(version: int = 2, inline: bytes = b"", **changes: object) -> M
         inline=inline,
     )
     return replace(manifest, **changes)  # type: ignore[arg-type]
+
+
+def manifest_of(pages: PageTable, version: int = 1) -> Manifest:
+    """A manifest of files with these pages; its base exists in no store."""
+    base = Base(
+        tuple(
+            BaseFile(
+                path,
+                file.digest,
+                tuple(
+                    BasePart(length, file.between(at, length), object_name(digest(f"{path} {at}")), 77)
+                    for at, length in parts_of(file.size)
+                ),
+            )
+            for path, file in sorted(pages.items())
+        )
+    )
+    return manifest_spec(version, files=entries(pages), chain=Chain(base))
