@@ -50,7 +50,7 @@ def events() -> list[tuple[str, str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("shown", "source"), zip(MAPPINGS, SOURCES.values(), strict=True), ids=SOURCES)
+@pytest.mark.parametrize(("shown", "source"), list(zip(MAPPINGS, SOURCES.values(), strict=True)), ids=SOURCES)
 def test_the_examples_are_the_files(shown: str, source: str) -> None:
     """What the documentation shows is what is shipped, and it is a mapping."""
     assert (ROOT / source).read_text() == shown
