@@ -90,7 +90,8 @@ class _FileReader:
         self._one_kind_each()
         if not self._table:
             return None
-        return TableMapping(ordering, self._table[0], (*self._table, None)[1], ids, rules, messages)
+        sort_key = self._table[1] if len(self._table) > 1 else None
+        return TableMapping(ordering, self._table[0], sort_key, ids, rules, messages)
 
     def _speaks(self, root: Node) -> bool:
         """Return whether the file can be read on; it cannot if it is of another language."""

@@ -58,10 +58,14 @@ class KeysReader:
     def attribute(self, node: Node, what: str) -> str | None:
         """Return the name of an attribute."""
         name = self._reader.text(node, what)
-        if name is None or not name.startswith(_OF_DYNAMODB):
-            return name
-        self._problems.add(node.line, f"{what} is '{name}', but attributes '{_OF_DYNAMODB}*' are not seen")
-        return None
+        return name if name is not None and self.is_seen(node.line, name, what) else None
+
+    def is_seen(self, line: int, attribute: str, what: str) -> bool:
+        """Return whether items show the attribute; what DynamoDB adds for itself is left out."""
+        if attribute.startswith(_OF_DYNAMODB):
+            self._problems.add(line, f"{what} is '{attribute}', but attributes '{_OF_DYNAMODB}*' are not seen")
+            return False
+        return True
 
     def keys(self, node: Node, what: str) -> tuple[Key, ...]:
         """Return the keys that a list (attributes under their own names) or a table sets."""

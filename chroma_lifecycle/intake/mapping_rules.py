@@ -40,7 +40,8 @@ class RulesReader:
         deletes = self._listed_collections(parts["removal_deletes"], what) if "removal_deletes" in parts else ()
         if not item:
             return None
-        return Rule(name.text, item[0], (*item, None)[1], sets, when, merges, frozenset(deletes), name.line)
+        sort = item[1] if len(item) > 1 else None
+        return Rule(name.text, item[0], sort, sets, when, merges, frozenset(deletes), name.line)
 
     def _effect(self, name: Leaf, parts: Mapping[str, Node], what: str) -> None:
         if parts and not {"set", "merge", "removal_deletes"} & parts.keys():
@@ -85,7 +86,7 @@ class RulesReader:
     def _conditions(self, node: Node, what: str) -> Iterator[Condition]:
         for name, body in self._reader.entries(node, f"'when' of {what}"):
             where = f"'{name.text}' in 'when' of {what}"
-            if self._keys.attribute(Leaf(name.line, name.text, name.text), f"an attribute in 'when' of {what}") is None:
+            if not self._keys.is_seen(name.line, name.text, f"an attribute in 'when' of {what}"):
                 continue
             if isinstance(body, Table):
                 yield from self._special_condition(name.text, body, where)
