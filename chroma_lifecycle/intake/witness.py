@@ -41,7 +41,9 @@ def common_text(one: Pattern, other: Pattern) -> str | None:
     left, right = _texts(one, "<"), _texts(other, ">")
     segments = zip(left + right, one.segments + other.segments, strict=True)
     numbers = {text.unknown: segment for text, segment in segments if segment.digits is not None}
-    for known in _solutions(list(zip(left, right, strict=True)), {}):
+    # What one side says outright is solved first: then few are left with many solutions.
+    equations = sorted(zip(left, right, strict=True), key=lambda sides: all(text.unknown for text in sides))
+    for known in _solutions(equations, {}):
         for text in islice(_filled(left, known, numbers), _TRIES):
             if one.match(text) is not None and other.match(text) is not None:
                 return text

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chroma_lifecycle.errors import BadInput
@@ -22,6 +22,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES | st.sets(TEXTS, min_size=1) | st.sets(NUMBERS, min_size=1) | st.sets(st.binary(), min_size=1))
+@settings(deadline=None)
 def test_what_the_sdk_writes_is_read_back(value: object) -> None:
     """Decoding undoes the encoding of AWS's own library, for every type."""
     assert value == decode("x", TypeSerializer().serialize(value))
@@ -117,6 +118,7 @@ def test_metadata_takes_text_booleans_and_numbers(attribute: dict[str, object], 
 
 
 @given(NUMBERS)
+@settings(deadline=None)
 def test_a_number_becomes_the_nearest_that_chroma_keeps(number: Decimal) -> None:
     """A whole number is exact or refused; any other is the nearest float, and finite."""
     whole = number == number.to_integral_value()

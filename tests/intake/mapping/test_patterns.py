@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chroma_lifecycle.errors import BadInput
@@ -34,6 +34,7 @@ def plain(values: dict[str, str], pattern: Pattern) -> dict[str, str]:
 
 
 @given(PATTERNS, VALUES)
+@settings(deadline=None)
 def test_matching_undoes_formatting(pattern: Pattern, values: dict[str, str]) -> None:
     """What was formatted has one reading: the values that were put in."""
     read = pattern.match(pattern.format(values))
@@ -43,6 +44,7 @@ def test_matching_undoes_formatting(pattern: Pattern, values: dict[str, str]) ->
 
 
 @given(PATTERNS, VALUES)
+@settings(deadline=None)
 def test_formatting_undoes_matching(pattern: Pattern, values: dict[str, str]) -> None:
     """A text that fits is written again as it was, character by character."""
     text = pattern.format(values)
@@ -53,6 +55,7 @@ def test_formatting_undoes_matching(pattern: Pattern, values: dict[str, str]) ->
 
 
 @given(PATTERNS)
+@settings(deadline=None)
 def test_a_pattern_is_written_as_it_is_parsed(pattern: Pattern) -> None:
     """The text of a pattern makes the same pattern."""
     if str(pattern):

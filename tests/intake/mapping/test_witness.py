@@ -55,6 +55,7 @@ def test_patterns_that_meet_have_a_witness(one: Pattern, other: Pattern) -> None
         ("v{a}", "{b}v", "vxv"),
         ("ab{a}#a", "{b}bc#{b}", "abc#a"),  # what stands around the placeholders overlaps
         ("a{x}#{x}a", "{y}#{y}", "aa#aa"),  # a placeholder that repeats its neighbour
+        ("a{x}#{x}a#{x}", "{y}#{y}#aaaa", "aaaaa#aaaaa#aaaa"),
     ],
 )
 def test_a_witness_is_short(one: str, other: str, witness: str) -> None:
