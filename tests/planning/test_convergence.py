@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.planning.planner import plan
 from chroma_lifecycle.values import Digest, digest_of
+from tests.model.flat import flat_messages
 from tests.model.histories import deltas, histories, kinds
 from tests.model.reference import Record, Reference
 from tests.support.table import Table, in_sqs
@@ -52,8 +52,8 @@ class World:
         """Compact one batch."""
         changes: list[Change] = []
         for received in decode_event(in_sqs(records), MAPPING).received if records else ():
-            with suppress(BadInput):  # PENDING without an address
-                changes += changes_of(received.record, MAPPING)
+            assert not isinstance(received.record, BadInput), received.record
+            changes += changes_of(received.record, MAPPING)
         for name in COLLECTIONS:
             self._cycle(name, [change for change in changes if change.origin.collection == name])
 
@@ -118,6 +118,24 @@ def test_any_order_batching_and_repetition_ends_in_the_models_records(data: st.D
     with tempfile.TemporaryDirectory() as directory:
         world = World(Path(directory), pool)
         for batch in batches:
+            world.deliver(batch)
+
+    assert typed(Reference(pool).replay(records)) == typed(world.records)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_flat_messages_end_in_the_models_records_too(data: st.DataObject) -> None:
+    """Messages without a sequence converge by their time: partial images of places, snapshots of labels."""
+    pool = data.draw(deltas())
+    records = data.draw(histories())
+    messages = [message for record in records for message in flat_messages(record)]
+    if not messages:
+        return
+
+    with tempfile.TemporaryDirectory() as directory:
+        world = World(Path(directory), pool)
+        for batch in data.draw(deliveries(messages)):
             world.deliver(batch)
 
     assert typed(Reference(pool).replay(records)) == typed(world.records)
