@@ -21,6 +21,7 @@ from chroma_lifecycle.chroma import systems
 from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient, open_engine
 from chroma_lifecycle.chroma.closing import close_client
 from chroma_lifecycle.chroma.engine_errors import is_panic
+from chroma_lifecycle.clock import wait_until
 from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NoRoom, NotClosed, NotOwned
 from chroma_lifecycle.planning.plan import Plan, Write
 from chroma_lifecycle.snapshot.descriptors import below
@@ -69,6 +70,7 @@ def test_a_panic_is_an_error_that_passes_every_handler_of_exceptions(directory: 
     assert is_panic(raw.value)
     assert not isinstance(raw.value, Exception)
     systems.evict(systems.on_directory(directory)[0])
+    assert wait_until(lambda: not below(directory), timeout_seconds=5.0)
     with pytest.raises(Corrupt, match="malformed"):
         open_engine(directory)
 
@@ -83,6 +85,8 @@ def test_the_corpse_of_a_plain_client_that_failed_is_taken_away(directory: Path)
     _garbage(path)
     with pytest.raises(InternalError):
         connect(directory)
+    # Until its threads have let go, they take whatever is put there for their database.
+    assert wait_until(lambda: not below(directory), timeout_seconds=5.0)
     path.write_bytes(sound)
     assert 1 == len(systems.on_directory(directory))
 
