@@ -1,0 +1,114 @@
+"""The golden files are read by what docs/format.md says, and by nothing of the library."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from tests.support.versions import manifest_spec
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden" / "v1"
+DOC = (ROOT / "docs" / "format.md").read_text()
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def pages(data: bytes) -> list[bytes]:
+    return [data[start : start + 4_096] for start in range(0, len(data), 4_096)]
+
+
+def file_digest(data: bytes) -> str:
+    return sha(b"".join(hashlib.sha256(page).digest() for page in pages(data)))
+
+
+def unframed(stored: bytes) -> tuple[str, bytes]:
+    """Name and content of an object."""
+    assert bytes.fromhex("502A4D18") == stored[:4]
+    (length,) = struct.unpack("<I", stored[4:8])
+    return stored[8 : 8 + length].decode(), zstandard.ZstdDecompressor().decompress(stored[8 + length :])
+
+
+def applied(raw: bytes, files: dict[str, bytes]) -> dict[str, bytes]:
+    """What a pack makes of *files*."""
+    (length,) = struct.unpack("<I", raw[:4])
+    table, rest = json.loads(raw[4 : 4 + length]), raw[4 + length :]
+    total = sum(row["pages"] for row in table["files"])
+    steps = struct.unpack(f"<{total}I", rest[: 4 * total])
+    kinds, body = rest[4 * total : 5 * total], rest[5 * total :]
+    after = {path: data for path, data in files.items() if path not in table["removed"]}
+    place, at = 0, 0
+    for row in table["files"]:
+        old, size, number = files.get(row["path"], b""), row["after"]["size"], 0
+        assert (row["before"] or {"digest": file_digest(b"")})["digest"] == file_digest(old)
+        new = bytearray(old[:size].ljust(size, b"\0"))
+        for n in range(row["pages"]):
+            number += steps[place + n]
+            end = min(size, 4_096 * (number + 1))
+            page = body[at : at + end - 4_096 * number]
+            if kinds[place + n]:
+                page = bytes(a ^ b for a, b in zip(page, old[4_096 * number : end], strict=True))
+            new[4_096 * number : end] = page
+            at += len(page)
+        place += row["pages"]
+        assert row["after"]["digest"] == file_digest(bytes(new))
+        after[row["path"]] = bytes(new)
+    assert len(body) == at
+    return after
+
+
+def test_the_golden_pack_is_what_the_document_says() -> None:
+    """Header, table, numbers, kinds, pages, and the digests before and after."""
+    name, raw = unframed((GOLDEN / "pack").read_bytes())
+    before = {"chroma/chroma.sqlite3": b"a" * 5_000, "chroma/s/gone.bin": b"gone"}
+
+    assert "chroma-lifecycle pack 1\n" == name
+    assert {
+        "chroma/chroma.sqlite3": b"a" * 4_096 + b"b" * 5_000,
+        "ledger.sqlite3": b"new",
+    } == applied(raw, before)
+
+
+def test_the_golden_manifests_are_what_the_document_says() -> None:
+    """One line, then the pack; content digests made as described; a chain that joins."""
+    for path in GOLDEN.glob("manifest-*"):
+        line, _, inline = path.read_bytes().partition(b"\n")
+        manifest = json.loads(line)
+        table = "".join(f"{f['digest']} {f['size']} {f['path']}\n" for f in manifest["files"])
+        assert manifest["content"] == sha(table.encode()) == manifest["packs"][-1]["after"]
+        assert manifest["base"]["content"] == manifest["packs"][0]["before"]
+        assert not inline or manifest["packs"][-1]["digest"] == sha(inline)
+        assert line.decode() == json.dumps(manifest, separators=(",", ":"))
+
+
+def _fields(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*map(_fields, value.values()))
+    return set().union(*map(_fields, value)) if isinstance(value, list) else set()
+
+
+def test_every_field_is_described() -> None:
+    """A field that is stored and not in the document would be a secret."""
+    head = json.loads((ROOT / "tests/publishing/golden/head-v1-full.json").read_bytes())
+    manifest = json.loads((GOLDEN / "manifest-inline").read_bytes().partition(b"\n")[0])
+    described = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`[^`]+`", DOC))))
+
+    assert set() == (_fields(head) | _fields(manifest)) - described
+
+
+def test_numbers_in_the_document_are_those_of_the_code() -> None:
+    """Limits are part of the format."""
+    from chroma_lifecycle.snapshot import chain, manifest, pack, pages
+
+    numbers = {pages.PAGE_BYTES, chain.PART_BYTES, pack.LARGEST_RAW_BYTES, manifest.INLINE_BYTES}
+    assert {f"{number:,}" for number in numbers} <= set(re.findall(r"[\d,]*\d", DOC))
+    assert manifest.LARGEST_BYTES == 16 << 20
+    assert manifest_spec().name.endswith(".json")
