@@ -21,8 +21,8 @@ from typing import TypeAlias
 
 from chroma_lifecycle.clock import Deadline, new_id, wait_until
 from chroma_lifecycle.errors import Corrupt, HeadMoved, LifecycleError, OutcomeUnknown
-from chroma_lifecycle.ports import Store, SwapRefused, SwapUnanswered
-from chroma_lifecycle.publishing.head import Head, SeenHead, encode_head, find_head, read_head
+from chroma_lifecycle.ports import Store, StoredHead, SwapRefused, SwapUnanswered
+from chroma_lifecycle.publishing.head import Head, SeenHead, decode_head, encode_head, read_head
 from chroma_lifecycle.snapshot.names import ManifestRef
 
 ParentOf: TypeAlias = Callable[[ManifestRef], ManifestRef | None]
@@ -61,7 +61,7 @@ Outcome: TypeAlias = Landed | Lost | Unknown
 def swap(
     store: Store,
     new: Head,
-    expected: SeenHead | None,
+    expected: SeenHead | StoredHead | None,
     *,
     parent_of: ParentOf | None,
     deadline: Deadline | None = None,
@@ -72,7 +72,8 @@ def swap(
         store: Where HEAD is.
         new: The HEAD to be, with a swap id of its own and a higher serial.
         expected: The HEAD that *new* was made from; ``None`` where there is none: for `init`,
-            `recover` and a copy into an empty place alone.
+            `recover` and a copy into an empty place alone; as it is stored where it is damaged:
+            for `recover` alone.
         parent_of: Walks the ancestry, in which *new* is known by its write id. ``None`` for a
             swap that publishes nothing (a pin, an expiry, a fence, a mirror's HEAD): it is known
             by its swap id, as long as it is the newest; when it is lost it is simply done again.
@@ -82,7 +83,7 @@ def swap(
         BadInput: The store has moved to another address; or it can only be a mirror.
         StoreUnavailable, NoRoom: Nothing was sent.
     """
-    if expected is not None:
+    if isinstance(expected, SeenHead):
         expected.head.require_here()
         if new.serial <= expected.head.serial:
             raise ValueError(f"serial {new.serial} does not follow {expected.head.serial}")
@@ -93,7 +94,7 @@ def swap(
 class _Swap:
     store: Store
     new: Head
-    expected: SeenHead | None
+    expected: SeenHead | StoredHead | None
     parent_of: ParentOf | None
     deadline: Deadline
 
@@ -134,11 +135,12 @@ class _Swap:
     def _judge(self) -> Outcome | None:
         """Return how the swap ended as far as HEAD and its ancestry tell; ``None`` while HEAD is the one expected."""
         try:
-            seen = find_head(self.store, self.new.collection)
-            if (seen and seen.token) == (self.expected and self.expected.token):
+            stored = self.store.read_head(self.new.collection)
+            if (stored and stored.token) == (self.expected and self.expected.token):
                 return None
-            if seen is None:
+            if stored is None:
                 return Unknown(f"HEAD of {self.new.collection} is missing from {self.store.address}")
+            seen = SeenHead(decode_head(stored.body, self.new.collection), stored.token)
             return Landed(seen) if self._is_ours(seen.head) else Lost(seen)
         except LifecycleError as problem:
             return Unknown(f"how the swap ended cannot be read: {problem}")

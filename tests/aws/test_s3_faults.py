@@ -52,7 +52,7 @@ BUDGET_SECONDS = IMPATIENT.attempts * IMPATIENT.read_seconds + 1
 def store(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> S3Store:
     """A store behind the proxy, with an object and HEAD at version 1."""
     use_server(monkeypatch, proxy.url)
-    monkeypatch.setattr(swapping, "_PAUSES_SECONDS", (0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(swapping, "_PAUSES_SECONDS", (0.0,) * len(swapping._PAUSES_SECONDS))
     address = S3Address(new_bucket(), "store")
     beside = S3Store(address, s3_client())
     beside.write(OBJECT, b"some bytes")

@@ -42,7 +42,7 @@ OURS, THEIRS, ELSE = 0xAAAA, 0xBBBB, 0xCCCC
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(swapping, "_PAUSES_SECONDS", (0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(swapping, "_PAUSES_SECONDS", (0.0,) * len(swapping._PAUSES_SECONDS))
 
 
 @pytest.fixture
@@ -337,7 +337,9 @@ def test_manifests_that_name_each_other_end_the_walk(store: FaultyStore) -> None
     seen = read_head(store, COLLECTION)
     store.swaps = [after(lambda: [put(store, head_spec(version, THEIRS)) for version in (2, 3, 4)])]
 
-    outcome = swap(store, ours(), seen, parent_of=lambda ref: ref)
+    each_other = iter([manifest_ref(4, THEIRS)] * 20)
+
+    outcome = swap(store, ours(), seen, parent_of=lambda ref: next(each_other))
 
     assert isinstance(outcome, Unknown)
     assert "not older" in outcome.reason
@@ -358,6 +360,21 @@ def test_of_two_inits_one_is_lost(tmp_path: Path) -> None:
     outcome = swap(store, head_spec(1, OURS), None, parent_of=no_parents)
 
     assert Lost(read_head(store, COLLECTION)) == outcome
+
+
+@pytest.mark.parametrize("answer", [REFUSED, UNANSWERED])
+def test_a_damaged_head_can_be_replaced_by_who_knows_its_bytes(store: FaultyStore, answer: Exception) -> None:
+    """L13: `recover` replaces what it read, although nobody can decode it, and only that."""
+    seen = read_head(store, COLLECTION)
+    store.inner.swap_head(COLLECTION, b"damaged", serial=2, expected=seen.token)
+    damaged = store.inner.read_head(COLLECTION)
+    store.swaps = [says(answer)]
+
+    outcome = swap(store, replace(ours(), serial=3), damaged, parent_of=no_parents)
+
+    assert Landed(read_head(store, COLLECTION)) == outcome
+    lost = swap(store, replace(head_spec(2, THEIRS), serial=4), damaged, parent_of=no_parents)
+    assert Lost(read_head(store, COLLECTION)) == lost
 
 
 # Swaps that publish nothing.
