@@ -36,6 +36,7 @@ from services import (
 )  # fmt: skip
 
 sys.path.insert(0, str(ROOT))
+from chroma_lifecycle.deltas.writer import DeltaWriter
 from examples.debian import story
 
 IMAGE = os.environ.get("IMAGE", "chroma-lifecycle:local")
@@ -50,7 +51,6 @@ def main() -> int:
     try:
         for name in wanted:
             with cloud() as made, tempfile.TemporaryDirectory(prefix="chroma-lifecycle-e2e-") as scratch:
-                prepare(made, Path(scratch))
                 done += PARTS[name](made, Path(scratch))
     except Failed as problem:
         say(f"FAILED after {done}: {problem}")
@@ -59,19 +59,12 @@ def main() -> int:
     return 0
 
 
-def prepare(cloud: Cloud, scratch: Path) -> None:
-    """Make the collection, and leave two deltas where embedding jobs leave theirs."""
-    command_line(cloud, scratch, "init", "--collection", story.COLLECTION, "--dimension", str(story.DIMENSION))
-    packages = story.packages()
-    for name, part in {"first": packages[:600], "second": packages[600:700]}.items():
-        delta = story.write_delta(scratch / f"{name}.parquet", part)
-        cloud.client("s3").upload_file(str(delta), BUCKET, f"deltas/{name}.parquet")
-
-
-def command_line(cloud: Cloud, scratch: Path, *arguments: str) -> str:
+def command_line(cloud: Cloud, scratch: Path, mapping: str, *arguments: str) -> str:
     """Run the command line as an operator beside the function would, on a workspace of its own."""
-    settings = {**settings_for(cloud), "CHROMA_LIFECYCLE_MIRROR": "", "CHROMA_LIFECYCLE_MAPPING": str(story.MAPPING)}
-    settings["CHROMA_LIFECYCLE_WORKSPACE"] = str(scratch / "operator")
+    settings = {
+        **settings_for(cloud, mapping=mapping, mirror=""),
+        "CHROMA_LIFECYCLE_WORKSPACE": str(scratch / "operator"),
+    }
     return run([str(CLI), *arguments], env={**os.environ, **settings}, cwd=ROOT)
 
 
@@ -79,25 +72,47 @@ def command_line(cloud: Cloud, scratch: Path, *arguments: str) -> str:
 
 
 def events(cloud: Cloud, scratch: Path) -> int:
-    """Invoke every event file; ``ok-`` files fail nothing, ``bad-`` files fail something or are refused."""
+    """Invoke every event file, each on a store as new; ``bad-`` files fail something, ``ok-`` files nothing."""
     files = sorted((ROOT / "events").glob("*.json"))
     ensure(bool(files), "events/ holds event files")
-    settings = scratch / "settings.json"
-    settings.write_text(json.dumps({"Compactor": settings_for(cloud, mirror="/tmp/mirror")}))
+    prepare_receipts(cloud, scratch)
+    new = cloud.objects("snapshots/")
     for file in files:
-        answer = sam_invoke(file, settings)
+        for name in new:
+            copy = {"Bucket": BUCKET, "Key": name.replace("snapshots/", f"{file.stem}/", 1)}
+            cloud.client("s3").copy_object(**copy, CopySource={"Bucket": BUCKET, "Key": name})
+        settings = settings_for(cloud, mapping="receipts", mirror="/tmp/mirror", store=f"s3://{BUCKET}/{file.stem}")
+        answer = sam_invoke(file, scratch, settings)
         failed = answer.error is not None or bool(answer.failures)
         ensure(
             failed == file.name.startswith("bad-"), f"{file.name} ends as its name says, and not as {answer.payload}"
         )
-        say(f"sam local invoke {file.name}: {'refused' if answer.error else f'{len(answer.failures)} failed'}")
+        moved = cloud.objects(f"{file.stem}/").keys() != {
+            name.replace("snapshots/", f"{file.stem}/", 1) for name in new
+        }
+        ended = "refused" if answer.error else f"{len(answer.failures)} failed"
+        say(f"sam local invoke {file.name}: {ended}, {'published' if moved else 'nothing published'}")
     return len(files)
 
 
-def sam_invoke(event: Path, settings: Path) -> Answer:
+def prepare_receipts(cloud: Cloud, scratch: Path) -> None:
+    """Make the collections of the shipped mapping that the events are about, and the delta that they announce."""
+    line = "IMAGE#7f2a#RECEIPT#00001#LINE#00002"
+    ids = {"words": [f"{line}#WORD#{number:05d}" for number in (1, 2, 3)], "lines": [line]}
+    for collection, of_delta in ids.items():
+        command_line(cloud, scratch, "receipts", "init", "--collection", collection, "--dimension", "4")
+        delta = scratch / f"{collection}.parquet"
+        with DeltaWriter(delta, dimension=4) as writer:
+            writer.add(of_delta, [[1.0, number, 0.0, 0.0] for number in range(len(of_delta))])
+        cloud.client("s3").upload_file(str(delta), BUCKET, f"deltas/receipts/7f2a-1/{collection}.parquet")
+
+
+def sam_invoke(event: Path, scratch: Path, settings: dict[str, str]) -> Answer:
     """Invoke the function once, in a container that SAM makes for it."""
+    variables = scratch / "settings.json"
+    variables.write_text(json.dumps({"Compactor": settings}))
     command = [str(SAM), "local", "invoke", "Compactor", "--template", str(WORK / "sam/template.yaml")]
-    command += ["--event", str(event), "--env-vars", str(settings), "--skip-pull-image", "--region", REGION]
+    command += ["--event", str(event), "--env-vars", str(variables), "--skip-pull-image", "--region", REGION]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=WORK)
     (LOGS / f"sam-{event.stem}.log").write_text(done.stderr + done.stdout)
     lines = [line for line in done.stdout.splitlines() if line.startswith(("{", "null"))]
@@ -110,6 +125,7 @@ def sam_invoke(event: Path, settings: Path) -> Answer:
 
 def function(cloud: Cloud, scratch: Path) -> int:
     """Cold, warm, idle, poisoned; another writer between; too little time; too little room."""
+    prepare_archive(cloud, scratch)
     archive = story.Archive()
     with Container(IMAGE, settings_for(cloud), mirror=scratch / "mirror") as warm:
         cold = deliver(cloud, warm, [archive.begin_run("1", "first.parquet")])
@@ -134,6 +150,16 @@ def function(cloud: Cloud, scratch: Path) -> int:
         check(cloud, scratch, archive)
     whole(cloud, scratch)
     return 6 + len(checks)
+
+
+def prepare_archive(cloud: Cloud, scratch: Path) -> None:
+    """Make the collection of the demo, and leave two deltas where embedding jobs leave theirs."""
+    dimension = str(story.DIMENSION)
+    command_line(cloud, scratch, str(story.MAPPING), "init", "--collection", story.COLLECTION, "--dimension", dimension)
+    packages = story.packages()
+    for name, part in {"first": packages[:600], "second": packages[600:700]}.items():
+        delta = story.write_delta(scratch / f"{name}.parquet", part)
+        cloud.client("s3").upload_file(str(delta), BUCKET, f"deltas/{name}.parquet")
 
 
 def deliver(cloud: Cloud, function: Container, records: list[dict], *, published: bool = True) -> Answer:
@@ -170,7 +196,7 @@ def too_little_room(cloud: Cloud, scratch: Path, archive: story.Archive) -> None
 
 def whole(cloud: Cloud, scratch: Path) -> None:
     """The store passes the operator's own verification."""
-    command_line(cloud, scratch, "verify", "--collection", story.COLLECTION)
+    command_line(cloud, scratch, str(story.MAPPING), "verify", "--all", "--deep", "--collection", story.COLLECTION)
     say(f"verify {STORE}: sound; deltas came from {DELTAS}")
 
 

@@ -152,7 +152,8 @@ class Answer:
     def failures(self) -> list[str]:
         """Identifiers of the messages that failed."""
         ensure(self.error is None, f"the invocation answers, and does not raise {self.error}")
-        return [each["itemIdentifier"] for each in self.payload["batchItemFailures"]]
+        # A direct call is answered with the whole report, and raises when something failed.
+        return [each["itemIdentifier"] for each in self.payload.get("batchItemFailures", [])]
 
 
 @dataclass
@@ -225,13 +226,15 @@ class Container:
         return float(found[1]) / 1_000 if found else None
 
 
-def settings_for(cloud: Cloud, *, mirror: str = "/mnt/mirror") -> dict[str, str]:
+def settings_for(
+    cloud: Cloud, *, mapping: str = "/var/task/mapping.yaml", mirror: str = "/mnt/mirror", store: str = STORE
+) -> dict[str, str]:
     """Return the environment that the function has in these runs."""
     return {
         **cloud.environment(),
-        "CHROMA_LIFECYCLE_STORE": STORE,
+        "CHROMA_LIFECYCLE_STORE": store,
         "CHROMA_LIFECYCLE_MIRROR": mirror,
-        "CHROMA_LIFECYCLE_MAPPING": "/var/task/mapping.yaml",
+        "CHROMA_LIFECYCLE_MAPPING": mapping,
         "CHROMA_LIFECYCLE_WORKSPACE": "/tmp/chroma-lifecycle",
         "CHROMA_LIFECYCLE_TABLE": TABLE,
         "CHROMA_LIFECYCLE_DELTAS": DELTAS,
