@@ -54,17 +54,24 @@ class Probe:
     found: int
 
 
-def verify_deep(directory: Path, *, probes: int = 64, timeout_seconds: float = 600.0) -> tuple[Probe, ...]:
+def verify_deep(
+    directory: Path, *, probes: int = 64, timeout_seconds: float = 600.0, closed_within_seconds: float = 5.0
+) -> tuple[Probe, ...]:
     """Check a closed directory fully, then let some records of every collection find themselves.
 
     The directory itself is not opened: that alone would change it.
+
+    Args:
+        probes: How many records of each collection are asked for.
+        timeout_seconds: How long the child may take.
+        closed_within_seconds: How long a client that has just ended may take to let go.
 
     Raises:
         NotClosed: Somebody has it open.
         Corrupt: A file is not whole, the engine died or failed, or records do not find themselves.
         NoTime: The child did not answer in time.
     """
-    require_closed(directory, timeout_seconds=5.0)
+    require_closed(directory, timeout_seconds=closed_within_seconds)
     soundness.examine(directory, full=True)
     with tempfile.TemporaryDirectory(prefix="chroma-lifecycle-") as scratch:
         copy = Path(scratch).resolve() / "copy"

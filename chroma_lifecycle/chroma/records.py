@@ -26,13 +26,16 @@ class Record:
 
 
 @contextmanager
-def reading_copy(directory: Path, collection: str) -> Iterator[ManagedClient]:
+def reading_copy(directory: Path, collection: str, *, timeout_seconds: float = 5.0) -> Iterator[ManagedClient]:
     """Open a copy of a closed directory: reading alone changes the files that are read.
+
+    Args:
+        timeout_seconds: How long a client that has just ended may take to let go.
 
     Raises:
         NotClosed: Somebody has the directory open.
     """
-    require_closed(directory, timeout_seconds=5.0)
+    require_closed(directory, timeout_seconds=timeout_seconds)
     with tempfile.TemporaryDirectory(prefix="chroma-lifecycle-") as scratch:
         copy = Path(scratch).resolve() / "copy"
         shutil.copytree(directory, copy)
