@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from chroma_lifecycle.clock import Clock, Deadline, new_id
 from chroma_lifecycle.errors import BadInput, HeadMoved
@@ -11,12 +13,13 @@ from chroma_lifecycle.publishing.head import Head, SeenHead, find_head
 from chroma_lifecycle.publishing.published import Published, read_manifest
 from chroma_lifecycle.publishing.swap import Outcome, swap
 from chroma_lifecycle.publishing.upload import BaseUpload
-from chroma_lifecycle.snapshot.chain import Base, Chain, PackRef
+from chroma_lifecycle.snapshot.chain import LONGEST_CHAIN, Base, Chain, PackRef
 from chroma_lifecycle.snapshot.details import Details
-from chroma_lifecycle.snapshot.files import content_digest
+from chroma_lifecycle.snapshot.files import FileEntry, content_digest
 from chroma_lifecycle.snapshot.image import Image
 from chroma_lifecycle.snapshot.manifest import INLINE_BYTES, Manifest, encode_manifest
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
+from chroma_lifecycle.snapshot.pages import PageTable
 from chroma_lifecycle.values import Era, Version, digest_of
 
 
@@ -88,8 +91,8 @@ class Publication:
         """
         if parent is not None and content_digest(image.entries) == parent.content:
             return Content(parent.chain, 0)
-        if pack is None or parent is None:
-            return self._store_base(place, image, parent.chain.base if parent else None)
+        if pack is None or parent is None or len(parent.chain.packs) >= LONGEST_CHAIN:
+            return self.store_base(place, image.files, image.after, parent.chain.base if parent else None)
         inline = len(pack) <= INLINE_BYTES
         carrier = place.manifest_name if inline else Names(self.collection).object(place.era, digest_of(pack))
         if not inline:
@@ -97,12 +100,16 @@ class Publication:
         ref = PackRef(parent.content, content_digest(image.entries), len(pack), digest_of(pack), carrier)
         return Content(Chain(parent.chain.base, (*parent.chain.packs, ref)), len(pack), pack if inline else b"")
 
-    def _store_base(self, place: Place, image: Image, reusable: Base | None) -> Content:
+    def store_base(self, place: Place, files: Mapping[str, Path], pages: PageTable, reusable: Base | None) -> Content:
+        """Store *files* as a base; a part that is in the base *reusable* keeps its name."""
         upload = BaseUpload(self.store, Names(self.collection), place.era, reusable, self.deadline)
-        base, stored_bytes = upload.send(image.files, image.after)
+        base, stored_bytes = upload.send(files, pages)
         return Content(Chain(base), stored_bytes)
 
-    def store_manifest(self, place: Place, image: Image, content: Content, details: Details) -> Manifest:
+    def store_manifest(
+        self, place: Place, files: tuple[FileEntry, ...], content: Content, details: Details
+    ) -> Manifest:
+        """Store the manifest of a version that holds *files*."""
         manifest = Manifest(
             collection=self.collection,
             version=place.version,
@@ -110,7 +117,7 @@ class Publication:
             write_id=place.write_id,
             parent=place.parent,
             source=None,
-            files=image.entries,
+            files=files,
             chain=content.chain,
             details=details,
             stored_bytes=content.stored_bytes,

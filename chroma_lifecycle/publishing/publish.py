@@ -64,7 +64,7 @@ def publish(
         # 2. The objects: immutable, and named by nobody.
         content = publication.store_objects(place, image, pack, parent.manifest)
         # 3. The manifest: immutable, and named by nobody.
-        manifest = publication.store_manifest(place, image, content, details)
+        manifest = publication.store_manifest(place, image.entries, content, details)
         # 4. HEAD: the only visible step.
         outcome = publication.move_head(manifest, parent)
         if isinstance(outcome, Lost) and (newer := publication.same_content(outcome.newest, parent)):
@@ -102,7 +102,7 @@ def initialise(
     place = Place(collection, Version(1), Era(new_id(), 0), new_id(), None)
     image = read_image(sealed.files, workspace.pristine.root, {}, frozenset())  # 1. digest every page
     content = publication.store_objects(place, image, None, None)  # 2. objects
-    manifest = publication.store_manifest(place, image, content, details)  # 3. manifest
+    manifest = publication.store_manifest(place, image.entries, content, details)  # 3. manifest
     outcome = publication.move_head(manifest, None)  # 4. HEAD
     if isinstance(outcome, Lost):
         raise already_initialised(collection, outcome.newest.head, store)

@@ -15,6 +15,9 @@ PART_BYTES = 4 << 20
 MOST_PACKS = 32
 """A chain with as many packs should get a new base."""
 
+LONGEST_CHAIN = 256
+"""A chain with as many packs gets a base in place of the next pack, whatever the time."""
+
 
 @dataclass(frozen=True, slots=True)
 class BasePart:
