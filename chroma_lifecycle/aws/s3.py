@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from hashlib import md5
 from typing import Any
 
 from botocore import exceptions as boto
@@ -43,6 +45,8 @@ class S3Store:
     def __init__(self, address: S3Address, client: Any) -> None:
         self._at = address
         self._client = client
+        # A store that knows none of the newer checksums knows the oldest: what arrives damaged is refused there.
+        self._wants_md5 = client.meta.config.request_checksum_calculation == "when_required"
 
     @classmethod
     def open(cls, address: str, *, checksums: Checksums | None = None) -> S3Store:
@@ -92,7 +96,7 @@ class S3Store:
 
     def write(self, name: str, data: bytes) -> None:
         with self._errors(name):
-            self._client.put_object(**self._object(name), Body=_as_stream(data))
+            self._client.put_object(**self._object(name), **self._body(data))
 
     def present(self, names: Collection[str]) -> frozenset[str]:
         return frozenset(name for name in names if self._is_present(name))
@@ -150,7 +154,7 @@ class S3Store:
         name = Names(collection).head
         condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected}
         try:
-            answer = self._client.put_object(**self._object(name), Body=_as_stream(body), **condition)
+            answer = self._client.put_object(**self._object(name), **self._body(body), **condition)
         except boto.ClientError as problem:
             raise self._judged(problem, name) from problem
         except (*NO_ANSWER, *NOT_SENT) as problem:
@@ -175,18 +179,20 @@ class S3Store:
     def _object(self, name: str) -> Mapping[str, str]:
         return {"Bucket": self._at.bucket, "Key": self._at.key(name)}
 
+    def _body(self, data: bytes) -> Mapping[str, Any]:
+        # Plain bytes would go out in one call, which the connect time-out bounds as a whole;
+        # of a stream it bounds each piece, so that a slow line takes its time.
+        body = {"Body": io.BytesIO(data)}
+        if not self._wants_md5:
+            return body
+        return {**body, "ContentMD5": b64encode(md5(data, usedforsecurity=False).digest()).decode()}
+
     def _errors(self, name: str) -> AbstractContextManager[None]:
         return aws_errors(f"{name} in {self.address}")
 
 
 class _BrokenOff(StoreUnavailable):
     """A body ended before its length; read it again."""
-
-
-def _as_stream(data: bytes) -> io.BytesIO:
-    # Plain bytes would go out in one call, which the connect time-out bounds as a whole;
-    # of a stream it bounds each piece, so that a slow line takes its time.
-    return io.BytesIO(data)
 
 
 def _date_of(answer: Mapping[str, Any]) -> datetime:

@@ -81,7 +81,7 @@ class HeadFiles:
                 self._locked(home),
             ):
                 if not self._is_ours(heads, serial, body):
-                    self._require_expected(serial, expected)  # 2. look; what is found may be old
+                    self._require_expected(expected)  # 2. look; what is found may be old
                     self._claim(unfinished, temporary, heads, serial, body)  # 3. the one step that decides
                 claimed = True
                 os.fsync(heads)  # 4. the claim outlives a crash
@@ -103,13 +103,11 @@ class HeadFiles:
         finally:
             remove_file(unfinished, temporary)
 
-    def _require_expected(self, serial: int, expected: HeadToken | None) -> None:
+    def _require_expected(self, expected: HeadToken | None) -> None:
         newest = self._look_until_settled()
         found = newest.token if newest and newest.pointed_at else None
         if found != expected:
             raise SwapRefused(f"HEAD is {found}, and {expected} was expected")
-        if newest and serial <= newest.serial:
-            raise SwapRefused(f"serial {serial} is not above {newest.serial}, the highest in {self._names.all_heads}")
 
     def _claim(self, unfinished: int, temporary: str, heads: int, serial: int, body: bytes) -> None:
         """Make ``heads/<serial>``, or learn that another writer did.
@@ -147,7 +145,8 @@ class HeadFiles:
         )
 
     def _require_newest(self, heads: int, serial: int) -> None:
-        # A writer that slept can claim a serial whose first owner was swept away long ago.
+        # A writer that slept can claim a serial whose first owner was swept away long ago, and an
+        # `init` where HEAD was deleted one that is far below those that are still there.
         if max(self._serials(heads), default=0) != serial:
             raise SwapRefused(f"HEAD is already past serial {serial}")
 

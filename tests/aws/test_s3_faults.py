@@ -352,11 +352,11 @@ def test_the_time_is_that_of_the_store(store: S3Store, proxy: FaultProxy) -> Non
 def test_the_checksums_of_the_sdk_can_be_left_out(
     store: S3Store, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Compatible stores that do not know the newer checksums get none."""
-    headers: list[set[str]] = []
+    """C3: compatible stores that do not know the newer checksums get the oldest; an upload never goes without one."""
+    headers: list[dict[str, str]] = []
 
     def noting(exchange: Exchange) -> None:
-        headers.append({name.lower() for name in exchange.handler.headers})
+        headers.append({name.lower(): value for name, value in exchange.handler.headers.items()})
         passes(exchange)
 
     proxy.always("PUT", OBJECT, noting)
@@ -365,6 +365,15 @@ def test_the_checksums_of_the_sdk_can_be_left_out(
 
     assert "x-amz-checksum-crc32" in headers[0]
     assert not any(name.startswith("x-amz-checksum") for name in headers[1])
+    assert ("content-md5" in headers[0], headers[1]["content-md5"]) == (False, "ndTkYSaMgDT1yFZOFVxnpg==")
+
+
+def test_an_upload_that_arrives_damaged_is_unavailable(store: S3Store, proxy: FaultProxy) -> None:
+    """C3: S3 compares the checksum and refuses; it is the line that failed, so the batch comes again."""
+    proxy.on("PUT", OBJECT, says(400, "BadDigest"))
+
+    with pytest.raises(StoreUnavailable, match="BadDigest"):
+        store.write(OBJECT, b"x")
 
 
 # Lines and settings.

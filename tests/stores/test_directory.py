@@ -313,6 +313,18 @@ def test_a_lock_that_nobody_releases_costs_time_and_not_the_swap(
         swap_on(store)
 
 
+def test_a_serial_below_those_that_were_made_does_not_become_head(store: DirectoryStore) -> None:
+    """L13: HEAD was deleted, and an `init` counts from 1: it is refused, and `recover`, which counts on, is not."""
+    for _ in range(3):
+        swap_on(store)
+    store.delete(["words/HEAD", "words/heads/0000000000000001"])
+
+    with pytest.raises(SwapRefused, match="past serial 1"):
+        store.swap_head("words", NEW, serial=1, expected=None)
+    assert body(store) is None
+    swap_on(store)
+
+
 # Reading HEAD.
 
 
