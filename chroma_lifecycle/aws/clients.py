@@ -27,7 +27,8 @@ class Patience:
             not its length. Longer than a slow PUT of a large block, shorter than a batch can spare.
         attempts: Requests in all, of which all but the first are retries with growing pauses of
             at most 1, 2 and 4 s (the SDK's standard mode): so a server that accepts and never
-            answers costs at most 47 s, and one that says 503 SlowDown gets a rest.
+            answers costs at most 47 s, and one that says 503 SlowDown gets a rest. In a long outage
+            the SDK's quota of retries runs out, and each call then costs 10 s.
     """
 
     connect_seconds: float = 3.0
