@@ -51,7 +51,7 @@ def left_out() -> list[str]:
 def test_nothing_needs_what_the_image_leaves_out() -> None:
     """Every module of this project is imported, and Chroma writes, merges, deletes and answers, without it."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *GONE], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", PROGRAM, *GONE], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
 
     assert ("whole\n", 0) == (done.stdout, done.returncode), done.stderr[-2_000:]

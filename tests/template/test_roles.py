@@ -10,7 +10,7 @@ from tests.support.cloudformation import Stack
 from tests.template.conftest import WAYS
 
 # Actions for which IAM or EC2 knows no resource, or names it only afterwards.
-WITHOUT_RESOURCE = {"FindStream", "Trace", "Network"}
+WITHOUT_RESOURCE = {"Trace", "Network"}
 
 
 def statements(stack: Stack, name: str) -> dict[str, dict[str, Any]]:
@@ -101,6 +101,7 @@ def test_the_pipe_reads_one_stream_and_fills_one_queue(defaults: Stack) -> None:
         "ReadStream": (
             ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"], "Table.StreamArn"
         ),
+        "FindStream": (["dynamodb:ListStreams"], "Table.Arn/stream/*"),
         "Send": (["sqs:SendMessage"], ["Queue.Arn", "LostRecords.Arn"]),
     } == found  # fmt: skip
 
