@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from chroma_lifecycle.clock import new_id
@@ -135,8 +137,8 @@ class DirectoryStore:
                 return sorted((entry for each in found if (entry := _look_at(each))), key=lambda entry: entry.order)
 
     def delete(self, names: Collection[str]) -> None:
-        for folders in sorted({split_name(name)[0] for name in names}):
-            self._delete_in(folders, [leaf for above, leaf in map(split_name, names) if above == folders])
+        for folders, found in groupby(sorted(map(split_name, names)), key=itemgetter(0)):
+            self._delete_in(folders, [leaf for _, leaf in found])
         for collection in {collection_of(name) for name in names}:
             self._delete_abandoned(collection)
 
