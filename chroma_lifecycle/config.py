@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias, TypeVar
 from chroma_lifecycle.errors import BadInput
 
 PREFIX = "CHROMA_LIFECYCLE_"
+DEFAULT_TAIL_BUDGET = 500
 DEFAULT_WORKSPACE = Path(tempfile.gettempdir()) / "chroma-lifecycle"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -46,22 +47,31 @@ class Settings:
     table: str | None = None
     deltas: tuple[str, ...] = ()
     deadline_reserve_seconds: float = 10.0
-    tail_budget: int = 500
+    tail_budget: int = DEFAULT_TAIL_BUDGET
     s3_checksums: Checksums | None = None
     log_level: str = "INFO"
 
     @classmethod
-    def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
+    def read(cls, environment: Mapping[str, str] | None = None, **given: str | None) -> Settings:
         """Return the settings that *environment* (by default the process's own) holds.
+
+        Args:
+            environment: Variables; those that do not begin with the prefix are not looked at.
+            given: Settings by name that stand above the environment's; ``None`` for not given.
 
         Raises:
             BadInput: Settings are missing, unknown or malformed; all of them are named.
         """
-        return _Reader(dict(os.environ) if environment is None else dict(environment)).settings()
+        values = dict(os.environ if environment is None else environment)
+        values |= {PREFIX + name.upper(): text for name, text in given.items() if text is not None}
+        return _Reader(values).settings()
 
 
 NAMES = tuple(PREFIX + name.upper() for name in Settings.__slots__)
 """Every variable that is read."""
+
+COLLECTION_NAME = f"{PREFIX}COLLECTION"
+"""Read by the command line alone: which collection a command is about."""
 
 
 class _Reader:
@@ -70,7 +80,7 @@ class _Reader:
         self._problems: list[str] = []
 
     def settings(self) -> Settings:
-        for name in sorted(self._values.keys() - set(NAMES)):
+        for name in sorted(self._values.keys() - {*NAMES, COLLECTION_NAME}):
             close = difflib.get_close_matches(name, NAMES, 1)
             self._problems.append(f"{name} is not a setting{f'; did you mean {close[0]}?' if close else ''}")
         settings = Settings(
@@ -81,7 +91,7 @@ class _Reader:
             table=self._get("TABLE", str, None),
             deltas=self._get("DELTAS", _roots, ()),
             deadline_reserve_seconds=self._get("DEADLINE_RESERVE_SECONDS", _seconds, 10.0),
-            tail_budget=self._get("TAIL_BUDGET", _count, 500),
+            tail_budget=self._get("TAIL_BUDGET", _count, DEFAULT_TAIL_BUDGET),
             s3_checksums=self._get("S3_CHECKSUMS", _checksums, None),
             log_level=self._get("LOG_LEVEL", _level, "INFO"),
         )

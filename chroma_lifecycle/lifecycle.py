@@ -1,65 +1,124 @@
-"""A collection's life beside its cycles: begin it, verify it."""
+"""A collection's life beside its cycles: begin it, adopt it, verify it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient
 from chroma_lifecycle.chroma.deep import Probe, verify_deep
+from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
+from chroma_lifecycle.chroma.stored_settings import read_settings
+from chroma_lifecycle.chroma.tail import settle_tail
 from chroma_lifecycle.clock import Clock, Deadline
-from chroma_lifecycle.planning.ledger import Ledger
+from chroma_lifecycle.deltas.checks import Expectation
+from chroma_lifecycle.deltas.open import open_delta
+from chroma_lifecycle.deltas.sources import directory_deltas
+from chroma_lifecycle.planning.facts import RunFact
+from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges
+from chroma_lifecycle.planning.plan import Plan, Write
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.history import Verified, verify_store
 from chroma_lifecycle.publishing.publish import initialise
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of
+from chroma_lifecycle.snapshot.descriptors import require_closed
 from chroma_lifecycle.snapshot.details import ChromaVersion, Counts, Details, Summary
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
 from chroma_lifecycle.snapshot.sealed import seal
 from chroma_lifecycle.snapshot.workspace import Workspace
-from chroma_lifecycle.values import Digest
+from chroma_lifecycle.values import ADOPTED, Digest, ItemKey
 
 
-def begin(
-    collection: str,
-    *,
-    settings: CollectionSettings,
-    mapping: Digest | None,
-    store: Store,
-    workspace: Workspace,
-    clock: Clock,
-    writer: str,
-) -> Published:
-    """Publish version 1 of *collection*: no records, no facts; dimension and space are fixed for ever.
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a collection begins with, beside its records.
+
+    Attributes:
+        mapping: Digest of the mapping under which facts will be made, if it is known.
+    """
+
+    collection: str
+    mapping: Digest | None
+    store: Store
+    workspace: Workspace
+    clock: Clock
+    writer: str
+
+
+def begin(beginning: Beginning, settings: CollectionSettings) -> Published:
+    """Publish version 1 of a collection: no records, no facts; dimension and space are fixed for ever.
 
     Raises:
         BadInput: There is such a collection in the store, or what is left of one.
     """
-    with workspace.blank() as working:
-        with ManagedClient.open(working / CHROMA, collection, create=settings):
+    with beginning.workspace.blank() as working:
+        with ManagedClient.open(working / CHROMA, beginning.collection, create=settings):
             pass
         Ledger.create(working / LEDGER).close()
-        sealed = seal(working, full=True)
-        details = Details(
-            summary=Summary("init"),
-            counts=Counts(records=0, facts=0),
-            chroma=ChromaVersion(version("chromadb"), sealed.soundness.migrations),
-            dimension=settings.dimension,
-            space=settings.space,
-            mapping=mapping,
-            verified=True,
-        )
-        return initialise(
-            sealed,
-            collection=collection,
-            details=details,
-            workspace=workspace,
-            store=store,
-            deadline=Deadline(),
-            clock=clock,
-            writer=writer,
-        )
+        return _publish(beginning, settings, working, Summary("init"))
+
+
+def adopt(beginning: Beginning, directory: Path, fits: Callable[[str], bool], *, tail_budget: int) -> Published:
+    """Publish version 1 of a collection with the records of an existing Chroma directory.
+
+    They belong to one run that is older than every change; their metadata is a delta's. The directory
+    is copied and not opened; what is published is written anew, so that a directory of several
+    collections, or of another Chroma, gives a sound one.
+
+    Args:
+        beginning: Its collection has the same name in *directory*.
+        directory: A Chroma directory that nobody has open.
+        fits: Whether an id may be one of the collection's.
+        tail_budget: Vector operations that a reader may have to replay.
+
+    Raises:
+        BadInput: There is no such collection, a record cannot be taken, or the store has the collection already.
+        Corrupt: The directory is not whole.
+        NotClosed: This process has it open.
+    """
+    collection, source = beginning.collection, directory.absolute()
+    require_closed(source, timeout_seconds=5.0)
+    settings = read_settings(source, collection)
+    expected = Expectation(collection, settings.dimension, None, fits)
+    with beginning.workspace.blank() as scratch, beginning.workspace.blank() as working:
+        delta = open_delta(source.name, directory_deltas(source.parent), scratch, expected, read_chroma_delta)
+        whole = Plan(writes=(Write(delta.address, frozenset(delta.ids), existing=frozenset()),))
+        with ManagedClient.open(working / CHROMA, collection, create=settings) as client:
+            client.apply(whole, {delta.address: delta})
+        settle_tail(working / CHROMA, collection, budget=tail_budget)
+        run = RunFact(ItemKey(""), "adopted", ADOPTED, delta.digest, len(delta.ids))
+        with Ledger.create(working / LEDGER) as ledger:
+            changes = LedgerChanges(runs=(run,), written={(run.item, run.address): delta.ids})
+            ledger.store(changes, received_seconds=int(beginning.clock.now().timestamp()))
+        return _publish(beginning, settings, working, Summary("adopt", added=len(delta.ids)))
+
+
+def _publish(beginning: Beginning, settings: CollectionSettings, working: Path, summary: Summary) -> Published:
+    with Ledger.open(working / LEDGER, read_only=True) as ledger:
+        counts = ledger.counts()
+    sealed = seal(working, full=True)
+    details = Details(
+        summary=summary,
+        counts=Counts(counts["records"], counts["facts"], tail=sealed.soundness.tail),
+        chroma=ChromaVersion(version("chromadb"), sealed.soundness.migrations),
+        dimension=settings.dimension,
+        space=settings.space,
+        mapping=beginning.mapping,
+        verified=True,
+    )
+    return initialise(
+        sealed,
+        collection=beginning.collection,
+        details=details,
+        workspace=beginning.workspace,
+        store=beginning.store,
+        deadline=Deadline(),
+        clock=beginning.clock,
+        writer=beginning.writer,
+    )
 
 
 @dataclass(frozen=True, slots=True)

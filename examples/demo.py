@@ -27,7 +27,7 @@ from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.config import Settings
 from chroma_lifecycle.errors import LifecycleError
 from chroma_lifecycle.intake.mapping_file import load_mapping
-from chroma_lifecycle.lifecycle import begin, verify
+from chroma_lifecycle.lifecycle import Beginning, begin, verify
 from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of, find_manifest
@@ -109,15 +109,9 @@ def begin_collection(demo: Demo) -> None:
     """Publish the empty version 1."""
     demo.title(f"A collection begins: {story.DIMENSION} dimensions, cosine")
     with Workspace.open(demo.settings.workspace / story.COLLECTION) as workspace:
-        begin(
-            story.COLLECTION,
-            settings=CollectionSettings("cosine", story.DIMENSION),
-            mapping=load_mapping(str(story.MAPPING)).digest,
-            store=demo.store,
-            workspace=workspace,
-            clock=SYSTEM_CLOCK,
-            writer=writer(),
-        )
+        digest = load_mapping(str(story.MAPPING)).digest
+        beginning = Beginning(story.COLLECTION, digest, demo.store, workspace, SYSTEM_CLOCK, writer())
+        begin(beginning, CollectionSettings("cosine", story.DIMENSION))
     demo.check(demo.version() == 1, f"version 1 is in {demo.store.address}")
 
 

@@ -14,7 +14,7 @@ from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.deltas.writer import DeltaWriter
 from chroma_lifecycle.errors import StoreUnavailable
 from chroma_lifecycle.intake.mapping_file import load_mapping
-from chroma_lifecycle.lifecycle import begin
+from chroma_lifecycle.lifecycle import Beginning, begin
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.snapshot.workspace import Workspace
@@ -37,15 +37,8 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeli
     store = open_store(f"s3://{made.name}/snapshots")
     for collection in ("words", "lines"):
         with Workspace.open(tmp_path / "begin" / collection) as workspace:
-            begin(
-                collection,
-                settings=CollectionSettings("l2", 3),
-                mapping=load_mapping("receipts").digest,
-                store=store,
-                workspace=workspace,
-                clock=SYSTEM_CLOCK,
-                writer="test",
-            )
+            beginning = Beginning(collection, load_mapping("receipts").digest, store, workspace, SYSTEM_CLOCK, "test")
+            begin(beginning, CollectionSettings("l2", 3))
     cold()
     yield made
     cold()
