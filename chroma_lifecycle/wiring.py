@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import Checksums, Settings
 from chroma_lifecycle.deltas.addresses import BucketRoot, DirectoryRoot, Root, Roots
 from chroma_lifecycle.deltas.sources import DeltaSource, DirectorySource, RootedDeltas
+from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.mirror import Mirror
@@ -27,15 +29,24 @@ BUCKET = "s3://"
 def open_store(address: str, *, checksums: Checksums | None = None) -> Store:
     """Return the store at *address*: ``s3://bucket/prefix``, or a directory."""
     if not address.startswith(BUCKET):
+        _refuse_mistyped(address)
         return DirectoryStore(Path(address))
     from chroma_lifecycle.aws.s3 import S3Store  # boto3 takes longer to import than a directory to read
 
     return S3Store.open(address, checksums=checksums)
 
 
-def create_store(address: str) -> Store:
+def _refuse_mistyped(address: str) -> None:
+    """A bucket that is not spelled as one would become a directory here, and nobody would find it."""
+    if not address.strip():
+        raise BadInput("the address of a store is empty", hint="give a directory, or s3://bucket/prefix")
+    if re.match(r"(s3:|s3a:|s3n:|arn:aws|https?:)", address, re.IGNORECASE):
+        raise BadInput(f"{address!r} is no address of a store", hint="write s3://bucket/prefix, or a directory")
+
+
+def create_store(address: str, *, checksums: Checksums | None = None) -> Store:
     """Return the store at *address*; a directory is made if it is not there. For `init` alone."""
-    store = open_store(address)
+    store = open_store(address, checksums=checksums)
     if isinstance(store, DirectoryStore):
         store.create_root()
     return store

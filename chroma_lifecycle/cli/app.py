@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
 
-import click
-import structlog
 import typer
 
 from chroma_lifecycle.cli import compaction, mappings, records, versions
-from chroma_lifecycle.cli.output import EXIT_INTERRUPTED, EXIT_USAGE, Output, exit_code
+from chroma_lifecycle.cli.output import (
+    EXIT_DEFECT,
+    EXIT_INTERRUPTED,
+    EXIT_RETRYABLE,
+    EXIT_USAGE,
+    Output,
+    exit_code,
+)
 from chroma_lifecycle.errors import LifecycleError
 
 app = typer.Typer(
@@ -30,6 +37,9 @@ for module in (compaction, versions, records):
 app.add_typer(mappings.app, name="mapping", help="Look at mappings.")
 
 
+_LOGGING = {"init", "compact", "verify", "query"}
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(version("chroma-lifecycle"))
@@ -38,11 +48,16 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step to standard error.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
+    if context.invoked_subcommand not in _LOGGING:
+        return
+    import structlog  # takes a third of the start of commands that have nothing to log
+
     level = logging.INFO if verbose else logging.ERROR
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -50,19 +65,49 @@ def _common(
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 partly failed, 2 usage, 3 retryable, 4 corrupt, 5 not owned."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; return the exit code."""
+    given = list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
     output = Output(as_json="--json" in given)
     try:
-        code = app(args=given, prog_name="chroma-lifecycle", standalone_mode=False)
+        code = int(app(args=given, prog_name="chroma-lifecycle", standalone_mode=False) or 0)
     except LifecycleError as problem:
-        output.error(problem)
-        code = exit_code(problem)
-    except click.ClickException as problem:
-        problem.show()
-        code = EXIT_USAGE
-    except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write("interrupted\n")
-        code = EXIT_INTERRUPTED
-    sys.exit(code or 0)
+        output.error(type(problem).__name__, problem.message, problem.hint)
+        return exit_code(problem)
+    except typer.TyperException as problem:
+        return _misused(problem, output)
+    except OSError as problem:
+        what = f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem.strerror or problem)
+        output.error(type(problem).__name__, what, "check that path and the system, and run it again")
+        return EXIT_RETRYABLE
+    except Exception as problem:  # noqa: BLE001  the edge: a defect of ours ends in one error, too
+        return _defect(problem, output, verbose=bool({"-v", "--verbose"} & set(given)))
+    if code == EXIT_INTERRUPTED:
+        sys.stderr.write("interrupted; what was published stays, nothing else was kept\n")
+    return code
+
+
+def _misused(problem: typer.TyperException, output: Output) -> int:
+    message, context = problem.format_message(), getattr(problem, "ctx", None)
+    if message.startswith("Usage:"):  # nothing was given: the message is the help
+        sys.stderr.write(f"{message}\n")
+    else:
+        command = context.command_path if context else "chroma-lifecycle"
+        output.error("Usage", message.replace("Value error, ", ""), f"`{command} --help` shows what can be given")
+    return EXIT_USAGE
+
+
+def _defect(problem: Exception, output: Output, *, verbose: bool) -> int:
+    """Say where it happened, not what the message says: it may quote documents or metadata."""
+    if verbose:
+        traceback.print_exception(problem)
+    where = traceback.extract_tb(problem.__traceback__)[-1]
+    output.error(
+        "Defect",
+        f"{type(problem).__name__} in {where.name} (line {where.lineno} of {where.filename})",
+        "this is a defect of chroma-lifecycle: run `chroma-lifecycle --verbose ...` and report what it prints",
+    )
+    return EXIT_DEFECT

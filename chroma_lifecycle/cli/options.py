@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chroma_lifecycle.config import PREFIX
+from chroma_lifecycle.config import COLLECTION_NAME, PREFIX, Checksums
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.values import parse_collection
@@ -30,7 +30,7 @@ OptionalMappingOption = Annotated[
 CollectionOption = Annotated[
     str | None,
     typer.Option(
-        "--collection", "-c", envvar=f"{PREFIX}COLLECTION", help="Which collection; may be left out if there is one."
+        "--collection", "-c", envvar=COLLECTION_NAME, help="Which collection; may be left out if there is one."
     ),
 ]
 WorkspaceOption = Annotated[
@@ -42,6 +42,14 @@ DeltasOption = Annotated[
         "--deltas",
         envvar=f"{PREFIX}DELTAS",
         help="Roots below which deltas may lie, with commas; by default the store's own bucket or directory.",
+    ),
+]
+ChecksumsOption = Annotated[
+    Checksums | None,
+    typer.Option(
+        "--s3-checksums",
+        envvar=f"{PREFIX}S3_CHECKSUMS",
+        help="when_required for stores that are compatible with S3 and know no newer checksums.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from chroma_lifecycle.errors import (
     BadInput,
@@ -19,11 +20,12 @@ from chroma_lifecycle.errors import (
     LifecycleError,
     NotInitialised,
     NotOwned,
+    Retryable,
 )
 
 EXIT_PARTLY, EXIT_USAGE, EXIT_RETRYABLE, EXIT_CORRUPT, EXIT_NOT_OWNED = 1, 2, 3, 4, 5
-EXIT_INTERRUPTED = 130
-_WIDE = 400
+EXIT_DEFECT, EXIT_INTERRUPTED = 70, 130
+_GAP = 2
 
 _EXITS: Sequence[tuple[type[LifecycleError], int]] = (
     (BadInput, EXIT_USAGE),
@@ -39,6 +41,37 @@ def exit_code(problem: LifecycleError) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """Columns of cells; whole numbers stand to the right.
+
+    Attributes:
+        spare: Headings of columns that are left out where the terminal is too narrow, the first one first.
+    """
+
+    headings: tuple[str, ...]
+    rows: Sequence[Sequence[object]]
+    spare: tuple[str, ...] = ()
+
+    def lines(self, width: int | None = None) -> list[str]:
+        """Return the table in lines of at most *width*, or as wide as it is."""
+        cells = [self.headings, *(tuple(map(_cell, row)) for row in self.rows)]
+        widths = [max(cell_len(row[at]) for row in cells) for at in range(len(self.headings))]
+        shown = self._fitting(widths, width)
+        numeric = {at for at in shown if self.rows and all(isinstance(row[at], int) for row in self.rows)}
+        return [
+            (" " * _GAP).join(_padded(row[at], widths[at], at in numeric) for at in shown).rstrip() for row in cells
+        ]
+
+    def _fitting(self, widths: Sequence[int], width: int | None) -> list[int]:
+        shown = list(range(len(self.headings)))
+        for heading in self.spare:
+            if width is None or sum(widths[at] + _GAP for at in shown) - _GAP <= width:
+                break
+            shown.remove(self.headings.index(heading))
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """Where results go: standard output; progress and errors go to standard error.
 
@@ -51,46 +84,49 @@ class Output:
     def result(self, value: Any, *lines: str, table: Table | None = None) -> None:
         """Print the result of a command: *value* for programs, the lines and the table for people."""
         if self.as_json:
-            sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+            _write(json.dumps(value, ensure_ascii=False, default=str))
             return
-        # Into a pipe or file, a table is as wide as it has to be.
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-        for line in lines:
-            console.print(line, soft_wrap=True)
-        if table is not None:
-            console.print(table)
+        self.tell(*lines, *(table.lines(_width()) if table else ()))
 
-    def error(self, problem: LifecycleError) -> None:
+    def tell(self, *lines: str) -> None:
+        """Print lines for people; to programs they say nothing."""
+        if lines and not self.as_json:
+            _write("\n".join(lines))
+
+    def error(self, kind: str, message: str, hint: str) -> None:
         """Print what went wrong and what to do next."""
         if self.as_json:
-            error = {"kind": type(problem).__name__, "message": problem.message, "hint": problem.hint}
+            error = {"kind": kind, "message": message, "hint": hint}
             sys.stderr.write(json.dumps({"error": error}, ensure_ascii=False) + "\n")
             return
-        console = Console(stderr=True, highlight=False)
-        console.print(f"[bold red]error:[/] {escape(problem.message)}", soft_wrap=True)
-        console.print(f"[bold]hint:[/] {escape(problem.hint)}", soft_wrap=True)
+        console = Console(stderr=True)
+        console.print(Text.assemble(("error:", "bold red"), " ", message), soft_wrap=True)
+        console.print(Text.assemble(("hint:", "bold"), " ", hint), soft_wrap=True)
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
-        """Show that *what* is under way, on a terminal only."""
+        """Show that *what* is under way, and for how long; on a terminal only."""
         console = Console(stderr=True)
         if self.as_json or not console.is_terminal:
             yield
             return
-        with console.status(escape(what)):
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # for terminals only
+
+        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+        with Progress(*columns, console=console, transient=True) as progress:
+            progress.add_task(what, total=None)
             yield
 
 
-def rows(*headings: str, of: Iterable[Sequence[object]]) -> Table:
-    """Return a plain table; numbers stand to the right."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    cells = [tuple(row) for row in of]
-    for at, heading in enumerate(headings):
-        numeric = bool(cells) and all(isinstance(row[at], int | float) for row in cells)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*(escape(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
-    return table
+def one_line(text: str, longest: int) -> str:
+    """Return the first line of *text*, cut, without what a terminal would obey instead of showing it."""
+    line = printable(text.partition("\n")[0])
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Return *text* with its control characters spelled out."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def size(count: int) -> str:
@@ -101,3 +137,38 @@ def size(count: int) -> str:
             break
         amount, unit = amount / 1_000, larger
     return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    blanks = " " * (width - cell_len(cell))
+    return blanks + cell if right else cell + blanks
+
+
+def _width() -> int | None:
+    """Return how wide standard output is; a pipe or a file is as wide as it has to be."""
+    return Console().width if sys.stdout.isatty() else None
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_output()  # whoever read has seen enough; what was asked for is done
+    except OSError as problem:
+        _abandon_output()
+        raise Retryable(
+            f"the result cannot be written to standard output ({problem.strerror})",
+            hint="what was asked for is done; make room, and see it by `chroma-lifecycle log`",
+        ) from problem
+
+
+def _abandon_output() -> None:
+    """Let what is still buffered go nowhere, so that Python's last flush does not fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

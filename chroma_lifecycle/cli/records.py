@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,12 +19,23 @@ from chroma_lifecycle.cli.options import (
     VersionOption,
     choose_collection,
 )
-from chroma_lifecycle.cli.output import Output, rows
+from chroma_lifecycle.cli.output import Output, one_line, printable
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.json_text import parse_json
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of, find_manifest
 from chroma_lifecycle.snapshot.files import CHROMA
+from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.wiring import open_mirror, open_store
+
+if TYPE_CHECKING:
+    from chroma_lifecycle.chroma.client import ManagedClient
+    from chroma_lifecycle.chroma.records import Record
+
+_VECTOR = "give a JSON list of numbers as in '[0.1, 0.2]', or @FILE with one"
+_FILTER = """give Chroma's filter as JSON, for instance '{"section": "games"}' or '{"pages": {"$gt": 3}}'"""
+_LARGEST = 3.4e38
+_DOCUMENT_WIDTH, _VALUE_WIDTH, _REASON_WIDTH = 100, 60, 300
 
 
 def query(
@@ -43,7 +54,7 @@ def query(
 ) -> None:
     """Show records of a version: those with an id, or those nearest to a vector."""
     from chroma_lifecycle.chroma.client import ManagedClient  # imports chromadb, which takes seconds
-    from chroma_lifecycle.chroma.records import get_records, query_records
+    from chroma_lifecycle.chroma.records import get_records
 
     if bool(ids) == (vector is not None):
         raise BadInput("a query asks by id or by vector", hint="give --id ID, or --vector '[0.1, ...]'")
@@ -52,60 +63,82 @@ def query(
     numbers, selected = _vector(vector), _where(where)
     output, source, name = Output(as_json), open_store(store), choose_collection(collection, mapping)
     manifest = find_manifest(source, read_published(source, name), version)
+    _check_dimension(numbers, manifest)
     stores = Stores(source, open_mirror(mirror))
     with (
         output.doing(f"opening {name}"),
         files_of(manifest, stores) as files,
         ManagedClient.open(files / CHROMA, name) as client,
     ):
-        found = get_records(client, ids) if ids else query_records(client, numbers, limit=limit, where=selected)
+        found = get_records(client, ids) if ids else _nearest(client, numbers or [], limit, selected)
+    missing = [asked for asked in ids or () if asked not in {record.id for record in found}]
     output.result(
         [asdict(record) for record in found],
-        f"version {manifest.version.number}: {len(found)} records",
-        table=rows(
-            "id", "distance", "document", "metadata",
-            of=[
-                (
-                    record.id,
-                    "" if record.distance is None else f"{record.distance:.4f}",
-                    _short(record.document),
-                    json.dumps(dict(record.metadata), ensure_ascii=False, sort_keys=True),
-                )
-                for record in found
-            ],
-        ),
-    )  # fmt: skip
+        f"{name} version {manifest.version.number}: {len(found)} records",
+        *(line for record in found for line in _lines(record)),
+        *(f"no record {printable(asked)}" for asked in missing),
+    )
 
 
-def _vector(text: str | None) -> list[float]:
-    if text is None:
-        return []
+def _lines(record: Record) -> Iterator[str]:
+    yield ""
+    yield printable(record.id) + ("" if record.distance is None else f"  at distance {record.distance:.4f}")
+    if record.document is not None:
+        yield f"  {one_line(record.document, _DOCUMENT_WIDTH)}"
+    for key, value in sorted(record.metadata.items()):
+        yield f"  {printable(key)}: {one_line(json.dumps(value, ensure_ascii=False), _VALUE_WIDTH)}"
+
+
+def _nearest(
+    client: ManagedClient, vector: list[float], limit: int, where: Mapping[str, object] | None
+) -> tuple[Record, ...]:
+    from chroma_lifecycle.chroma.records import query_records
+
     try:
-        numbers = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
+        return query_records(client, vector, limit=limit, where=where)
+    except BadInput as problem:
+        if where is None:
+            raise
+        # What Chroma says quotes the filter; here it goes to whoever wrote it, and to no log.
+        reason = one_line(str(problem.__context__ or problem.message), _REASON_WIDTH)
+        raise BadInput(f"Chroma does not take the filter of --where: {reason}", hint=_FILTER) from problem
+
+
+def _check_dimension(vector: list[float] | None, manifest: Manifest) -> None:
+    dimension = manifest.details.dimension
+    if vector is not None and len(vector) != dimension:
+        raise BadInput(
+            f"--vector has {len(vector):,} numbers, {manifest.collection} has {dimension:,} dimensions",
+            hint="embed the question with the model that embedded the records",
+        )
+
+
+def _vector(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        numbers = parse_json(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
     except (OSError, ValueError) as problem:
-        raise BadInput(f"--vector cannot be read: {problem}", hint="give a JSON list of numbers, or @FILE") from problem
-    if not isinstance(numbers, list) or not all(type(number) in (int, float) for number in numbers):
-        raise BadInput("--vector is no JSON list of numbers", hint="give for instance '[0.1, 0.2]', or @FILE")
+        raise BadInput(f"--vector cannot be read: {problem}", hint=_VECTOR) from problem
+    if not isinstance(numbers, list) or not all(_is_number(number) for number in numbers):
+        raise BadInput("--vector is no list of numbers that 32 bits can hold", hint=_VECTOR)
     return [float(number) for number in numbers]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _where(text: str | None) -> Mapping[str, object] | None:
     if text is None:
         return None
     try:
-        selected = json.loads(text)
+        selected = parse_json(text)
     except ValueError as problem:
-        raise BadInput(
-            f"--where is not JSON: {problem}", hint="""give for instance '{"section": "games"}'"""
-        ) from problem
+        raise BadInput(f"--where cannot be read: {problem}", hint=_FILTER) from problem
     if not isinstance(selected, dict):
-        raise BadInput("--where is no JSON object", hint="""give for instance '{"section": "games"}'""")
+        raise BadInput("--where is no JSON object", hint=_FILTER)
     return selected
-
-
-def _short(document: str | None) -> str:
-    line = (document or "").partition("\n")[0]
-    return line if len(line) <= 60 else f"{line[:59]}…"
 
 
 COMMANDS = (query,)

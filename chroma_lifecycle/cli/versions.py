@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,12 +18,15 @@ from chroma_lifecycle.cli.options import (
     VersionOption,
     choose_collection,
 )
-from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, rows, size
+from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, Table, size
+from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.unpack import Stores, find_manifest, restore_directory
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.wiring import open_mirror, open_store
+
+_LOG = "version", "time (UTC)", "action", "added", "changed", "removed", "records", "stored", "size", "writer"
 
 
 def log(
@@ -42,25 +46,22 @@ def log(
             break
     Output(as_json).result(
         [_summary(manifest) for manifest in found],
-        table=rows(
-            "version", "time", "action", "added", "changed", "removed", "records", "size", "stored", "writer",
-            of=[_row(manifest) for manifest in found],
-        ),
-    )  # fmt: skip
+        table=Table(_LOG, [_row(manifest) for manifest in found], spare=("writer", "size", "stored", "action")),
+    )
 
 
 def _row(manifest: Manifest) -> tuple[object, ...]:
     summary, counts = manifest.details.summary, manifest.details.counts
     return (
         manifest.version.number,
-        manifest.written_at.strftime("%Y-%m-%d %H:%M:%S"),
+        manifest.written_at.strftime("%Y-%m-%d %H:%M"),
         summary.action,
         summary.added,
         summary.changed,
         summary.removed,
         counts.records,
-        size(manifest.size),
         size(_stored(manifest)),
+        size(manifest.size),
         manifest.writer,
     )
 
@@ -94,7 +95,7 @@ def show(
     source, name = open_store(store), choose_collection(collection, mapping)
     published = read_published(source, name)
     manifest = find_manifest(source, published, version)
-    details, head = manifest.details, published.head
+    head = published.head
     Output(as_json).result(
         {
             **_summary(manifest),
@@ -103,17 +104,24 @@ def show(
             "files": [asdict(entry) for entry in manifest.files],
             "packs": len(manifest.chain.packs),
         },
-        f"{name} version {manifest.version.number} of lineage {manifest.lineage}, "
-        f"written {manifest.written_at:%Y-%m-%d %H:%M:%S} by {manifest.writer}",
-        f"records {details.counts.records:,}, facts {details.counts.facts:,}, {details.dimension} dimensions, "
-        f"{details.space}, tail {details.counts.tail}",
-        f"chromadb {details.chroma.version}, mapping {(details.mapping or 'none')[:12]}, "
-        f"checked {'fully' if details.verified else 'lightly'}",
-        f"content {manifest.content[:12]}, {size(manifest.size)} in {len(manifest.files)} files, "
-        f"a base and {len(manifest.chain.packs)} packs",
-        f"newest is version {head.version.number} (HEAD {head.serial}); versions from {head.floor.number} on live",
-        table=rows("file", "bytes", "digest", of=[(f.path, f.size, f.digest[:12]) for f in manifest.files]),
+        *_told(manifest, published.head),
+        table=Table(("file", "bytes", "digest"), [(f.path, f.size, f.digest[:12]) for f in manifest.files]),
     )
+
+
+def _told(manifest: Manifest, head: Head) -> Iterator[str]:
+    details = manifest.details
+    counts, packs, checked = details.counts, len(manifest.chain.packs), "every page" if details.verified else "lightly"
+    yield f"{manifest.collection} version {manifest.version.number}"
+    yield f"  written   {manifest.written_at:%Y-%m-%d %H:%M:%S} UTC by {manifest.writer}"
+    yield f"  records   {counts.records:,}, from {counts.facts:,} facts"
+    yield f"  vectors   {details.dimension:,} dimensions, {details.space}; {counts.tail:,} operations in the tail"
+    yield f"  size      {size(manifest.size)} in {len(manifest.files)} files, stored as a base and {packs} packs"
+    yield f"  content   {manifest.content[:12]}, checked: {checked}"
+    yield f"  made by   chromadb {details.chroma.version}, mapping {(details.mapping or 'none')[:12]}"
+    yield f"  history   version {head.version.number} is the newest, {head.floor.number} the oldest kept"
+    yield f"  lineage   {manifest.lineage}, HEAD {head.serial}"
+    yield ""
 
 
 def verify(
@@ -137,7 +145,7 @@ def verify(
         f"{name} version {found.version}: {found.stored.objects} objects of {found.stored.versions} version(s) read, "
         f"{size(found.stored.bytes_read)}",
         *damage,
-        *([] if damage else [f"sound: every digest, every page, {found.records:,} records"]),
+        *([_AFTER_DAMAGE] if damage else [f"sound: every digest, every page, {found.records:,} records"]),
         *probes,
     )
     if damage:
@@ -164,5 +172,9 @@ def restore(
         f"{name} version {number} with {count:,} records is in {to}",
     )
 
+
+_AFTER_DAMAGE = (
+    "hint: bring these objects back from a backup or from the mirror, or restore a sound version by --version"
+)
 
 COMMANDS = (log, show, verify, restore)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, NoRoom
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.history import find_version
 from chroma_lifecycle.publishing.published import Published
@@ -18,6 +18,8 @@ from chroma_lifecycle.snapshot.disk import disk_errors
 from chroma_lifecycle.snapshot.files import CHROMA
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.values import Version
+
+_ROOM = "name a directory that can be written, on a disk with room enough,"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,23 @@ def restore_directory(directory: Path, manifest: Manifest, stores: Stores) -> No
         BadInput: There is something at *directory* already.
         Corrupt: An object is damaged; nothing is left behind.
     """
-    with disk_errors(directory):
+    with _outside_workspaces(f"{_ROOM} with --to"), disk_errors(directory):
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise BadInput(f"{directory} is not empty", hint="give the path of a new directory")
         directory.parent.mkdir(parents=True, exist_ok=True)
         with files_of(manifest, stores, beside=directory) as files:
             (files / CHROMA).rename(directory)
+
+
+@contextmanager
+def _outside_workspaces(way_out: str) -> Iterator[None]:
+    """Tell the disk's errors with the way out that fits here: these files are in no workspace."""
+    try:
+        yield
+    except (NoRoom, BadInput) as problem:
+        if "WORKSPACE" not in problem.hint:
+            raise
+        raise type(problem)(problem.message, hint=way_out) from problem
 
 
 @contextmanager
@@ -61,8 +74,12 @@ def files_of(manifest: Manifest, stores: Stores, *, beside: Path | None = None) 
     Args:
         beside: Put it on the disk of this path; by default where temporary files lie.
     """
-    parent = None if beside is None else beside.absolute().parent
-    with tempfile.TemporaryDirectory(prefix=".chroma-lifecycle-", dir=parent) as scratch:
+    parent = Path(tempfile.gettempdir()) if beside is None else beside.absolute().parent
+    with (
+        _outside_workspaces(f"{_ROOM} with TMPDIR"),
+        disk_errors(parent),
+        tempfile.TemporaryDirectory(prefix=".chroma-lifecycle-", dir=parent) as scratch,
+    ):
         files = Path(scratch).resolve() / "version"
         restore_to(files, manifest, stores.store, stores.mirror, Deadline())
         yield files
