@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Run the closing suite on several releases of chromadb, each in an environment of its own below .work/.
+#
+#   scripts/closing_versions.sh                    all rounds, on the oldest, a middle and the newest release
+#   ROUNDS=few scripts/closing_versions.sh 1.4.1   as many rounds as `make test` does, on the release named
+#
+# 1.3.3 is the oldest that is supported; 1.5.1 the last without Client.close().
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+versions=("$@")
+[ ${#versions[@]} -gt 0 ] || versions=(1.3.3 1.5.1 newest)
+uv=.venv/bin/uv
+mkdir -p .work
+# Everything else is what constraints.txt says; only chromadb differs.
+grep -v '^chromadb==' constraints.txt > .work/closing-constraints.txt
+
+failed=()
+for version in "${versions[@]}"; do
+    environment=.work/closing-$version
+    wanted=chromadb==$version
+    [ "$version" != newest ] || wanted='chromadb<2'
+    [ -x "$environment/bin/python" ] || "$uv" venv --quiet --python .venv/bin/python "$environment"
+    "$uv" pip install --quiet --python "$environment/bin/python" --constraint .work/closing-constraints.txt \
+        --editable '.[dev]' "$wanted"
+    "$environment/bin/python" -c 'from importlib.metadata import version; print("chromadb", version("chromadb"))'
+    CHROMA_LIFECYCLE_ROUNDS=${ROUNDS:-full} "$environment/bin/python" -m pytest -q -n auto tests/closing ||
+        failed+=("$version")
+done
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "the closing suite failed on: ${failed[*]}"
+    exit 1
+fi
