@@ -20,6 +20,7 @@ from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.pack import LARGEST_RAW_BYTES, encode_pack
 from chroma_lifecycle.snapshot.pristine import LocalVersion, Pristine
 from chroma_lifecycle.snapshot.sealed import SealedSnapshot
+from chroma_lifecycle.snapshot.working import unwritten
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import Era, Version
 
@@ -72,7 +73,7 @@ def publish(
             continue
         newest = require_landed(outcome)
         # 5. What is derived: the local copy.
-        _follow(sealed, image, manifest, workspace.pristine)
+        _follow(sealed, image, manifest, workspace)
         return Published(newest, manifest)
     raise HeadMoved(
         f"HEAD of {parent.collection} was moved {_ATTEMPTS} times while a version was published",
@@ -107,7 +108,7 @@ def initialise(
     if isinstance(outcome, Lost):
         raise already_initialised(collection, outcome.newest.head, store)
     newest = require_landed(outcome)
-    _follow(sealed, image, manifest, workspace.pristine)  # 5. the local copy
+    _follow(sealed, image, manifest, workspace)  # 5. the local copy
     return Published(newest, manifest)
 
 
@@ -124,7 +125,9 @@ def _compare(sealed: SealedSnapshot, pristine: Pristine, parent: Manifest) -> Im
                 hint="run the batch again: the workspace is restored first",
             )
         return read_image(sealed.files, pristine.root, {}, frozenset())
-    return read_image(sealed.files, pristine.root, local.pages, sealed.untouched)
+    # A file that nobody wrote to is not read. Now and then every byte is compared all the same.
+    unread = frozenset() if sealed.soundness.full else unwritten(sealed.root, local.manifest.files)
+    return read_image(sealed.files, pristine.root, local.pages, sealed.untouched | unread)
 
 
 def _encode(image: Image, pristine: Pristine) -> bytes | None:
@@ -148,16 +151,18 @@ def _encode(image: Image, pristine: Pristine) -> bytes | None:
 # 5. What is derived.
 
 
-def _follow(sealed: SealedSnapshot, image: Image, manifest: Manifest, pristine: Pristine) -> None:
+def _follow(sealed: SealedSnapshot, image: Image, manifest: Manifest, workspace: Workspace) -> None:
     """Bring the local copy to the version that was written (not to a HEAD that was read since)."""
-    version = LocalVersion.of(manifest, image.after)
+    pristine, version = workspace.pristine, LocalVersion.of(manifest, image.after)
     try:
-        if image.before:
-            change = pristine.change(manifest)
-            change.make(file_changes(image))
-            change.finish(version)
-        else:
+        if not image.before:
             pristine.adopt(sealed.root, version)
+            return
+        change = pristine.change(manifest)
+        change.make(file_changes(image))
+        change.finish(version)
+        if not sealed.untouched:
+            workspace.keep(sealed.root, manifest.files)
     except LifecycleError as problem:
         # The version is published, whatever becomes of the copy: it has no stamp, or still the
         # old one, and the next cycle restores or brings it forward.

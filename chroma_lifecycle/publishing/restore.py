@@ -98,8 +98,10 @@ def _bring(workspace: Workspace, published: Published, sources: Sources, deadlin
         if local.manifest.content == target.content:
             workspace.pristine.relabel(LocalVersion.of(target, local.pages))
             return Way.RELABELLED
+        workspace.drop_kept()  # it was kept for the version before
         if _apply_packs(workspace.pristine, local, target, sources, deadline):
             return Way.PACKS
+    workspace.drop_kept()
     _restore_whole(workspace, target, sources, deadline)
     return Way.WHOLE
 

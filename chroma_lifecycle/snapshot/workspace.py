@@ -5,10 +5,11 @@
     lock              flock(2); says who owns the workspace
     stamp, manifest-<digest>, pages, pristine/     the published copy, see :mod:`.pristine`
     working-<id>/     what Chroma opens: a copy, for one attempt, never hard links
+    kept-<id>/        the last one whose content was published, from which the next one is made
     restoring-<id>/   a version that is being restored
 
-A working directory never outlives its cycle: whatever is found at the start was left by a
-process that died, and is removed.
+A working directory never outlives its process: whatever is found at the start was left by one
+that died, and is removed.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, new_id
 from chroma_lifecycle.errors import BadInput, NotOwned
 from chroma_lifecycle.snapshot.disk import clone_file, copy_file, disk_errors, remove_tree, require_room
 from chroma_lifecycle.snapshot.fields import spell_time
-from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
+from chroma_lifecycle.snapshot.files import LEDGER, FileEntry
 from chroma_lifecycle.snapshot.pristine import Pristine
+from chroma_lifecycle.snapshot.rewriting import remove_empty_directories
+from chroma_lifecycle.snapshot.working import Kept, mark
 
 HEADROOM_BYTES = 32 << 20
 """Room that a cycle needs beside the copy of the files: journals, and what the change adds."""
 
-_WORKING, _RESTORING = "working-", "restoring-"
+_WORKING, _RESTORING, _KEPT = "working-", "restoring-", "kept-"
 
 
 class Workspace:
@@ -42,6 +45,7 @@ class Workspace:
         self.root = root
         self.pristine = Pristine(root)
         self._lock = lock
+        self._kept: Kept | None = None
 
     @classmethod
     def open(cls, root: Path, *, clock: Clock = SYSTEM_CLOCK) -> Workspace:
@@ -63,8 +67,11 @@ class Workspace:
         return cls(root, lock)
 
     def close(self) -> None:
-        """Give the workspace up."""
-        os.close(self._lock)
+        """Give the workspace up; what was kept for a next cycle goes."""
+        try:
+            self.drop_kept()
+        finally:
+            os.close(self._lock)
 
     def __enter__(self) -> Workspace:
         return self
@@ -87,13 +94,31 @@ class Workspace:
         """
         if (version := self.pristine.version()) is None:
             raise BadInput(f"{self.root} holds no version to work on", hint="restore the newest version first")
-        paths = [entry.path for entry in version.manifest.files if entry.path == LEDGER or chroma]
+        files = [entry for entry in version.manifest.files if entry.path == LEDGER or chroma]
         with self._directory(_WORKING) as directory:
             with disk_errors(directory):
-                self._copy(paths, directory)
-                if chroma:
-                    (directory / CHROMA).mkdir(exist_ok=True)
+                self._fill(directory, files, self._take_kept(directory) if chroma else None)
             yield directory
+
+    def keep(self, directory: Path, files: Sequence[FileEntry]) -> None:
+        """Keep a working directory that holds exactly *files*, as published, for the next one to be made from.
+
+        It must be closed and proven. It gets a new name, like every working directory.
+        """
+        self.drop_kept()
+        place = self.root / f"{_KEPT}{new_id()}"
+        with disk_errors(directory):
+            directory.rename(place)
+            for entry in files:
+                mark(place / entry.path)
+        self._kept = Kept(place, {entry.path: entry for entry in files})
+
+    def drop_kept(self) -> None:
+        """Remove what was kept; the next working directory is a copy."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            with disk_errors(kept.directory):
+                remove_tree(kept.directory)
 
     def blank(self) -> AbstractContextManager[Path]:
         """Give an empty working directory, for a collection's first version."""
@@ -114,24 +139,44 @@ class Workspace:
             with disk_errors(directory):
                 remove_tree(directory)
 
-    def _copy(self, paths: Sequence[str], directory: Path) -> None:
-        left = sum((self.pristine.root / path).stat().st_size for path in paths)
+    def _take_kept(self, directory: Path) -> Kept | None:
+        """Put what was kept in the place of the empty *directory*."""
+        kept, self._kept = self._kept, None
+        if kept is not None and kept.directory.exists():
+            kept.directory.rename(directory)
+            return kept
+        return None
+
+    def _fill(self, directory: Path, files: Sequence[FileEntry], kept: Kept | None) -> None:
+        """Make *directory* hold exactly *files*, as the pristine copy has them."""
+        lacking = [entry for entry in files if kept is None or not kept.has(entry, directory)]
+        present = {entry.path for entry in files}.difference(entry.path for entry in lacking)
+        for path in [path for path in directory.rglob("*") if path.is_file()]:
+            if path.relative_to(directory).as_posix() not in present:
+                path.unlink()
+        remove_empty_directories(directory)
+        self._copy(lacking, directory)
+
+    def _copy(self, files: Sequence[FileEntry], directory: Path) -> None:
+        left = sum(entry.size for entry in files)
         shares_blocks = True
-        for path in paths:
-            source, target = self.pristine.root / path, directory / path
+        for entry in files:
+            source, target = self.pristine.root / entry.path, directory / entry.path
             target.parent.mkdir(parents=True, exist_ok=True)
             # Never a hard link: writing the working file would write the pristine one.
             shares_blocks = shares_blocks and clone_file(source, target)
             if not shares_blocks:
                 require_room(directory, left + HEADROOM_BYTES, "a working copy")
                 copy_file(source, target)
-            left -= source.stat().st_size
+            mark(target)
+            left -= entry.size
 
 
 def _clear(root: Path) -> None:
-    """Remove what a process that died has left: it never outlives its cycle."""
-    for leftover in (*root.glob(f"{_WORKING}*"), *root.glob(f"{_RESTORING}*")):
-        remove_tree(leftover)
+    """Remove what a process that died has left."""
+    for kind in (_WORKING, _RESTORING, _KEPT):
+        for leftover in root.glob(f"{kind}*"):
+            remove_tree(leftover)
     for unfinished in root.glob("stamp.*"):
         unfinished.unlink()
 

@@ -19,6 +19,7 @@ from chroma_lifecycle.errors import (
     StoreUnavailable,
 )
 from chroma_lifecycle.publishing import publication, restore
+from chroma_lifecycle.publishing.fetch import Sources, fetch_part
 from chroma_lifecycle.publishing.head import Head, read_head
 from chroma_lifecycle.publishing.restore import Restored, Way, bring_forward, read_published, restore_to
 from chroma_lifecycle.publishing.swap import amend_head
@@ -215,6 +216,16 @@ def test_a_damaged_or_missing_object_is_named_and_nothing_is_left_behind(make_si
         assert not (tmp_path / f"plain {number}").exists()
         assert ["lock"] == sorted(path.name for path in two.workspace.root.iterdir())
         assert [] == list(tmp_path.glob(".plain*"))
+
+
+def test_a_sound_block_that_is_another_part_is_refused(site: Site) -> None:
+    """A block's name proves its bytes; whether they belong there is proven by the manifest."""
+    parts = sorted(site.restore().manifest.chain.base.parts, key=lambda part: -part.size)
+    wrong = replace(parts[0], object=parts[1].object, stored_bytes=parts[1].stored_bytes)
+
+    for each in (wrong, replace(wrong, size=parts[1].size)):
+        with pytest.raises(Corrupt, match=f"{parts[1].object} is damaged: it does not hold"):
+            fetch_part(each, NAMES, Sources(site.store))
 
 
 def test_a_copy_that_is_damaged_below_a_pack_is_restored_whole(make_site: MakeSite) -> None:
