@@ -18,7 +18,8 @@ import psutil
 from chroma_lifecycle.clock import wait_until
 from chroma_lifecycle.errors import NotClosed
 
-PROC = Path("/proc")
+_PROC = Path("/proc")
+_HAS_PROC = (_PROC / "self" / "fd").is_dir()
 
 FileIdentity = tuple[int, int]
 """Device and inode."""
@@ -117,11 +118,11 @@ def _identity(path: Path | str) -> FileIdentity | None:
 
 
 def _open_files(pid: int) -> Iterator[tuple[Descriptor, FileIdentity]]:
-    return _from_proc(pid) if PROC.is_dir() else _from_psutil(pid)
+    return _from_proc(pid) if _HAS_PROC else _from_psutil(pid)
 
 
 def _from_proc(pid: int) -> Iterator[tuple[Descriptor, FileIdentity]]:
-    table = f"{PROC}/{pid}/fd"
+    table = f"{_PROC}/{pid}/fd"
     try:
         numbers = os.listdir(table)  # noqa: PTH208 - as above
     except OSError:  # the process ended, or belongs to somebody else
