@@ -109,9 +109,9 @@ class Workspace:
         place = self.root / f"{_KEPT}{new_id()}"
         with disk_errors(directory):
             directory.rename(place)
+            self._kept = Kept(place, {entry.path: entry for entry in files})
             for entry in files:
                 mark(place / entry.path)
-        self._kept = Kept(place, {entry.path: entry for entry in files})
 
     def drop_kept(self) -> None:
         """Remove what was kept; the next working directory is a copy."""
