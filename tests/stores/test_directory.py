@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NoRoom, ObjectMissing, StoreUnavailable
 from chroma_lifecycle.ports import StoredHead, SwapRefused, SwapUnanswered
 from chroma_lifecycle.snapshot.names import Names
@@ -224,6 +225,43 @@ def test_a_root_that_is_missing_is_not_made(disk: Path) -> None:
     assert store.read(WRITTEN, limit_bytes=len(DATA)) == DATA
 
 
+# Order.
+
+
+def lasting_calls(act: Callable[[], object]) -> list[str]:
+    """Return the calls of *act* that decide what outlives a loss of power, in their order."""
+    with stopping_at(0, fail_with(0)) as made:
+        act()
+    return [name for name in made if name in {"mkdir", "fsync", "link", "rename"}]
+
+
+def test_an_object_is_on_disk_before_it_has_its_name_and_its_name_before_the_write_ends(store: DirectoryStore) -> None:
+    """C13: the bytes, the name, the directory: a loss of power leaves nothing half."""
+    store.write(WRITTEN, DATA)
+
+    assert ["fsync", "rename", "fsync"] == lasting_calls(lambda: store.write(WRITTEN, DATA))
+
+
+def test_a_new_directory_is_on_disk_before_anything_is_named_in_it(store: DirectoryStore) -> None:
+    """C13: also one that another process made, and may not have brought to disk."""
+    store.write(WRITTEN, DATA)
+    new = "words/objects/ef/x"
+    assert ["mkdir", "fsync", "fsync", "rename", "fsync"] == lasting_calls(lambda: store.write(new, DATA))
+
+    another = DirectoryStore(store.root)
+    assert lasting_calls(lambda: another.write(new, DATA)).count("fsync") == 4 + 2
+    assert lasting_calls(lambda: another.write(new, DATA)).count("fsync") == 2
+
+
+def test_a_head_is_on_disk_before_it_is_claimed_and_its_claim_before_it_is_shown(store: DirectoryStore) -> None:
+    """C13: the bytes, the link, its directory; then the file HEAD in the same way."""
+    token = store.swap_head("words", b"two", serial=2, expected=store.read_head("words").token)  # type: ignore[union-attr]
+
+    calls = lasting_calls(lambda: store.swap_head("words", b"three", serial=3, expected=token))
+
+    assert ["fsync", "link", "fsync", "fsync", "rename", "fsync"] == calls
+
+
 # Links.
 
 
@@ -308,9 +346,11 @@ def test_a_lock_that_nobody_releases_costs_time_and_not_the_swap(
 ) -> None:
     """L4: a holder that is cut off keeps its lock; the link decides without it."""
     monkeypatch.setattr(swapping, "_LOCK_SECONDS", 0.05)
+    start = SYSTEM_CLOCK.monotonic()
     with (store.root / "words" / ".lock").open("r+b") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         swap_on(store)
+    assert SYSTEM_CLOCK.monotonic() - start < 20
 
 
 def test_a_serial_below_those_that_were_made_does_not_become_head(store: DirectoryStore) -> None:
