@@ -198,18 +198,27 @@ def _end(client: Any, system: System) -> Way:
     again = client in _ended or getattr(client, "_closed", False)
     _ended.add(client)
     if not systems.is_running(system):
+        _mark_closed(client)
         systems.evict(system)
         return Way.AGAIN if again else Way.STOP
     synchronous = systems.has_synchronous_shutdown(system)
     closes = not again and hasattr(client, "close") and systems.is_cached(system)
     if closes:
         client.close()
+    else:
+        _mark_closed(client)
     stops = systems.is_running(system) and not systems.other_clients(system, besides=tuple(_ended))
     if stops:
         systems.stop(system)
     if synchronous:
         return Way.SYNCHRONOUS
     return (Way.CLOSE_AND_STOP if stops else Way.CLOSE) if closes else (Way.STOP if stops else Way.NOTHING)
+
+
+def _mark_closed(client: Any) -> None:
+    """Keep a later ``close()``, of a ``with`` block for instance, from ending whoever has the path by then."""
+    if hasattr(client, "_closed"):
+        client._closed = True  # noqa: SLF001
 
 
 def _prove_closed(system: System, directory: Path, timeout_seconds: float) -> None:
