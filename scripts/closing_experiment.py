@@ -5,7 +5,8 @@ they go away within two seconds, and whether a copy taken at that moment is whol
 a second holder of the directory that goes on writing. The figures of docs/closing.md are
 from here::
 
-    python scripts/closing_experiment.py --rounds 100 > result.json
+    python scripts/closing_experiment.py --rounds 100 >> results.jsonl    # in each environment
+    python scripts/closing_experiment.py --table results.jsonl
 """
 
 from __future__ import annotations
@@ -221,18 +222,46 @@ def measure(way: str, base: Path, rounds: int, situation: Situation, holder: Hol
     )
 
 
+def table(path: Path) -> str:
+    """Return the results in *path* as tables, one for each situation."""
+    results = [Result(**json.loads(line)) for line in path.read_text().splitlines()]
+    lines = []
+    for situation in Situation:
+        lines += [
+            f"**{situation.value.capitalize()}**\n",
+            (
+                "| chromadb | way | refused | open at return (most) | never released | unsound copies | other killed "
+                "| median ms | slowest ms |"
+            ),
+            "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+        ]
+        lines += [
+            f"| {each.chromadb} | {each.way} | {each.refused} | {each.open_at_return} ({each.most_open}) "
+            f"| {each.never_released} | {each.unsound_copies} | {each.others_killed} "
+            f"| {each.median_ms} | {each.slowest_ms} |"
+            for each in results
+            if each.situation == situation.value
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Print the results as JSON lines."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rounds", type=int, default=50)
-    rounds = arguments.parse_args().rounds
+    arguments.add_argument("--table", type=Path, help="print the results in this file instead")
+    chosen = arguments.parse_args()
+    if chosen.table:
+        print(table(chosen.table))  # noqa: T201 - this is its output
+        return
     with tempfile.TemporaryDirectory() as room, Holder() as holder:
         base = Path(room) / "base"
         make_base(base)
         for situation in Situation:
             for way in available_ways():
-                result = measure(way, base, rounds, situation, holder)
+                result = measure(way, base, chosen.rounds, situation, holder)
                 print(json.dumps(asdict(result)), flush=True)  # noqa: T201 - this is its output
 
 

@@ -120,8 +120,9 @@ def other_clients(system: System, *, besides: Collection[object]) -> tuple[objec
     older releases have none. What the garbage collector still knows is alive; a client that is
     only waiting to be collected is collected first.
     """
-    if tuple(_alive(system, besides)):
-        gc.collect()
+    if not tuple(_alive(system, besides)):
+        return ()
+    gc.collect()
     return tuple(_alive(system, besides))
 
 
