@@ -76,7 +76,7 @@ def files_of(manifest: Manifest, stores: Stores, *, beside: Path | None = None) 
     """
     parent = Path(tempfile.gettempdir()) if beside is None else beside.absolute().parent
     with (
-        _outside_workspaces(f"{_ROOM} with TMPDIR"),
+        _outside_workspaces(f"{_ROOM} with {'--to' if beside else 'TMPDIR'}"),
         disk_errors(parent),
         tempfile.TemporaryDirectory(prefix=".chroma-lifecycle-", dir=parent) as scratch,
     ):

@@ -15,8 +15,20 @@ from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.errors import BadInput, NoRoom, Retryable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
-_ROOM_HINT = "give the disk more room (in a function: its ephemeral storage), or set CHROMA_LIFECYCLE_WORKSPACE"
+_UNUSABLE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,  # a file stands where a directory is to be made
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
+_ROOM_HINT = (
+    "give the disk more room (in a function: its ephemeral storage), "
+    "or set CHROMA_LIFECYCLE_WORKSPACE (or --workspace) to a directory on another one"
+)
 # linux/fs.h; the copy shares its blocks with the original until one of them is written.
 _FICLONE = 0x40049409
 _SYNCS_AT_ONCE = 8

@@ -1,0 +1,157 @@
+"""The command as a process: what it imports, pipes, terminals, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chroma_lifecycle.chroma.client import ManagedClient
+from tests.support.command_line import CommandLine
+
+COMMAND = (sys.executable, "-c", "from chroma_lifecycle.cli import main; main()")
+LOG = ("log", "--store", "store", "-c", "notes")
+RESTORE = ("restore", "--store", "store", "-c", "notes", "--to", "out")
+
+IMPORTED = """
+import sys
+from chroma_lifecycle.cli import main
+for command in sys.argv[1:]:
+    try:
+        main(command.split())
+    except SystemExit as ended:
+        assert ended.code == 0, command
+heavy = {"chromadb", "pyarrow", "boto3", "botocore", "structlog", "onnxruntime"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_looking_imports_nothing_heavy(cli: CommandLine) -> None:
+    """--help, log, show, restore and mapping check answer at once: no chromadb, pyarrow or boto3 is imported."""
+    commands = ["--help", " ".join(LOG), "show --store store -c notes", " ".join(RESTORE), "mapping check notes.yaml"]
+
+    ended = subprocess.run(
+        [sys.executable, "-c", IMPORTED, *commands], capture_output=True, text=True, cwd=cli.home, check=True
+    )
+
+    assert ("[]", "") == (ended.stdout.splitlines()[-1], ended.stderr)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(cli: CommandLine) -> None:
+    """`log | head -1`: the pipe is closed, and nothing is said about it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        ended = subprocess.run([*COMMAND, *LOG], stdout=gone, stderr=subprocess.PIPE, cwd=cli.home)
+
+    assert (0, b"") == (ended.returncode, ended.stderr)
+
+
+def test_a_result_that_cannot_be_written_is_an_error(cli: CommandLine) -> None:
+    """Standard output on a full disk: exit 3, and not an empty file with exit 0."""
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run([*COMMAND, *LOG], stdout=full, stderr=subprocess.PIPE, cwd=cli.home)
+
+    assert (3, 2) == (ended.returncode, ended.stderr.count(b"\n"))
+    assert b"cannot be written to standard output (No space left on device)" in ended.stderr
+
+
+def on_a_terminal(cli: CommandLine, *arguments: str) -> tuple[int, str]:
+    """Run a command on a terminal of 80 columns; return its exit code and what the terminal got."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80"}
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=cli.home, env=environment
+    )
+    os.close(theirs)
+    got = bytearray()
+    try:
+        while piece := os.read(ours, 65_536):
+            got += piece
+    except OSError:  # EIO: the other end is closed
+        pass
+    finally:
+        os.close(ours)
+    return process.wait(), got.decode()
+
+
+def test_a_terminal_sees_progress_and_colours(cli: CommandLine) -> None:
+    """What is under way is shown while it lasts; errors are marked. A pipe gets neither."""
+    code, shown = on_a_terminal(cli, *RESTORE)
+    again, refused = on_a_terminal(cli, *RESTORE)
+
+    assert (0, 2) == (code, again)
+    assert "restoring notes, 232.8 kB" in shown
+    assert "notes version 3 with 3 records is in out" in shown
+    assert "\x1b[1;31merror:\x1b[0m out is not empty" in refused
+
+
+def test_ctrl_c_while_reading_leaves_nothing(cli: CommandLine) -> None:
+    """The store hangs in the middle of an object; Ctrl-C ends it with 130, no traceback, nothing left behind."""
+    largest = max((cli.home / "store/notes/objects").rglob("*"), key=lambda each: each.is_file() * each.stat().st_size)
+    largest.unlink()
+    os.mkfifo(largest)
+    before = sorted(cli.home.iterdir())
+    process = subprocess.Popen([*COMMAND, *RESTORE], stderr=subprocess.PIPE, cwd=cli.home)
+    with largest.open("wb"):  # opens when the command has begun to read
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+
+    assert (130, b"interrupted; what was published stays, nothing else was kept\n") == (process.returncode, err)
+    assert before == sorted(cli.home.iterdir())
+
+
+def test_ctrl_c_while_importing_is_no_traceback(cli: CommandLine) -> None:
+    """The first moments of a command belong to it as well."""
+    script = (
+        "import signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'typer': signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from chroma_lifecycle.cli import main; main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, *LOG], capture_output=True, cwd=cli.home)
+
+    assert (130, b"interrupted\n") == (ended.returncode, ended.stderr)
+
+
+def at_open(monkeypatch: pytest.MonkeyPatch, interrupt: Callable[..., Any]) -> None:
+    monkeypatch.setattr(ManagedClient, "apply", interrupt)
+
+
+def at_seal(monkeypatch: pytest.MonkeyPatch, interrupt: Callable[..., Any]) -> None:
+    monkeypatch.setattr("chroma_lifecycle.cycle.seal", interrupt)
+
+
+def at_publish(monkeypatch: pytest.MonkeyPatch, interrupt: Callable[..., Any]) -> None:
+    monkeypatch.setattr("chroma_lifecycle.cycle.publish", interrupt)
+
+
+@pytest.mark.parametrize("step", [at_open, at_seal, at_publish], ids=lambda step: step.__name__)
+def test_ctrl_c_in_a_cycle_leaves_the_old_version(cli: CommandLine, step: Callable[..., None]) -> None:
+    """C13: with Chroma open, while proving, before HEAD: exit 130; the workspace is clean, the next run succeeds."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = cli.contents()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            step(patch, interrupt)
+            ended = cli.compact("third.json")
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    left = [path.name for path in (cli.home / "workspace" / "notes").glob("*-*") if path.is_dir()]
+
+    assert (130, "") == (ended.code, ended.out)
+    assert ([], before) == (left, cli.contents())
+    assert "version 4 published" in cli.compact("third.json").out
