@@ -1,0 +1,128 @@
+"""The whole product on real parts: real Chroma, real files, the receipts mapping, a directory store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient
+from chroma_lifecycle.clock import SYSTEM_CLOCK, Deadline
+from chroma_lifecycle.compactor import Compactor
+from chroma_lifecycle.config import Settings
+from chroma_lifecycle.deltas.writer import DeltaWriter
+from chroma_lifecycle.intake.mapping_file import load_mapping
+from chroma_lifecycle.lifecycle import Beginning, begin
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.published import Published, read_published
+from chroma_lifecycle.publishing.unpack import Stores, files_of
+from chroma_lifecycle.report import Report
+from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.stores.directory import DirectoryStore
+from chroma_lifecycle.wiring import compactor
+from tests.model.reference import Record
+from tests.support.table import in_sqs
+
+COLLECTIONS = ("words", "lines")
+DIMENSION = 4
+IMAGE = "IMAGE#a"
+LINE = f"{IMAGE}#RECEIPT#00001#LINE#00001"
+WORD = f"{LINE}#WORD#00001"
+RUN = (IMAGE, "RECEIPT#00001#COMPACTION_RUN#r1")
+
+
+def vector(tag: int) -> list[float]:
+    """Return the vector that stands for a tag of the model."""
+    return [float(tag), 1.0, 0.0, 0.5]
+
+
+@dataclass
+class World:
+    """A store, a mirror, a place for deltas, and what compacts, below one directory."""
+
+    home: Path
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            store=str(self.home / "store"),
+            mapping="receipts",
+            mirror=str(self.home / "mirror"),
+            workspace=self.home / "workspace",
+            deltas=(str(self.home / "deltas"),),
+            deadline_reserve_seconds=1.0,
+        )
+
+    @property
+    def store(self) -> DirectoryStore:
+        return DirectoryStore(self.home / "store")
+
+    def begin(self) -> World:
+        """Begin both collections."""
+        for name in ("store", "mirror", "deltas"):
+            (self.home / name).mkdir(parents=True)
+        for collection in COLLECTIONS:
+            with Workspace.open(self.home / "beginning" / collection) as workspace:
+                digest = load_mapping("receipts").digest
+                beginning = Beginning(collection, digest, self.store, workspace, SYSTEM_CLOCK, "test")
+                begin(beginning, CollectionSettings("l2", DIMENSION))
+        return self
+
+    def compactor(self, workspace: str = "workspace") -> Compactor:
+        """Return a container: warm as long as it is used."""
+        settings = self.settings
+        return compactor(
+            Settings(
+                settings.store,
+                settings.mapping,
+                settings.mirror,
+                self.home / workspace,
+                deltas=settings.deltas,
+                deadline_reserve_seconds=settings.deadline_reserve_seconds,
+            )
+        )
+
+    def compact(self, records: list[Any], *, deadline: Deadline | None = None) -> Report:
+        """Compact one SQS batch in a container of its own."""
+        with self.compactor() as machine:
+            return machine.compact(in_sqs(records), deadline)
+
+    def write_delta(self, address: str, records: Mapping[str, Record]) -> None:
+        """Write a delta where its run will look for it."""
+        path = self.home / "deltas" / f"{address}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with DeltaWriter(path, dimension=DIMENSION) as writer:
+            writer.add(
+                list(records),
+                np.array([vector(tag) for tag, _, _ in records.values()], np.float32).reshape(-1, DIMENSION),
+                [document for _, document, _ in records.values()],
+                [metadata for _, _, metadata in records.values()],
+            )
+
+    def published(self, collection: str = "words", store: Store | None = None) -> Published:
+        return read_published(store or self.store, collection)
+
+    def version(self, collection: str = "words") -> int:
+        return self.published(collection).manifest.version.number
+
+    def records(self, collection: str = "words", store: Store | None = None) -> dict[str, Record]:
+        """Return the records of the newest version as the model writes them, by id."""
+        source = store or self.store
+        manifest = self.published(collection, source).manifest
+        with files_of(manifest, Stores(source)) as files, ManagedClient.open(files / "chroma", collection) as client:
+            found = client.collection.get(include=["documents", "metadatas", "embeddings"])
+        rows = zip(found["ids"], found["embeddings"], found["documents"], found["metadatas"], strict=True)
+        return {id_: (int(vector_[0]), document, metadata or {}) for id_, vector_, document, metadata in rows}
+
+    def stored(self) -> dict[str, bytes]:
+        """Return every file of the store."""
+        root = self.home / "store"
+        return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def begins(address: str, collection: str = "words") -> dict[str, str]:
+    """Return the attributes with which a run announces a delta."""
+    return {f"{collection}_delta_prefix": f"{address}.parquet", f"{collection}_state": "PENDING"}
