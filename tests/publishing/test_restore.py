@@ -21,11 +21,17 @@ from chroma_lifecycle.errors import (
 from chroma_lifecycle.publishing import publication, restore
 from chroma_lifecycle.publishing.fetch import Sources, fetch_part
 from chroma_lifecycle.publishing.head import Head, read_head
+from chroma_lifecycle.publishing.history import verify_store
+from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.restore import Restored, Way, bring_forward, read_published, restore_to
 from chroma_lifecycle.publishing.swap import amend_head
+from chroma_lifecycle.snapshot.chain import Chain
 from chroma_lifecycle.snapshot.files import LEDGER
-from chroma_lifecycle.snapshot.names import Names
+from chroma_lifecycle.snapshot.manifest import encode_manifest
+from chroma_lifecycle.snapshot.names import ManifestRef, Names
+from chroma_lifecycle.values import digest_of
 from tests.support.snapshots import COLLECTION, Site, facts, files_of
+from tests.support.versions import digest
 from tests.support.watching import WatchedStore, whole_store
 
 NAMES = Names(COLLECTION)
@@ -162,10 +168,10 @@ def test_bytes_come_from_the_mirror_first(make_site: MakeSite) -> None:
     one = make_site("one", mirror=True)
     one.initialise()
     newest = one.cycle(fact="a", label="A").manifest
-    mirror, missing = Path(one.mirror.address), next(iter(newest.chain.base.parts)).object  # type: ignore[union-attr]
+    missing = min(newest.chain.base.parts, key=lambda part: part.stored_bytes).object
     for name in newest.reached():
         one.mirror.write(name, one.store.read(name, limit_bytes=1 << 30))  # type: ignore[union-attr]
-    (mirror / missing).unlink()
+    (Path(one.mirror.address) / missing).unlink()  # type: ignore[union-attr]
     two = make_site("two", mirror=True)
     two.store = watched = WatchedStore(two.store)
 
@@ -242,6 +248,38 @@ def test_a_copy_that_is_damaged_below_a_pack_is_restored_whole(make_site: MakeSi
 
     assert Way.WHOLE == bring(two).way
     assert files_of(one.workspace.pristine.root) == files_of(two.workspace.pristine.root)
+
+
+def test_a_local_part_is_proven_before_it_is_used(make_site: MakeSite) -> None:
+    """C8: an old copy that is damaged gives nothing; the part comes from the store."""
+    one, two = make_site("one"), make_site("two")
+    one.initialise()
+    two.restore()
+    one.publish_base(fact="base")
+    path = next(path for path in (two.workspace.pristine.root / "chroma").rglob("data_level0.bin"))
+    path.write_bytes(b"\1" + path.read_bytes()[1:])
+
+    assert Way.WHOLE == bring(two).way
+    assert files_of(one.workspace.pristine.root) == files_of(two.workspace.pristine.root)
+
+
+def test_parts_that_do_not_make_their_file_are_refused(site: Site, tmp_path: Path) -> None:
+    """Sound blocks, each for itself, are not yet the file that the manifest promises."""
+    manifest = site.restore().manifest
+    base, wrong = manifest.chain.base, replace(manifest.files[0], digest=digest("another"))
+    lying = replace(
+        manifest,
+        files=(wrong, *manifest.files[1:]),
+        chain=Chain(replace(base, files=(replace(base.files[0], digest=wrong.digest), *base.files[1:]))),
+    )
+
+    with pytest.raises(Corrupt, match=rf"the parts of {wrong.path} do not make the file"):
+        restore_to(tmp_path / "plain", lying, site.store, None, NO_DEADLINE)
+    seen = read_head(site.store, COLLECTION)
+    site.store.write(lying.name, encode_manifest(lying))
+    ref = ManifestRef(lying.name, digest_of(encode_manifest(lying)))
+    published = Published(replace(seen, head=replace(seen.head, manifest=ref)), lying)
+    assert {lying.name: f"the parts of {wrong.path} do not make the file"} == verify_store(published, site.store).damage
 
 
 def test_damage_in_the_copy_is_found_by_hashing_it_again(site: Site) -> None:
