@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
@@ -180,12 +179,9 @@ class S3Store:
         return {"Bucket": self._at.bucket, "Key": self._at.key(name)}
 
     def _body(self, data: bytes) -> Mapping[str, Any]:
-        # Plain bytes would go out in one call, which the connect time-out bounds as a whole;
-        # of a stream it bounds each piece, so that a slow line takes its time.
-        body = {"Body": io.BytesIO(data)}
         if not self._wants_md5:
-            return body
-        return {**body, "ContentMD5": b64encode(md5(data, usedforsecurity=False).digest()).decode()}
+            return {"Body": data}
+        return {"Body": data, "ContentMD5": b64encode(md5(data, usedforsecurity=False).digest()).decode()}
 
     def _errors(self, name: str) -> AbstractContextManager[None]:
         return aws_errors(f"{name} in {self.address}")

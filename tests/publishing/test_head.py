@@ -180,6 +180,24 @@ def test_hostile_bytes_are_corrupt(body: bytes) -> None:
         decode_head(body, COLLECTION)
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (spoilt(from_the_future=1), "field from_the_future: no such field"),
+        (spoilt(version=8), r"says version 0{15}8, and names .*/0{15}9-"),
+        (spoilt(serial=0), "field serial: not a whole number from 1"),
+        (spoilt(floor=10), "floor 0{15}a is above version 0{15}9"),
+        (spoilt(writer=" ".join(["x"] * 9) + "\n"), "field writer: not a printable text"),
+        (encode_head(FULL) + b" ", "not spelled as the format has it"),
+    ],
+)
+def test_what_is_wrong_is_told(body: bytes, words: str) -> None:
+    """Whoever made the damage finds the field in the message, and beside it the way out."""
+    with pytest.raises(Corrupt, match=words) as caught:
+        decode_head(body, COLLECTION)
+    assert "chroma-lifecycle" in caught.value.hint
+
+
 @given(st.data())
 def test_no_damage_goes_unseen_or_unexplained(data: st.DataObject) -> None:
     """Bytes changed anywhere make an error of ours, or another HEAD that is spelled as it should be."""

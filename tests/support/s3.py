@@ -74,15 +74,19 @@ def s3_client(checksums: Checksums | None = None) -> Any:
         return make_client("s3", checksums=checksums)
 
 
-IMPATIENT = Patience(connect_seconds=0.5, read_seconds=0.3, attempts=3)
+STEADY = Patience(connect_seconds=10, read_seconds=30, attempts=3)
+"""For whom the server is never too slow, however busy this machine is."""
+
+HASTY = Patience(connect_seconds=10, read_seconds=0.5, attempts=3)
+"""For tests of a server that hangs."""
 
 
 @functools.cache
-def impatient_client(service: str, url: str) -> Any:
-    """A client of the product's own making that soon gives up."""
+def client_at(service: str, url: str, patience: Patience = STEADY) -> Any:
+    """A client of the product's own making for a proxy; one for all tests, since making one is slow."""
     with pytest.MonkeyPatch.context() as environment:
         use_server(environment, url)
-        return make_client(service, patience=IMPATIENT)
+        return make_client(service, patience=patience)
 
 
 def new_bucket(**options: Any) -> str:
