@@ -25,7 +25,13 @@ DEFAULT_BUDGET = 500
 SMALLEST_BUDGET = 3
 """Chroma does not flush fewer operations than its threshold, which can be set to 3 at least."""
 
+_DEFAULT_SYNC = 1000
 _DEFAULT_BATCH = 100
+
+# Before 1.0 the settings were metadata of the collection, and the configuration beside them says
+# something else. Changing a threshold makes that configuration count: a collection of cosine
+# distances answers with l2 from then on, without a word.
+_OLD = "the collection was made by a Chroma before 1.0, whose thresholds cannot be changed without its space"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,12 @@ _LOWEST = Thresholds(SMALLEST_BUDGET, SMALLEST_BUDGET)
 
 @dataclass(frozen=True, slots=True)
 class TailReport:
-    """What became of a tail, in vector operations."""
+    """What became of a tail, in vector operations; *note* says why a long one was left."""
 
     before: int
     after: int
     seconds: float
+    note: str = ""
 
     @property
     def flushed(self) -> bool:
@@ -60,6 +67,8 @@ def settle_tail(directory: Path, collection: str, *, budget: int = DEFAULT_BUDGE
     opening, when reading indexes what is pending. They are restored before anything is published:
     such thresholds would write the files again at every third vector.
 
+    A collection from before 1.0 is left as it is; its tail ends at its own threshold (1,000 by default).
+
     Raises:
         BadInput: The budget is below 3.
         Corrupt: The effect is not there, or the thresholds are not what they were.
@@ -73,6 +82,8 @@ def settle_tail(directory: Path, collection: str, *, budget: int = DEFAULT_BUDGE
     if tail <= budget:
         return TailReport(tail, tail, 0.0)
     before = stored_thresholds(directory)
+    if before is None:
+        return TailReport(tail, tail, 0.0, _OLD)
     with ManagedClient.open(directory, collection) as client:
         set_thresholds(client, _LOWEST)
     with ManagedClient.open(directory, collection) as client:
@@ -84,15 +95,29 @@ def settle_tail(directory: Path, collection: str, *, budget: int = DEFAULT_BUDGE
     return TailReport(tail, left, SYSTEM_CLOCK.monotonic() - began)
 
 
-def stored_thresholds(directory: Path) -> Thresholds:
-    """Return the thresholds of the one collection in a closed directory.
+def stored_thresholds(directory: Path) -> Thresholds | None:
+    """Return the thresholds of the one collection in a closed directory, ``None`` of one from before 1.0.
 
     They are read from its table: Chroma's own object does not tell the batch size.
     """
     with sqlite_file.reading(directory / soundness.DATABASE) as database:
-        config, schema = database.execute("SELECT config_json_str, schema_str FROM collections").fetchone()
-    stored = _hnsw_of_schema(json.loads(schema)) if schema else json.loads(config or "{}").get("hnsw") or {}
-    return Thresholds(int(stored.get("sync_threshold", 1000)), int(stored.get("batch_size", _DEFAULT_BATCH)))
+        columns = {row[1] for row in database.execute("PRAGMA table_info(collections)")}
+        schema, config = ("schema_str" if "schema_str" in columns else "NULL"), "config_json_str"
+        row = database.execute(f"SELECT {schema}, {config} FROM collections").fetchone()  # noqa: S608 - own names
+    if row[0]:
+        hnsw = _at(row[0], "keys", "#embedding", "float_list", "vector_index", "config", "hnsw")
+    else:
+        hnsw = _at(row[1], "vector_index", "hnsw")
+    if hnsw is None:
+        return None
+    return Thresholds(int(hnsw.get("sync_threshold", _DEFAULT_SYNC)), int(hnsw.get("batch_size", _DEFAULT_BATCH)))
+
+
+def _at(text: str | None, *path: str) -> Mapping[str, Any] | None:
+    found: Any = json.loads(text) if text else None
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def set_thresholds(client: ManagedClient, thresholds: Thresholds) -> None:
@@ -109,12 +134,6 @@ def set_thresholds(client: ManagedClient, thresholds: Thresholds) -> None:
         )
 
 
-def _hnsw_of_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    vectors = schema["keys"]["#embedding"]["float_list"]["vector_index"]["config"]
-    hnsw: Mapping[str, Any] = vectors.get("hnsw") or {}
-    return hnsw
-
-
 def _check_effect(directory: Path, left: int, before: Thresholds) -> None:
     if left >= SMALLEST_BUDGET:
         raise Corrupt(
@@ -124,7 +143,6 @@ def _check_effect(directory: Path, left: int, before: Thresholds) -> None:
         )
     if (now := stored_thresholds(directory)) != before:
         raise Corrupt(
-            f"{directory}: the collection's thresholds are {now.sync} and {now.batch}, "
-            f"they were {before.sync} and {before.batch}",
+            f"{directory}: the collection has the thresholds {now}, it had {before}",
             hint="throw this copy away and restore",
         )

@@ -170,10 +170,9 @@ def _size(path: Path) -> int:
 def _check_room(path: Path, size: int, each: int, header: HnswHeader) -> None:
     """Check that a file has room for the elements: exactly, or for the first hundred, made beforehand."""
     room, rest = divmod(size, each)
-    if rest or not header.elements <= room <= header.maximum:
+    if rest or room < header.elements:
         raise Corrupt(
-            f"{path} has {size} bytes; its header says {header.elements} elements of {each} bytes, "
-            f"at most {header.maximum}",
+            f"{path} has {size} bytes; its header says {header.elements} elements of {each} bytes",
             hint=RESTORE_HINT,
         )
 

@@ -109,7 +109,7 @@ TORN = {
     "header with too many elements": (_header(elements=10**6), r"header\.bin says 1000000 elements"),
     "header with a foreign entry point": (_header(entry=99), r"header\.bin says entry point 99"),
     "header with another vector": (_header(vector=64), r"header\.bin says an element"),
-    "header with a small maximum": (_header(maximum=40), r"at most 40"),
+    "header with a small maximum": (_header(maximum=30), r"says 40 elements of at most 30"),
     "other dimension": (_other_dimension, r"says 8 dimensions, its collection has 9"),
     "missing segment": (_without_segment, r"is missing"),
 }

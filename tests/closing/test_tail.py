@@ -70,7 +70,7 @@ def test_thresholds_that_were_not_restored_are_an_error(with_tail: Path, monkeyp
     """They would write all HNSW files again at every third vector."""
     set_once = iter([tail.set_thresholds, lambda *_: None])
     monkeypatch.setattr(tail, "set_thresholds", lambda *arguments: next(set_once)(*arguments))
-    with pytest.raises(Corrupt, match="thresholds are 3 and 3, they were 900 and 5"):
+    with pytest.raises(Corrupt, match=r"sync=3, batch=3.*sync=900, batch=5"):
         settle_tail(with_tail, COLLECTION, budget=10)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from chroma_lifecycle.chroma.client import ManagedClient, installed_migrations
+from chroma_lifecycle.chroma.records import query_records
+from chroma_lifecycle.chroma.tail import settle_tail
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.snapshot import soundness
@@ -24,25 +26,50 @@ def test_the_installed_migrations_are_those_of_a_new_database(directory: Path) -
     assert "metadb/00005-max-seq-id-int.sqlite.sql" in installed_migrations()
 
 
-@pytest.mark.parametrize("archive", GOLDEN, ids=lambda path: path.name.removesuffix(".tar.gz"))
-def test_a_directory_of_another_version_is_opened_or_refused(tmp_path: Path, archive: Path) -> None:
-    """Of the same age or older: its records are there and can be changed. Newer: not a byte is touched."""
-    with tarfile.open(archive) as tar:
+@pytest.fixture(params=GOLDEN, ids=lambda path: path.name.removesuffix(".tar.gz"))
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A directory that another version of Chroma wrote."""
+    with tarfile.open(request.param) as tar:
         tar.extractall(tmp_path, filter="data")
-    directory = tmp_path / "chroma"
-    before = content(directory)
-    written_by = frozenset(soundness.examine(directory, full=True).migrations)
+    return tmp_path / "chroma"
 
-    if written_by <= installed_migrations():
-        with ManagedClient.open(directory, COLLECTION) as client:
+
+def is_known(directory: Path) -> bool:
+    return frozenset(soundness.examine(directory, full=True).migrations) <= installed_migrations()
+
+
+def test_a_directory_of_another_version_is_opened_or_refused(golden: Path) -> None:
+    """C12: of the same age or older, its records are there and can be changed; newer, not a byte is touched."""
+    before = content(golden)
+    if is_known(golden):
+        with ManagedClient.open(golden, COLLECTION) as client:
             client.apply(Plan(updates={"r1": {"label": True}}, deletes=("r2",)), {})
             assert [["r7"]] == client.collection.query(query_embeddings=vectors(8)[7:], n_results=1)["ids"]
-        found = soundness.examine(directory, full=True)
+        found = soundness.examine(golden, full=True)
         assert (24, installed_migrations()) == (found.collections[0].records, frozenset(found.migrations))
     else:
         with pytest.raises(BadInput, match="newer Chroma"):
-            ManagedClient.open(directory, COLLECTION)
-        assert before == content(directory)
+            ManagedClient.open(golden, COLLECTION)
+        assert before == content(golden)
+
+
+def test_settling_the_tail_leaves_distances_as_they_were(golden: Path) -> None:
+    """C12: changing a threshold of a collection from before 1.0 would turn its cosine distances into l2."""
+    if not is_known(golden):
+        pytest.skip("written by a newer Chroma")
+    before = _distances(golden)
+    with ManagedClient.open(golden, COLLECTION) as client:
+        client.collection.delete(ids=["r21", "r22", "r23", "r24"])
+    report = settle_tail(golden, COLLECTION, budget=3)
+
+    assert report.flushed or "before 1.0" in report.note or report.before <= 3
+    assert before == pytest.approx(_distances(golden), abs=1e-6)
+
+
+def _distances(directory: Path) -> list[float]:
+    with ManagedClient.open(directory, COLLECTION) as client:
+        found = query_records(client, (3 * vectors(8)[7]).tolist(), limit=3, where={"number": {"$lt": 20}})
+    return [record.distance or 0.0 for record in found]
 
 
 def test_a_directory_of_the_future_is_refused_with_both_sides(directory: Path) -> None:

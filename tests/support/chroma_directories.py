@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import sys
-import tarfile
-import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -66,31 +61,3 @@ def segment_of(directory: Path) -> Path:
 def content(directory: Path) -> dict[str, bytes]:
     """Return every file's bytes."""
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-
-
-def pack(directory: Path, archive: Path) -> None:
-    """Write a directory to an archive that is the same each time."""
-
-    def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-        member.mtime, member.uid, member.gid, member.uname, member.gname = 0, 0, 0, "", ""
-        return member
-
-    with (
-        archive.open("wb") as file,
-        gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w") as tar,
-    ):
-        tar.add(directory, arcname="chroma", filter=plain)
-
-
-def main() -> None:
-    """Write a directory made by the installed Chroma: ``python -m tests.support.chroma_directories FOLDER``."""
-    folder = Path(sys.argv[1])
-    with tempfile.TemporaryDirectory() as room:
-        directory = Path(room).resolve() / "chroma"
-        make_directory(directory, records=25)
-        pack(directory, folder / f"chromadb-{version('chromadb')}.tar.gz")
-
-
-if __name__ == "__main__":
-    main()
