@@ -143,7 +143,7 @@ class Checker:
             found = "no vector" if length < 0 else f"a vector of {length:,} numbers"
             raise self._refused_at(at, ids, f"has {found}; {self.whose} has dimension {self.dimension:,}")
         with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is found below
-            embeddings = raw.numbers.astype(np.float32).reshape(len(ids), self.dimension)
+            embeddings = raw.numbers.astype(np.float32, copy=False).reshape(len(ids), self.dimension)
         for at in np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[:1]:
             raise self._refused_at(at, ids, "has a number in its vector that is NaN, infinite or past 32-bit floats")
         return embeddings

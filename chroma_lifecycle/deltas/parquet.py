@@ -68,10 +68,7 @@ def _opened(path: Path, subject: str) -> Iterator[Any]:
 
 def _next(batches: Iterator[Any], subject: str) -> Any:
     with damage(subject):
-        batch = next(batches, None)
-        if batch is not None:
-            batch.validate(full=True)  # offsets in range, texts in UTF-8: else reading values may crash
-        return batch
+        return next(batches, None)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from chroma_lifecycle.values import Digest, parse_digest
 
 FORMAT = 1
 GROUP_ROWS = 2_000
-GROUP_BYTES = 32 << 20
+GROUP_BYTES = 16 << 20
 """A row group is the smallest part that is read at once: it bounds the memory of readers."""
 
 SCHEMA = pa.schema(

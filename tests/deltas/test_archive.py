@@ -155,16 +155,15 @@ def test_a_bomb_in_a_header_is_refused_without_memory_for_it(tmp_path: Path, kin
         for _ in range(300):
             packed_file.write(zeros)
     script = f"""
-import resource
 from pathlib import Path
 from chroma_lifecycle.deltas.archive import unpack
 from chroma_lifecycle.errors import BadInput
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-before = peak()
+from tests.support.memory import forget_peak, peak_megabytes
+before = forget_peak()
 try:
     unpack(Path({str(tmp_path / "d")!r}), Path({str(tmp_path / "out")!r}), "delta 'd'")
 except BadInput as problem:
-    print(peak() - before, problem.message)
+    print(peak_megabytes() - before, problem.message)
 """
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
 
