@@ -22,6 +22,10 @@ demo: $(READY) ## The main job on real input, with an embedded store (STORE=s3:/
 demo-s3: $(READY) ## The same with the store in S3, on a server started for it
 	$(BIN)/python -m examples.demo_s3
 
+EVENT ?= events/ok-sqs-run.json
+invoke: $(READY) ## Run the function on one event here: EVENT=events/ok-sqs-run.json
+	@$(BIN)/python -m scripts.invoke $(EVENT)
+
 test: $(READY) ## Run the tests
 	$(BIN)/pytest -q -n auto
 

@@ -1,0 +1,106 @@
+"""docs/cli.md and the help say what is so: every command, every option, every example."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from chroma_lifecycle.cli.app import app
+from tests.support.command_line import CommandLine
+
+PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+NO_COMMANDS = {"Exit codes", "Options and their variables"}
+CHANGES_EVERY_TIME = (
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "TIME"),
+    (r"by .* process \d+", "WRITER"),
+    (r"\b[0-9a-f]{12}\b", "DIGEST"),
+    (r"lineage   [0-9a-f]{16}", "LINEAGE"),
+    (r"\d+\.\d kB", "SIZE"),
+    (r"chromadb [0-9.]+", "CHROMADB"),
+)
+
+
+def commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+def options(command: Any) -> list[Any]:
+    return [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
+
+
+def test_every_command_has_a_section_and_every_section_a_command() -> None:
+    """A command without a section cannot be found, a section without a command is not true."""
+    assert COMMANDS.keys() | NO_COMMANDS == SECTIONS.keys()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_help(name: str) -> None:
+    """One line for the command, one for each option and argument."""
+    command = COMMANDS[name]
+
+    assert (command.help or "").strip()
+    assert [] == [each.name for each in command.params if not getattr(each, "help", None)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_section_names_every_option_and_no_other(name: str) -> None:
+    """What a command takes stands in its section."""
+    told = set(re.findall(r"`(--[a-z0-9-]+)", re.sub(r"```.*?```", "", SECTIONS[name], flags=re.DOTALL)))
+
+    assert {each.opts[0] for each in options(COMMANDS[name])} == told
+
+
+def test_every_variable_stands_beside_its_option() -> None:
+    """The table of variables is that of the code."""
+    told = dict(re.findall(r"^\| `(--[a-z0-9-]+)`[^|]*\| `([A-Z0-9_]+)` \|", PAGE, re.MULTILINE))
+    known = {each.opts[0]: each.envvar for command in COMMANDS.values() for each in options(command) if each.envvar}
+
+    assert known == told
+
+
+def settled(text: str) -> list[str]:
+    """Return lines without what differs from run to run."""
+    for pattern, word in CHANGES_EVERY_TIME:
+        text = re.sub(pattern, word, text)
+    return [re.sub(r"  +", "  ", line).rstrip() for line in text.splitlines()]
+
+
+def test_the_examples_print_what_they_say(empty: CommandLine) -> None:
+    """Every console block is run in the order of the page; what is printed is what stands there."""
+    empty.monkeypatch.setattr("chroma_lifecycle.cli.output._width", lambda: 80)
+    blocks = re.findall(r"^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    examples = [
+        each.partition("\n") for block in blocks for each in re.split(r"^\$ ", block, flags=re.MULTILINE) if each
+    ]
+
+    for line, _, expected in examples:
+        program, *arguments = shlex.split(line)
+        if program == "export":
+            empty.monkeypatch.setenv(*arguments[0].split("=", 1))
+            continue
+        ended = empty(*arguments)
+        assert ("chroma-lifecycle", settled(expected)) == (program, settled(ended.out + ended.err)), line
+
+
+def test_hints_name_commands_that_exist() -> None:
+    """A way out that is no command leads nowhere; what later releases bring is listed here until it exists."""
+    not_built = {"recover", "sweep", "mirror"}
+    source = "".join(path.read_text() for path in (Path(__file__).parents[2] / "chroma_lifecycle").rglob("*.py"))
+    named = set(re.findall(r"`chroma-lifecycle ([a-z]+)", source))
+
+    assert set() == named - {name.split()[0] for name in COMMANDS} - not_built
+    assert set() == not_built & {name.split()[0] for name in COMMANDS}
