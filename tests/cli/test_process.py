@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from chroma_lifecycle.chroma.client import ManagedClient
+from chroma_lifecycle.clock import wait_until
 from tests.support.command_line import CommandLine
 
 COMMAND = (sys.executable, "-c", "from chroma_lifecycle.cli import main; main()")
@@ -93,18 +94,46 @@ def test_a_terminal_sees_progress_and_colours(cli: CommandLine) -> None:
     assert "\x1b[1;31merror:\x1b[0m out is not empty" in refused
 
 
-def test_ctrl_c_while_reading_leaves_nothing(cli: CommandLine) -> None:
-    """The store hangs in the middle of an object; Ctrl-C ends it with 130, no traceback, nothing left behind."""
-    largest = max((cli.home / "store/notes/objects").rglob("*"), key=lambda each: each.is_file() * each.stat().st_size)
-    largest.unlink()
-    os.mkfifo(largest)
-    before = sorted(cli.home.iterdir())
-    process = subprocess.Popen([*COMMAND, *RESTORE], stderr=subprocess.PIPE, cwd=cli.home)
-    with largest.open("wb"):  # opens when the command has begun to read
-        process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+def signals_wait(pid: int) -> bool:
+    """Return whether a signal was sent to a process that it has not received yet."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return any(int(status[name], 16) for name in ("SigPnd", "ShdPnd"))
 
-    assert (130, b"interrupted; what was published stays, nothing else was kept\n") == (process.returncode, err)
+
+HANGING = """
+import sys
+from chroma_lifecycle.cli import main
+from chroma_lifecycle.stores.directory import DirectoryStore
+read = DirectoryStore.read
+def hanging(self, name, *, limit_bytes):
+    if "/objects/" in name:
+        sys.stderr.write("reading\\n")
+        sys.stdin.read()
+    return read(self, name, limit_bytes=limit_bytes)
+DirectoryStore.read = hanging
+main()
+"""
+
+
+def test_ctrl_c_while_reading_leaves_nothing(cli: CommandLine) -> None:
+    """The store hangs in the middle of a version; Ctrl-C ends it with 130, no traceback, nothing left behind."""
+    before = sorted(cli.home.iterdir())
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANGING, *RESTORE],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cli.home,
+    )
+    assert process.stderr
+    assert b"reading\n" == process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert wait_until(lambda: not signals_wait(process.pid), timeout_seconds=30.0)
+    _, err = process.communicate(timeout=60)  # ends the hanging read, too
+
+    assert (130, b"interrupted; what was published stays, nothing else was kept") == (
+        process.returncode,
+        err.replace(b"reading\n", b"").strip(),
+    )
     assert before == sorted(cli.home.iterdir())
 
 
