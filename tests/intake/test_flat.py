@@ -57,6 +57,8 @@ def change(old: object, new: object) -> dict[str, object]:
         (run("MODIFY", {"words_delta_prefix": change("d/0", "d/1")}), BEGINS),
         (run("MODIFY", {"delta_s3_prefix": change("d/0", "d/1")}), BEGINS),
         (run("MODIFY", {"words_state": change("PENDING", "COMPLETED")}), []),
+        (run("MODIFY", {"words_state": change("FAILED", "COMPLETED")}), []),
+        (run("MODIFY", {"words_delta_prefix": change("d/1", "d/2")}), ["words: merge d/2 below IMAGE#a"]),
         (run("MODIFY", {"words_error": change(None, "x")}), []),
         (run("MODIFY", {"lines_state": change("COMPLETED", "PENDING")}), []),
         (run("MODIFY", {}), []),

@@ -39,6 +39,7 @@ def test_a_record_has_its_keys_images_and_place() -> None:
         ),
     ) == parsed(MODIFY)
     assert (None, None) == (parsed(INSERT).old_image, parsed(REMOVE).new_image)
+    assert parsed(REMOVE) == parsed(with_(REMOVE, MODIFY["dynamodb"]["NewImage"], "dynamodb", "NewImage"))
 
 
 def test_both_cases_of_a_fields_first_letter_are_the_same() -> None:
