@@ -178,6 +178,20 @@ def test_clients_that_were_dropped_unclosed_do_not_keep_the_directory_open(direc
     assert (Way.CLOSE_AND_STOP if HAS_CLOSE else Way.STOP, True) == (report.way, report.proven)
 
 
+def test_a_client_that_waits_to_be_collected_does_not_keep_the_directory_open(directory: Path) -> None:
+    """It is part of a cycle: unreachable, and not gone before the next collection."""
+    gc.collect()
+    gc.disable()
+    try:
+        cycle: list[object] = [opened(directory)]
+        cycle.append(cycle)
+        del cycle
+        client, _ = opened(directory)
+        assert close_client(client).proven
+    finally:
+        gc.enable()
+
+
 def test_a_client_ends_its_own_system_and_not_the_one_that_took_its_place(directory: Path) -> None:
     """The cache was emptied and the path opened again: the lookup by path finds a stranger's system."""
     first, _ = opened(directory)
