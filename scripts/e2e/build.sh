@@ -16,6 +16,10 @@ sam_template() {
     done
 }
 
+# What the names stood for until now is removed at the end, or each edit of the code would leave 300 MB behind.
+replaced() { docker image inspect -f '{{.Id}}' "$IMAGE" compactor:compactor compactor:rapid-x86_64 2>/dev/null || true; }
+BEFORE=$(replaced)
+
 say "building $IMAGE"
 docker build --build-arg BASE_IMAGE="$BASE_IMAGE" --tag "$IMAGE" "$ROOT" >"$WORK/build.log" 2>&1 \
     || { tail -30 "$WORK/build.log" >&2; say "docker build failed (see $WORK/build.log)"; exit 1; }
@@ -24,6 +28,10 @@ sam_template
 say "sam build"
 (cd "$WORK" && "$SAM_ENV/bin/sam" build --template-file template.yaml --build-dir "$WORK/sam" >"$WORK/sam-build.log" 2>&1) \
     || { tail -30 "$WORK/sam-build.log" >&2; say "sam build failed (see $WORK/sam-build.log)"; exit 1; }
+
+for old in $BEFORE; do
+    [[ $(replaced) == *"$old"* ]] || docker image rm "$old" >/dev/null 2>&1 || true
+done
 
 megabytes() { echo $(($(docker image inspect -f '{{.Size}}' "$1") / 1000000)); }
 say "image: $(megabytes "$IMAGE") MB, of which the base has $(megabytes "$BASE_IMAGE") MB"
