@@ -262,3 +262,10 @@ def test_no_directory_is_bad_input(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match=name):
             ManagedClient.open(tmp_path / name, COLLECTION)
     assert ["empty"] == [path.name for path in tmp_path.rglob("*")]
+
+
+def test_a_name_that_chroma_refuses_leaves_nothing(tmp_path: Path) -> None:
+    """The client was open by then: it is closed again."""
+    with pytest.raises(BadInput, match="collection x"):
+        ManagedClient.open(tmp_path / "new", "x", create=CollectionSettings("ip", 8))
+    assert ((), ()) == (systems.on_directory(tmp_path / "new"), below(tmp_path))
