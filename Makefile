@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-s3 test check lint types layers lock invoke
+.PHONY: help install demo demo-s3 test check lint types layers lock invoke e2e
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ invoke: $(READY) ## Run the function on one event here: EVENT=events/ok-sqs-run.
 
 test: $(READY) ## Run the tests
 	$(BIN)/pytest -q -n auto
+
+e2e: $(READY) ## Build the image and invoke it by SAM, in containers; says what this machine cannot do
+	scripts/e2e.sh
 
 lint: $(READY)
 	$(BIN)/ruff check .

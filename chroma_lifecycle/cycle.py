@@ -26,6 +26,7 @@ from chroma_lifecycle.deltas.sources import RootedDeltas
 from chroma_lifecycle.errors import BadInput, HeadMoved
 from chroma_lifecycle.intake.changes import Change, MergeDelta
 from chroma_lifecycle.intake.mapping import TableMapping
+from chroma_lifecycle.intake.meaning import differences
 from chroma_lifecycle.planning.join import Joined, Outcome, join
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.plan import Plan
@@ -152,9 +153,10 @@ class Cycle:
     def _restore(self) -> Published:
         around = self._around
         published = read_published(around.store, self._collection, local=self._workspace.pristine.version())
-        _check_mapping(published, around.mapping)
         restored = bring_forward(self._workspace, published, around.store, around.mirror, self._deadline)
         self._missed += restored.missed
+        with self._ledger() as ledger:
+            _check_mapping(restored.published, around.mapping, ledger)
         return restored.published
 
     def _ledger(self) -> Ledger:
@@ -167,6 +169,7 @@ class Cycle:
                 client.apply(planned.plan, deltas)
             settle_tail(working / CHROMA, self._collection, budget=self._around.tail_budget)
         with Ledger.open(working / LEDGER) as ledger:
+            ledger.remember_mapping(self._around.mapping.digest, self._around.mapping.meaning)
             ledger.store(planned.changes, received_seconds=int(self._around.clock.now().timestamp()))
             return ledger.counts()
 
@@ -250,15 +253,19 @@ class _Deltas:
         return self.opened.setdefault(address, delta)
 
 
-def _check_mapping(published: Published, mapping: TableMapping) -> None:
+def _check_mapping(published: Published, mapping: TableMapping, ledger: Ledger) -> None:
     """Refuse a mapping under which the published facts were not made: facts of two mappings do not join."""
     known = published.manifest.details.mapping
-    if known is not None and known != mapping.digest:
-        raise BadInput(
-            f"version {published.manifest.version.number} of {published.collection} was made under the mapping "
-            f"{known[:12]}, and this is {mapping.digest[:12]}; facts that were made under two mappings do not join",
-            hint="go back to the mapping that it was made under, or begin the collection anew with init",
-        )
+    if known is None or known == mapping.digest:
+        return
+    meaning = ledger.meaning_of(known)
+    changed = f": {'; '.join(differences(meaning, mapping.meaning))}" if meaning else ""
+    raise BadInput(
+        f"version {published.manifest.version.number} of {published.collection} was made under the mapping "
+        f"{known[:12]}, and this is {mapping.digest[:12]}{changed}; "
+        "facts that were made under two mappings do not join",
+        hint="go back to the mapping that it was made under, or begin the collection anew with init",
+    )
 
 
 def _records(todo: Plan) -> dict[str, int]:

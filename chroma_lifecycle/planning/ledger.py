@@ -46,6 +46,7 @@ CREATE TABLE runs (
     UNIQUE (partition, sort, address)
 );
 CREATE INDEX runs_by_address ON runs (address);
+CREATE TABLE mappings (digest TEXT NOT NULL PRIMARY KEY, meaning TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE records (id TEXT NOT NULL PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs) WITHOUT ROWID;
 """
 
@@ -177,6 +178,11 @@ class Ledger:
         for (record_id,) in self._connection.execute("SELECT id FROM records ORDER BY id"):
             yield record_id
 
+    def meaning_of(self, mapping: Digest) -> dict[str, object] | None:
+        """Return what the mapping of this digest says, if facts here were made under it."""
+        row = self._connection.execute("SELECT meaning FROM mappings WHERE digest = ?", (mapping,)).fetchone()
+        return None if row is None else dict(json.loads(row[0]))
+
     def counts(self) -> dict[str, int]:
         """Return how many records and facts there are."""
         facts = sum(self._count(table) for table in ("field_facts", "tombstones", "runs"))
@@ -234,6 +240,11 @@ class Ledger:
                 ).fetchone()
                 cursor.executemany("INSERT OR REPLACE INTO records VALUES (?,?)", ((id_, number) for id_ in ids))
             cursor.executemany("DELETE FROM records WHERE id = ?", ((id_,) for id_ in changes.deleted))
+
+    def remember_mapping(self, digest: Digest, meaning: Mapping[str, object]) -> None:
+        """Note under which mapping facts are made, so that a changed one can be told from it in words."""
+        with self._transaction() as cursor:
+            cursor.execute("INSERT OR IGNORE INTO mappings VALUES (?,?)", (digest, _json(meaning)))
 
     def _store_run(self, cursor: sqlite3.Cursor, run: RunFact, received_seconds: int) -> None:
         cursor.execute(
