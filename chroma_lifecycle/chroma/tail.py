@@ -29,8 +29,8 @@ _DEFAULT_SYNC = 1000
 _DEFAULT_BATCH = 100
 
 # Before 1.0 the settings were metadata of the collection, and the configuration beside them says
-# something else. Changing a threshold makes that configuration count: a collection of cosine
-# distances answers with l2 from then on, without a word.
+# something else. Changing a threshold makes that configuration count: what is indexed next in a
+# collection of cosine distances is indexed for l2, without a word.
 _OLD = "the collection was made by a Chroma before 1.0, whose thresholds cannot be changed without its space"
 
 
