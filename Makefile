@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-s3 test check lint types layers lock invoke e2e
+.PHONY: help install demo demo-s3 test check lint types layers closing-versions lock invoke e2e
 
 help: ## List the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -42,7 +42,10 @@ types: $(READY)
 layers: $(READY)
 	$(BIN)/lint-imports
 
-check: lint types layers test ## Everything that CI runs
+closing-versions: $(READY) ## The closing suite on older releases of chromadb too
+	ROUNDS=few scripts/closing_versions.sh 1.3.3 1.5.1
+
+check: lint types layers test demo closing-versions ## Everything that CI runs
 
 lock: ## Pin the newest versions that fit into constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --all-extras pyproject.toml -o constraints.txt --upgrade
