@@ -106,3 +106,11 @@ class Reference:
         if "VALID" in given:
             return "validated"
         return "auto_suggested" if "PENDING" in given else "unvalidated"
+
+
+def typed(records: dict[str, dict[str, Record]]) -> dict[str, Any]:
+    """Return the records of collections so that True, 1 and 1.0 differ."""
+    return {
+        name: {id_: (v, d, {k: (type(x), x) for k, x in m.items()}) for id_, (v, d, m) in rows.items()}
+        for name, rows in records.items()
+    }

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerContext
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+from chroma_lifecycle import cycle
 from chroma_lifecycle.cycle import Cycle
-from chroma_lifecycle.errors import HeadMoved
+from chroma_lifecycle.errors import HeadMoved, LifecycleError
 from chroma_lifecycle.publishing.publication import Publication
-from chroma_lifecycle.stores.directory import DirectoryStore
 from tests.support.table import in_sqs
 from tests.support.world import World
 
-STEPS: dict[str, tuple[type, str]] = {
+STEPS: dict[str, tuple[Any, str]] = {
     "restore": (Cycle, "_restore"),
+    "plan": (cycle, "plan"),
     "apply": (Cycle, "_apply"),
     "seal": (Cycle, "_seal"),
     "objects": (Publication, "store_objects"),
@@ -33,7 +35,7 @@ STEPS: dict[str, tuple[type, str]] = {
     "publish": (Cycle, "_publish"),
     "mirror": (Cycle, "_mirror"),
 }
-"""The steps of a cycle by name, each a method."""
+"""The steps of a cycle by name, each a function that is called once for each collection."""
 
 _BARRIER_SECONDS = 60
 
@@ -45,9 +47,13 @@ def processes() -> ForkServerContext:
     return context
 
 
-def die_at(home: Path, records: list[Any], step: str, *, after: bool) -> int | None:
-    """Compact in a process that is killed (SIGKILL) before or after *step*; return its exit code."""
-    process = processes().Process(target=_dying, args=(home, records, step, after))
+def die_at(home: Path, records: list[Any], step: str, *, after: bool, collections: int = 0) -> int | None:
+    """Compact in a process that is killed (SIGKILL) before or after *step*; return its exit code.
+
+    Args:
+        collections: How many collections come past the step before.
+    """
+    process = processes().Process(target=_dying, args=(home, records, step, after, collections))
     process.start()
     process.join(120)
     return process.exitcode
@@ -65,15 +71,20 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _dying(home: Path, records: list[Any], step: str, after: bool) -> None:
+def _dying(home: Path, records: list[Any], step: str, after: bool, collections: int) -> None:
     owner, name = STEPS[step]
     original: Callable[..., Any] = getattr(owner, name)
+    left = collections
 
     def deadly(*args: Any, **kwargs: Any) -> Any:
-        if not after:
+        nonlocal left
+        if left == 0 and not after:
             _kill()
-        original(*args, **kwargs)
-        _kill()
+        result = original(*args, **kwargs)
+        if left == 0:
+            _kill()
+        left -= 1
+        return result
 
     setattr(owner, name, deadly)
     World(home).compact(records)
@@ -86,18 +97,27 @@ def _dying_soon(home: Path, records: list[Any], seconds: float) -> None:
     World(home).compact(records)
 
 
-def race(home: Path, workspace: str, batches: list[list[Any]], barrier: Barrier, results: Any) -> None:
+def race(
+    world: World,
+    workspace: str,
+    batches: list[list[Any]],
+    barrier: Barrier,
+    results: Any,
+    environment: Mapping[str, str],
+) -> None:
     """Compact batches, meeting the other process between compare and write at each first swap of a batch.
 
     Both have compared when either writes; then they write one after the other, and take turns at being
     the second. Puts into *results*, for each batch, how many swaps were lost and which messages failed.
     """
+    os.environ.update(environment)
     met = {"due": False, "second": False}
-    swap_head, attempt = DirectoryStore.swap_head, Cycle._attempt
+    kind, address = type(world.store), world.store.address
+    swap_head, attempt = kind.swap_head, Cycle._attempt
     lost = {"swaps": 0}
 
-    def meeting(self: DirectoryStore, *args: Any, **kwargs: Any) -> Any:
-        if met["due"] and self.address.endswith("store"):
+    def meeting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if met["due"] and self.address == address:
             met["due"] = False
             barrier.wait(_BARRIER_SECONDS)  # both have compared
             if met["second"]:
@@ -116,10 +136,52 @@ def race(home: Path, workspace: str, batches: list[list[Any]], barrier: Barrier,
             lost["swaps"] += 1
             raise
 
-    DirectoryStore.swap_head = meeting  # type: ignore[method-assign]
+    kind.swap_head = meeting  # type: ignore[method-assign]
     Cycle._attempt = counting  # type: ignore[method-assign]
-    with World(home).compactor(workspace) as machine:
+    with world.compactor(workspace) as machine:
         for number, batch in enumerate(batches):
             met["due"], met["second"], lost["swaps"] = True, number % 2 == (workspace == "one"), 0
             report = machine.compact(in_sqs(batch))
             results.put((workspace, lost["swaps"], report.failed_sources()))
+
+
+def run_race(
+    world: World, batches: Mapping[str, list[list[Any]]], environment: Mapping[str, str] | None = None
+) -> list[tuple[str, int, tuple[str, ...]]]:
+    """Return (who, swaps lost, messages that failed) for each batch of two processes."""
+    context = processes()
+    barrier, results = context.Barrier(2), context.Queue()
+    racers = [
+        context.Process(target=race, args=(world, name, each, barrier, results, dict(environment or {})))
+        for name, each in batches.items()
+    ]
+    for racer in racers:
+        racer.start()
+    ends = [results.get(timeout=2 * _BARRIER_SECONDS) for each in batches.values() for _ in each]
+    for racer in racers:
+        racer.join(_BARRIER_SECONDS)
+        assert racer.exitcode == 0
+    return ends
+
+
+def limited(home: Path, records: list[Any], file_bytes: int, results: Any) -> None:
+    """Compact where no file can become longer than *file_bytes*: to every write, the disk is full there."""
+    with World(home).compactor() as machine:  # everything is imported and owned by now
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+        try:
+            report = machine.compact(in_sqs(records))
+            results.put([type(failure.error).__name__ for failure in report.failures])
+        except LifecycleError as problem:
+            results.put([type(problem).__name__])
+
+
+def on_a_limited_disk(home: Path, records: list[Any], file_bytes: int) -> list[str]:
+    """Return the kinds of errors that a compaction ends with where files cannot grow past *file_bytes*."""
+    context = processes()
+    results = context.Queue()
+    process = context.Process(target=limited, args=(home, records, file_bytes, results))
+    process.start()
+    found: list[str] = results.get(timeout=120)
+    process.join(60)
+    assert process.exitcode == 0
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.report import Report
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.stores.directory import DirectoryStore
-from chroma_lifecycle.wiring import compactor
+from chroma_lifecycle.wiring import compactor, open_store
 from tests.model.reference import Record
-from tests.support.table import in_sqs
+from tests.support.table import Table, in_sqs
 
 COLLECTIONS = ("words", "lines")
 DIMENSION = 4
@@ -41,14 +41,20 @@ def vector(tag: int) -> list[float]:
 
 @dataclass
 class World:
-    """A store, a mirror, a place for deltas, and what compacts, below one directory."""
+    """A store, a mirror, a place for deltas, and what compacts, below one directory.
+
+    Attributes:
+        home: The directory.
+        address: Where the store is; by default in the directory too.
+    """
 
     home: Path
+    address: str | None = None
 
     @property
     def settings(self) -> Settings:
         return Settings(
-            store=str(self.home / "store"),
+            store=self.address or str(self.home / "store"),
             mapping="receipts",
             mirror=str(self.home / "mirror"),
             workspace=self.home / "workspace",
@@ -57,8 +63,12 @@ class World:
         )
 
     @property
-    def store(self) -> DirectoryStore:
-        return DirectoryStore(self.home / "store")
+    def store(self) -> Store:
+        return open_store(self.settings.store)
+
+    @property
+    def mirror(self) -> Store:
+        return DirectoryStore(self.home / "mirror", mirror_only=True)
 
     def begin(self) -> World:
         """Begin both collections."""
@@ -71,19 +81,10 @@ class World:
                 begin(beginning, CollectionSettings("l2", DIMENSION))
         return self
 
-    def compactor(self, workspace: str = "workspace") -> Compactor:
-        """Return a container: warm as long as it is used."""
-        settings = self.settings
-        return compactor(
-            Settings(
-                settings.store,
-                settings.mapping,
-                settings.mirror,
-                self.home / workspace,
-                deltas=settings.deltas,
-                deadline_reserve_seconds=settings.deadline_reserve_seconds,
-            )
-        )
+    def compactor(self, workspace: str = "workspace", *, store: Store | None = None) -> Compactor:
+        """Return a container: warm as long as it is used; *store* may stand before the real one."""
+        made = compactor(replace(self.settings, workspace=self.home / workspace))
+        return made if store is None else Compactor(replace(made._around, store=store), made._root)
 
     def compact(self, records: list[Any], *, deadline: Deadline | None = None) -> Report:
         """Compact one SQS batch in a container of its own."""
@@ -115,12 +116,34 @@ class World:
         with files_of(manifest, Stores(source)) as files, ManagedClient.open(files / "chroma", collection) as client:
             found = client.collection.get(include=["documents", "metadatas", "embeddings"])
         rows = zip(found["ids"], found["embeddings"], found["documents"], found["metadatas"], strict=True)
-        return {id_: (int(vector_[0]), document, metadata or {}) for id_, vector_, document, metadata in rows}
+        return {id_: (_tag(vector_), document, metadata or {}) for id_, vector_, document, metadata in rows}
+
+    def everything(self, store: Store | None = None) -> dict[str, dict[str, Record]]:
+        """Return the records of all collections, as the model has them."""
+        return {collection: self.records(collection, store) for collection in COLLECTIONS}
 
     def stored(self) -> dict[str, bytes]:
         """Return every file of the store."""
         root = self.home / "store"
         return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def _tag(found: Any) -> int:
+    """Return the tag of a vector, of which every number is what was written."""
+    tag = int(found[0])
+    assert vector(tag) == list(found)
+    return tag
+
+
+def label(table: Table, name: str, status: str = "VALID", word: int = 1) -> dict[str, Any]:
+    """Label a word of the first line."""
+    return table.put(IMAGE, f"RECEIPT#00001#LINE#00001#WORD#{word:05d}#LABEL#{name}", validation_status=status)
+
+
+def with_word(world: World, table: Table) -> None:
+    """Publish one record."""
+    world.write_delta("r1", {WORD: (1, "text", {"x": 1})})
+    assert 1 == world.compact([table.put(*RUN, **begins("r1"))]).applied
 
 
 def begins(address: str, collection: str = "words") -> dict[str, str]:

@@ -1,0 +1,125 @@
+"""L5, L6: two compactors on one store, each with a workspace of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chroma_lifecycle.errors import NotOwned
+from tests.model.reference import Reference, typed
+from tests.support.dying import run_race
+from tests.support.s3 import CREDENTIALS, fault_proxy, new_bucket, use_server
+from tests.support.story import POOL, story, write_pool
+from tests.support.table import Table, in_sqs
+from tests.support.watching import WatchedStore
+from tests.support.world import World, label
+
+ROUNDS = 4
+
+
+def batches_of(table: Table) -> dict[str, list[list[dict[str, Any]]]]:
+    """Return a batch for each round and process; all of them change words that the others change too."""
+    return {
+        name: [
+            [label(table, name, status, word=4), label(table, f"{name}{number}", word=number + 5)]
+            for number in range(ROUNDS)
+        ]
+        for name, status in {"one": "VALID", "two": "INVALID"}.items()
+    }
+
+
+def expect_nothing_lost(world: World, ends: list[tuple[str, int, tuple[str, ...]]], records: list[Any]) -> None:
+    assert [()] * 2 * ROUNDS == [failed for _, _, failed in ends]
+    lost = {name: sum(swaps for who, swaps, _ in ends if who == name) for name in ("one", "two")}
+    assert all(swaps >= ROUNDS // 2 for swaps in lost.values()), lost
+    assert typed(Reference(POOL).replay(records)) == typed(world.everything())
+
+
+def test_of_two_racing_compactors_no_update_is_lost(world: World) -> None:
+    """L5, L6: two processes that met between compare and write: each loses its turns, and no update is lost."""
+    write_pool(world)
+    table = Table()
+    records = story(table)
+    world.compact(records)
+    batches = batches_of(table)
+
+    ends = run_race(world, batches)
+
+    expect_nothing_lost(world, ends, [*records, *(r for each in batches.values() for batch in each for r in batch)])
+
+
+def test_of_two_racing_compactors_no_update_is_lost_in_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L5, L6: the same with S3, where the ETag decides."""
+    with fault_proxy() as proxy:
+        use_server(monkeypatch, proxy.url)
+        world = World(tmp_path, f"s3://{new_bucket()}/snapshots").begin()
+        write_pool(world)
+        table = Table()
+        records = story(table)
+        world.compact(records)
+        batches = batches_of(table)
+
+        ends = run_race(world, batches, {**CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url})
+
+        everything = [*records, *(r for each in batches.values() for batch in each for r in batch)]
+        expect_nothing_lost(world, ends, everything)
+        assert 412 in {seen.status for seen in proxy.seen if seen.method == "PUT" and seen.path.endswith("/HEAD")}
+
+
+def test_a_writer_that_paused_before_its_swap_starts_over(world: World) -> None:
+    """L5: A pauses before its swap, B publishes, A resumes: A's swap is lost, and both writers' changes are there."""
+    write_pool(world)
+    table = Table()
+    records = story(table)
+    world.compact(records)
+    ours, theirs = label(table, "ours"), label(table, "theirs")
+    pauses = ["swap_head lines", "swap_head words"]
+
+    with world.compactor("theirs") as other:
+
+        def pause(number: int, call: str) -> None:
+            if call in pauses:
+                pauses.clear()
+                assert 1 == other.compact(in_sqs([theirs])).applied
+
+        with world.compactor("ours", store=WatchedStore(world.store, before=pause)) as machine:
+            report = machine.compact(in_sqs([ours]))
+
+    assert {"lines": 2, "words": 1} == {each.collection: each.attempts for each in report.collections}
+    assert typed(Reference(POOL).replay([*records, ours, theirs])) == typed(world.everything())
+
+
+def test_the_loser_answers_for_its_last_attempt_only(world: World) -> None:
+    """L5: what was new when the swap was lost is a duplicate on the new HEAD; nothing is published twice."""
+    write_pool(world)
+    table = Table()
+    records = story(table)
+    world.compact(records)
+    change = label(table, "same")
+    waiting = ["swap_head words"]
+
+    with world.compactor("theirs") as other:
+
+        def pause(number: int, call: str) -> None:
+            if call in waiting:
+                waiting.clear()
+                other.compact(in_sqs([change]))
+
+        with world.compactor("ours", store=WatchedStore(world.store, before=pause)) as machine:
+            report = machine.compact(in_sqs([change]))
+
+    words = next(each for each in report.collections if each.collection == "words")
+    assert (2, False, {"no-op": 1}) == (words.attempts, words.published, words.outcomes)
+    assert 3 == world.version()
+
+
+def test_two_containers_cannot_share_a_workspace(world: World) -> None:
+    """L6, C6: the second owner is refused and told who has it; nothing is answered for."""
+    table = Table()
+    with world.compactor() as first, world.compactor() as second:
+        first.compact(in_sqs([label(table, "total")]))
+        with pytest.raises(NotOwned, match="in use by process"):
+            second.compact(in_sqs([label(table, "date")]))
+    assert 2 == world.version()
