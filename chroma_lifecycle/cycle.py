@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -142,6 +142,7 @@ class Cycle:
                 # 5. Objects, manifest, HEAD.
                 with self._phase("publish"):
                     details = _details(parent.manifest.details, sealed, planned.plan, joined, counts, around.mapping)
+                    details = replace(details, milliseconds=self._milliseconds())
                     child = self._publish(parent, sealed, details)
         # 6. The copy that readers look into first.
         with self._phase("mirror"):
@@ -220,6 +221,9 @@ class Cycle:
             mirror=mirror,
             seconds={name: round(seconds, 4) for name, seconds in self._seconds.items()},
         )
+
+    def _milliseconds(self) -> dict[str, int]:
+        return {name: round(seconds * 1_000) for name, seconds in self._seconds.items()}
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

@@ -48,7 +48,7 @@ def rebase(
             # 2. The objects; again after a sweep, since names of an older era may be condemned.
             base, era = publication.store_base(place, files, local.pages, onto.manifest.chain.base), place.era
         # 3. The manifest: the new base, then the packs that came since.
-        details = replace(onto.manifest.details, summary=Summary("rebase"))
+        details = replace(onto.manifest.details, summary=Summary("rebase"), milliseconds={})
         content = _continued(base, local.manifest, onto.manifest)
         manifest = publication.store_manifest(place, onto.manifest.files, content, details)
         # 4. HEAD.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 from chroma_lifecycle.snapshot.fields import Fields
 from chroma_lifecycle.values import Digest, parse_digest
@@ -66,6 +67,7 @@ class Details:
     Attributes:
         mapping: Digest of the mapping that was in force; ``None`` if none was.
         verified: Whether the full quick check ran on exactly these bytes.
+        milliseconds: How long the phases of the cycle took, up to the publishing.
     """
 
     summary: Summary
@@ -75,6 +77,7 @@ class Details:
     space: str
     mapping: Digest | None = None
     verified: bool = False
+    milliseconds: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _ACTION.fullmatch(self.summary.action):
@@ -106,6 +109,7 @@ def decode_details(fields: Fields) -> Details:
         fields.text("space", longest=16),
         fields.parsed("mapping", lambda text: None if text is None else parse_digest(text)),
         fields.flag("verified"),
+        fields.numbers("milliseconds", _MOST, limit=32),
     )
     for part in (summary, counts, chroma, fields):
         part.done()

@@ -116,6 +116,14 @@ class Fields:
         """Take an object."""
         return Fields(self._take(name), f"{self._where}, field {name}")
 
+    def numbers(self, name: str, highest: int, *, limit: int) -> dict[str, int]:
+        """Take an object of at most *limit* whole numbers from 0 on, each under a name of its own."""
+        value = self._take(name)
+        if not isinstance(value, dict) or len(value) > limit:
+            raise self._refused(name, f"not an object of at most {limit}")
+        numbers = Fields(value, f"{self._where}, field {name}")
+        return {key: numbers.integer(key, 0, highest) for key in value}
+
     def optional(self, name: str) -> Fields | None:
         """Take an object, or ``None`` for null."""
         value = self._take(name)

@@ -37,6 +37,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         draw(st.sampled_from(["cosine", "l2", "ip"])),
         draw(st.sampled_from([None, digest("mapping")])),
         draw(st.booleans()),
+        draw(st.dictionaries(st.text(max_size=20), NUMBERS, max_size=4)),
     )
     version = draw(st.integers(1, 1 << 60))
     return manifest_spec(

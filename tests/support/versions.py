@@ -23,6 +23,7 @@ DETAILS = Details(
     dimension=384,
     space="cosine",
     mapping=digest_of(b"mapping"),
+    milliseconds={"restore": 2, "apply": 120},
 )
 
 
