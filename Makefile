@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-s3 test check lint types layers closing-versions lock invoke e2e
+.PHONY: help install demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -31,6 +31,12 @@ test: $(READY) ## Run the tests
 
 e2e: $(READY) ## Build the image and invoke it by SAM, in containers; says what this machine cannot do
 	scripts/e2e.sh
+
+soak: $(READY) ## Run the long profiles: more schedules, kills, swaps; SEED=n replays one
+	$(BIN)/pytest -q -m soak --hypothesis-profile soak $(if $(SEED),--hypothesis-seed=$(SEED))
+
+browser: $(READY) ## Look at the HTML report in a real headless browser (Chromium)
+	$(BIN)/pytest -q -m browser tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -106,16 +106,27 @@ class Output:
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
         """Show that *what* is under way, and for how long; on a terminal only."""
+        with self._progress(what, "{task.description}"):
+            yield
+
+    @contextmanager
+    def counting(self, what: str) -> Iterator[Callable[[int], None]]:
+        """Show how many things are done so far; give what is to be told their number."""
+        with self._progress(what, "{task.description}: {task.completed:,.0f}") as tell:
+            yield tell
+
+    @contextmanager
+    def _progress(self, what: str, line: str) -> Iterator[Callable[[int], None]]:
         console = Console(stderr=True)
         if self.as_json or not console.is_terminal:
-            yield
+            yield lambda _: None
             return
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # for terminals only
 
-        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+        columns = SpinnerColumn(), TextColumn(line, markup=False), TimeElapsedColumn()
         with Progress(*columns, console=console, transient=True) as progress:
-            progress.add_task(what, total=None)
-            yield
+            task = progress.add_task(what, total=None)
+            yield lambda done: progress.update(task, completed=done)
 
 
 def one_line(text: str, longest: int) -> str:
@@ -127,16 +138,6 @@ def one_line(text: str, longest: int) -> str:
 def printable(text: str) -> str:
     """Return *text* with its control characters spelled out."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
-def size(count: int) -> str:
-    """Return a number of bytes for people."""
-    amount, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if amount < 1_000:
-            break
-        amount, unit = amount / 1_000, larger
-    return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 def _cell(value: object) -> str:

@@ -18,13 +18,14 @@ from chroma_lifecycle.cli.options import (
     VersionOption,
     choose_collection,
 )
-from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, Table, size
+from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, Table
 from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.unpack import Stores, find_manifest, restore_directory
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.wiring import open_mirror, open_store
+from chroma_lifecycle.words import size
 
 _LOG = "version", "time (UTC)", "action", "added", "changed", "removed", "records", "stored", "size", "writer"
 

@@ -1,0 +1,71 @@
+"""``report``: a collection's history, growth and health as one HTML file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chroma_lifecycle.cli.options import (
+    CollectionOption,
+    JsonOption,
+    MirrorOption,
+    OptionalMappingOption,
+    StoreOption,
+    choose_collection,
+)
+from chroma_lifecycle.cli.output import Output
+from chroma_lifecycle.clock import new_id
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.page.health import State, checks
+from chroma_lifecycle.page.history import read_history
+from chroma_lifecycle.page.html import page
+from chroma_lifecycle.wiring import open_mirror, open_store
+
+
+def report(
+    store: StoreOption,
+    to: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write; an older one is replaced.")],
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    mirror: MirrorOption = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many versions, the newest ones.", min=1)] = 1_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a collection's history, growth and health into one HTML file, which needs no network."""
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    if to.is_dir():
+        raise BadInput(f"{to} is a directory", hint="name a file, such as report.html")
+    with output.counting(f"reading versions of {name}") as tell:
+        history = read_history(open_store(store), name, mirror=open_mirror(mirror), most=limit, tell=tell)
+    _write(to, page(history))
+    found = checks(history)
+    output.result(
+        {
+            "collection": name,
+            "output": str(to),
+            "version": history.head.version.number,
+            "versions": len(history.rows),
+            "checks": [{"state": each.state, "text": each.text, "way_out": each.way_out} for each in found],
+        },
+        f"{name}: {len(history.rows):,} versions drawn in {to}",
+        *(f"  {each.text} {each.way_out}".rstrip() for each in found if each.state is not State.GOOD),
+    )
+
+
+def _write(to: Path, text: str) -> None:
+    """Replace the file at once, so that whoever has the older page open never sees half of one."""
+    unfinished = to.with_name(f".{to.name}.{new_id()}")
+    try:
+        unfinished.write_text(text, "utf-8")
+        os.replace(unfinished, to)  # noqa: PTH105  Path.replace hides the target in the error
+    except OSError as problem:
+        unfinished.unlink(missing_ok=True)
+        raise BadInput(
+            f"{to} cannot be written: {problem.strerror}", hint="name a file in a directory that can be written"
+        ) from problem
+
+
+COMMANDS = (report,)
