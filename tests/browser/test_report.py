@@ -63,7 +63,7 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("versions", [1, 1_000])
 @pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
 def test_the_report_can_be_read(tmp_path: Path, versions: int, scheme: int) -> None:
-    """Text and ground differ as WCAG 2.2 asks (7 for the heading, 4.5 for the rest), and both lines are drawn in the scheme's own colours."""
+    """Text stands out as WCAG 2.2 asks (7 for the heading, 4.5 for the rest); both lines have the scheme's colours."""
     pixels = seen(tmp_path, versions, scheme)
 
     ground = luminance(pixels[5:6, 5:6])[0, 0]
