@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -56,6 +56,10 @@ class Deadline:
     def remaining_seconds(self) -> float:
         """Return the seconds that are left, infinity without a deadline, never below 0."""
         return float("inf") if self.at is None else max(0.0, self.at - self.clock.monotonic())
+
+    def earlier(self, seconds: float) -> Deadline:
+        """Return the deadline that leaves *seconds* for what comes after."""
+        return self if self.at is None else replace(self, at=self.at - seconds)
 
     def require(self, seconds: float, step: str) -> None:
         """Refuse to begin *step* unless *seconds* are left for it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +20,7 @@ from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.planning.join import Outcome
 from chroma_lifecycle.report import CollectionReport, Failure, Report
 from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.upkeep import Site, rebase_when_due
 
 log = structlog.get_logger(__name__)
 
@@ -49,19 +50,29 @@ class Compactor:
             BadInput: It is no event that this knows.
             LifecycleError: No collection that is concerned could be compacted: nothing is answered for.
         """
-        routed = route(decode_event(event, self._around.mapping), self._around.mapping)
+        routed, deadline = (
+            route(decode_event(event, self._around.mapping), self._around.mapping),
+            deadline or Deadline(),
+        )
         ends = _Ends(routed)
         for collection, changes in sorted(routed.changes.items()):
             try:
-                cycle = Cycle(self._around, self._workspace(collection), collection, deadline or Deadline())
+                cycle = Cycle(self._around, self._workspace(collection), collection, deadline)
                 end = cycle.run(changes, dry_run=dry_run)
             except LifecycleError as problem:
                 ends.lost(collection, changes, problem)
             else:
                 ends.ended(collection, end.joined.outcomes, end.joined.problems, end.report)
         report = ends.report()
+        # When every collection has its version: what time is left for.
+        report = replace(report, collections=tuple(self._keep_up(each, deadline) for each in report.collections))
         _log(report)
         return report
+
+    def _keep_up(self, report: CollectionReport, deadline: Deadline) -> CollectionReport:
+        around, workspace = self._around, self._workspace(report.collection)
+        site = Site(report.collection, around.store, around.mirror, workspace, around.clock, around.writer)
+        return rebase_when_due(site, report, deadline, reserve_seconds=around.reserve_seconds)
 
     def close(self) -> None:
         """Give the workspaces up."""

@@ -218,6 +218,7 @@ class Cycle:
             attempts=attempt,
             outcomes=dict(Counter(map(str, joined.outcomes.values()))),
             records=_records(todo),
+            bytes_written=at.manifest.stored_bytes if published else 0,
             mirror=mirror,
             seconds={name: round(seconds, 4) for name, seconds in self._seconds.items()},
         )

@@ -31,13 +31,14 @@ class CollectionReport:
     """One cycle of one collection.
 
     Attributes:
-        version: The newest version after the cycle.
+        version: The newest version when the cycle ended.
         published: Whether this cycle published it.
         attempts: How often the changes were planned: one more for each lost swap.
         outcomes: How many messages came to each outcome here.
         records: How many records the plan ``added``, ``changed`` and ``removed``.
         bytes_written: What publishing sent to the store.
         mirror: What became of the mirror, in words.
+        rebase: What became of the new base that was due, in words; "none" while none is due.
         seconds: Seconds by phase of the cycle.
     """
 
@@ -49,6 +50,7 @@ class CollectionReport:
     records: Mapping[str, int] = field(default_factory=dict)
     bytes_written: int = 0
     mirror: str = "none"
+    rebase: str = "none"
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -177,6 +177,8 @@ def _lines(name: str, report: Report, *, dry_run: bool) -> Iterator[str]:
             yield f"  {each.collection}: no fact moved; version {each.version} stays"
         if each.published and each.mirror != "none":
             yield f"  {each.collection}: mirror {each.mirror}"
+        if each.rebase != "none":
+            yield f"  {each.collection}: {each.rebase}"
     for failure in report.failures[:_FAILURES_SHOWN]:
         where = f" in {failure.collection}" if failure.collection else ""
         yield f"  failed: {failure.source}{where}: {failure.error.message}"

@@ -116,17 +116,23 @@ class Output:
             yield tell
 
     @contextmanager
-    def _progress(self, what: str, line: str) -> Iterator[Callable[[int], None]]:
+    def moving(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """Show how far a transfer is; give what is to be told how many bytes are done, and of how many."""
+        with self._progress(what, "{task.description}: {task.percentage:.0f} %") as tell:
+            yield tell
+
+    @contextmanager
+    def _progress(self, what: str, line: str) -> Iterator[Callable[..., None]]:
         console = Console(stderr=True)
         if self.as_json or not console.is_terminal:
-            yield lambda _: None
+            yield lambda *_: None
             return
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # for terminals only
 
         columns = SpinnerColumn(), TextColumn(line, markup=False), TimeElapsedColumn()
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task(what, total=None)
-            yield lambda done: progress.update(task, completed=done)
+            yield lambda done, total=None: progress.update(task, completed=done, total=total)
 
 
 def one_line(text: str, longest: int) -> str:

@@ -12,6 +12,7 @@ from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import Head, SeenHead, find_head
 from chroma_lifecycle.publishing.published import Published, read_manifest
 from chroma_lifecycle.publishing.swap import Outcome, swap
+from chroma_lifecycle.publishing.transfer import Progress, no_progress
 from chroma_lifecycle.publishing.upload import BaseUpload
 from chroma_lifecycle.snapshot.chain import LONGEST_CHAIN, Base, Chain, PackRef
 from chroma_lifecycle.snapshot.details import Details
@@ -100,9 +101,16 @@ class Publication:
         ref = PackRef(parent.content, content_digest(image.entries), len(pack), digest_of(pack), carrier)
         return Content(Chain(parent.chain.base, (*parent.chain.packs, ref)), len(pack), pack if inline else b"")
 
-    def store_base(self, place: Place, files: Mapping[str, Path], pages: PageTable, reusable: Base | None) -> Content:
+    def store_base(
+        self,
+        place: Place,
+        files: Mapping[str, Path],
+        pages: PageTable,
+        reusable: Base | None,
+        progress: Progress = no_progress,
+    ) -> Content:
         """Store *files* as a base; a part that is in the base *reusable* keeps its name."""
-        upload = BaseUpload(self.store, Names(self.collection), place.era, reusable, self.deadline)
+        upload = BaseUpload(self.store, Names(self.collection), place.era, reusable, self.deadline, progress)
         base, stored_bytes = upload.send(files, pages)
         return Content(Chain(base), stored_bytes)
 

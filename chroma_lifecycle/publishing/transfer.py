@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Is told how many bytes are done, and of how many."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+class Steps:
+    """Adds up what many threads have done, and tells how far that is."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+        self._lock = threading.Lock()
+
+    def done(self, count: int) -> None:
+        """Take note of *count* more bytes."""
+        with self._lock:
+            self._done += count
+            self._progress(self._done, self._total)
+
 
 WORKERS = 8
 """Enough to fill a function's network with blocks of a few MB; each holds one block in memory."""

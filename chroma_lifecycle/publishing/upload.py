@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.transfer import in_parallel
+from chroma_lifecycle.publishing.transfer import Progress, Steps, in_parallel, no_progress
 from chroma_lifecycle.snapshot.chain import Base, BaseFile, BasePart, parts_of
 from chroma_lifecycle.snapshot.frame import Kind, wrap
 from chroma_lifecycle.snapshot.names import Names
@@ -35,6 +35,7 @@ class BaseUpload:
     Attributes:
         era: Of the HEAD that is to be replaced: names of this era may be used again when they exist.
         reusable: A base of a version that this HEAD retains: a part whose raw digest is in it keeps its name.
+        progress: Told how many bytes of how many are stored; in any thread.
     """
 
     store: Store
@@ -42,6 +43,7 @@ class BaseUpload:
     era: Era
     reusable: Base | None
     deadline: Deadline
+    progress: Progress = no_progress
 
     def send(self, files: Mapping[str, Path], pages: PageTable) -> tuple[Base, int]:
         """Store what is not stored yet of *files*; return the base, and how many bytes were new to it.
@@ -52,7 +54,14 @@ class BaseUpload:
         stretches = list(_stretches(pages))
         reused = {(part.raw, part.size): part for part in self.reusable.parts} if self.reusable else {}
         fresh = {(s.raw, s.size): s for s in stretches if (s.raw, s.size) not in reused}
-        sent = in_parallel(lambda stretch: self._send_part(files[stretch.path], stretch), fresh.values())
+        steps = Steps(sum(stretch.size for stretch in fresh.values()), self.progress)
+
+        def send(stretch: _Stretch) -> BasePart:
+            part = self._send_part(files[stretch.path], stretch)
+            steps.done(stretch.size)
+            return part
+
+        sent = in_parallel(send, fresh.values())
         known = reused | dict(zip(fresh, sent, strict=True))
         parts: dict[str, list[BasePart]] = {path: [] for path in pages}
         for stretch in stretches:

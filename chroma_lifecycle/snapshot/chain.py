@@ -15,6 +15,9 @@ PART_BYTES = 4 << 20
 MOST_PACKS = 32
 """A chain with as many packs should get a new base."""
 
+SMALLEST_REBASE_BYTES = 1 << 20
+"""Packs of fewer bytes in sum do not ask for a new base by their size: a tiny collection would get one all the time."""
+
 LONGEST_CHAIN = 256
 """A chain with as many packs gets a base in place of the next pack, whatever the time."""
 
@@ -107,7 +110,9 @@ class Chain:
     @property
     def wants_rebase(self) -> bool:
         """Whether a new base would pay: the packs exceed half of the base, or are too many."""
-        return len(self.packs) >= MOST_PACKS or 2 * self.pack_bytes > self.base.stored_bytes
+        return len(self.packs) >= MOST_PACKS or self.pack_bytes > max(
+            self.base.stored_bytes // 2, SMALLEST_REBASE_BYTES
+        )
 
     def after(self, content: Digest) -> tuple[PackRef, ...] | None:
         """Return the packs that lead from *content* to the end, ``None`` if it is not on the chain.

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chroma_lifecycle.errors import BadInput, Corrupt
-from chroma_lifecycle.snapshot.chain import PART_BYTES, Chain, PackRef, parts_of
+from chroma_lifecycle.snapshot.chain import PART_BYTES, SMALLEST_REBASE_BYTES, Base, Chain, PackRef, parts_of
 from chroma_lifecycle.snapshot.details import ChromaVersion, Counts, Details, Summary
 from chroma_lifecycle.snapshot.files import FileEntry, content_digest, parse_path
 from chroma_lifecycle.snapshot.manifest import Manifest, decode_manifest, encode_manifest, parse_manifest
@@ -286,19 +286,23 @@ def test_parts_cover_a_file_without_gaps(size: int) -> None:
 
 
 def test_a_chain_wants_a_new_base_when_its_packs_are_many_or_large() -> None:
-    """More than half of the base, or 32 of them."""
-    base = base_spec(("ledger.sqlite3", 5))  # one part of 77 stored bytes
+    """More than half of the base and not tiny, or 32 of them."""
+    one = base_spec(("ledger.sqlite3", 5)).files[0]
 
-    def chain(packs: int, stored_bytes: int) -> Chain:
+    def chain(packs: int, stored_bytes: int, base_bytes: int) -> Chain:
+        base = Base((replace(one, parts=(replace(one.parts[0], stored_bytes=base_bytes),)),))
         return Chain(
             base, tuple(PackRef(digest("a"), digest("a"), stored_bytes, digest("p"), "x") for _ in range(packs))
         )
 
-    assert not chain(0, 0).wants_rebase
-    assert not chain(1, 38).wants_rebase
-    assert chain(1, 39).wants_rebase
-    assert not chain(31, 1).wants_rebase
-    assert chain(32, 1).wants_rebase
+    large = 2 * SMALLEST_REBASE_BYTES
+    assert not chain(0, 0, 77).wants_rebase
+    assert not chain(2, large // 2, 2 * large).wants_rebase
+    assert chain(2, large // 2 + 1, 2 * large).wants_rebase
+    assert not chain(1, SMALLEST_REBASE_BYTES, 77).wants_rebase, "a tiny collection"
+    assert chain(1, SMALLEST_REBASE_BYTES + 1, 77).wants_rebase
+    assert not chain(31, 1, 77).wants_rebase
+    assert chain(32, 1, 77).wants_rebase
 
 
 def test_versions_start_at_one_without_a_parent() -> None:

@@ -1,0 +1,114 @@
+"""Between two batches: what keeps a collection cheap to restore, done when time allows and never in a cycle's way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from chroma_lifecycle.clock import Clock, Deadline
+from chroma_lifecycle.errors import Corrupt, LifecycleError
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.mirror import update_mirror
+from chroma_lifecycle.publishing.published import Published, read_published
+from chroma_lifecycle.publishing.rebase import rebase
+from chroma_lifecycle.publishing.restore import bring_forward
+from chroma_lifecycle.publishing.transfer import Progress, no_progress
+from chroma_lifecycle.report import CollectionReport
+from chroma_lifecycle.snapshot.workspace import Workspace
+
+log = structlog.get_logger(__name__)
+
+_SMALLEST_SECONDS = 1.0
+# What a small function hashes, checks, compresses and sends in a second.
+_BYTES_PER_SECOND = 20e6
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A collection, where it is published, and where it is worked on."""
+
+    collection: str
+    store: Store
+    mirror: Store | None
+    workspace: Workspace
+    clock: Clock
+    writer: str
+
+    def restored(self, deadline: Deadline) -> Published:
+        """Bring the workspace to the newest version, and return it."""
+        published = read_published(self.store, self.collection, local=self.workspace.pristine.version())
+        return bring_forward(self.workspace, published, self.store, self.mirror, deadline).published
+
+    def bring_mirror(self, deadline: Deadline) -> str:
+        """Bring the mirror forward, if there is one; say what became of it."""
+        if self.mirror is None:
+            return "none"
+        outcome = update_mirror(self.store, self.mirror, self.collection, deadline=deadline)
+        return f"{outcome.state}: {outcome.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebased:
+    """What became of a chain.
+
+    Attributes:
+        packs: How many packs the chain had.
+        published: The version with the new base; the newest one as it was where there was nothing to do.
+        mirror: What became of the mirror, in words.
+    """
+
+    packs: int
+    published: Published
+    mirror: str = "none"
+
+
+def rebase_now(site: Site, *, deadline: Deadline | None = None, progress: Progress = no_progress) -> Rebased:
+    """Give the newest version a new base, whatever the length of its chain; without any pack there is nothing to do.
+
+    Raises:
+        LifecycleError: As :func:`chroma_lifecycle.publishing.rebase.rebase`, and as a restore.
+    """
+    deadline = deadline or Deadline()
+    newest = site.restored(deadline)
+    packs = len(newest.manifest.chain.packs)
+    if not packs:
+        return Rebased(0, newest)
+    based = rebase(
+        site.workspace,
+        newest,
+        store=site.store,
+        deadline=deadline,
+        clock=site.clock,
+        writer=site.writer,
+        progress=progress,
+    )
+    return Rebased(packs, based, site.bring_mirror(deadline))
+
+
+def rebase_when_due(
+    site: Site, report: CollectionReport, deadline: Deadline, *, reserve_seconds: float
+) -> CollectionReport:
+    """Give the version that a cycle published a new base, if its chain has become long and time allows.
+
+    Nothing that goes wrong here fails the batch, which is published already. A base that was not
+    finished is finished by a later cycle, which finds what was sent.
+
+    Returns:
+        *report*, with what became of it.
+    """
+    local = site.workspace.pristine.version()
+    if not report.published or local is None or not local.manifest.chain.wants_rebase:
+        return report
+    began = site.clock.monotonic()
+    try:
+        in_time = deadline.earlier(reserve_seconds)
+        in_time.require(_SMALLEST_SECONDS + local.manifest.size / _BYTES_PER_SECOND, "a new base")
+        based = rebase_now(site, deadline=in_time)
+    except LifecycleError as problem:
+        tell = log.error if isinstance(problem, Corrupt) else log.info
+        tell("no new base", collection=report.collection, why=problem.message, hint=problem.hint)
+        return replace(report, rebase=f"put off: {problem.message}")
+    seconds = {**report.seconds, "rebase": round(site.clock.monotonic() - began, 4)}
+    number = based.published.manifest.version.number
+    return replace(report, rebase=f"version {number} has a new base in place of {based.packs} packs", seconds=seconds)

@@ -1,0 +1,93 @@
+"""A chain that has become long gets a new base, when time allows."""
+
+from __future__ import annotations
+
+import pytest
+
+from chroma_lifecycle.clock import Deadline
+from chroma_lifecycle.errors import StoreUnavailable
+from chroma_lifecycle.publishing.history import verify_store
+from chroma_lifecycle.report import Report
+from chroma_lifecycle.snapshot import chain
+from tests.cycle.test_06_deadline import ManualClock
+from tests.support.story import expect_model, story, write_pool
+from tests.support.table import Table, in_sqs
+from tests.support.watching import WatchedStore
+from tests.support.world import WORD, World, label, with_word
+
+
+@pytest.fixture(autouse=True)
+def _short_chains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "MOST_PACKS", 3)
+
+
+def rebase_of(report: Report, collection: str = "words") -> str:
+    """Return what a report says of the new base of a collection."""
+    return next(each.rebase for each in report.collections if each.collection == collection)
+
+
+def test_a_long_chain_gets_a_new_base_after_its_batch(world: World) -> None:
+    """The batch is published first; then a version of the same content follows, in the mirror too."""
+    table = Table()
+    with_word(world, table)
+    with world.compactor() as machine:
+        bases = [rebase_of(machine.compact(in_sqs([label(table, name)]))) for name in ("a", "b", "c")]
+
+        assert ["none", "version 5 has a new base in place of 3 packs", "none"] == bases
+        published = world.published()
+        assert (6, 1) == (published.manifest.version.number, len(published.manifest.chain.packs))
+        assert published.manifest == world.published(store=world.mirror).manifest
+        assert not verify_store(published, world.store, every_version=True).damage
+    assert {"label_a", "label_b", "label_c"} <= world.records()[WORD][2].keys()
+
+
+def test_a_new_base_waits_for_time(world: World) -> None:
+    """L14: short of time the batch is published and the base is put off; a later cycle makes it."""
+    table, clock = Table(), ManualClock()
+    with_word(world, table)
+    world.compact([label(table, "a")])
+    with world.compactor() as machine:
+        report = machine.compact(in_sqs([label(table, "b")]), Deadline.after(2.0, clock))
+
+        assert (1, 0, 4) == (report.applied, report.failed, world.version())
+        assert rebase_of(report).startswith("put off: a new base needs about")
+
+        assert "version 6 has" in rebase_of(machine.compact(in_sqs([label(table, "c")])))
+
+
+def test_every_collection_is_published_before_any_base_is_made(world: World) -> None:
+    """A base takes no time from the cycle of another collection."""
+    write_pool(world)
+    records = story(Table())
+    for record in records[:3]:
+        world.compact([record])
+    watched = WatchedStore(world.store)
+    with world.compactor(store=watched) as machine:
+        report = machine.compact(in_sqs(records[3:]))
+
+    swaps = [call for call in watched.calls if call.startswith("swap_head")]
+    assert any("has a new base" in each.rebase for each in report.collections)
+    assert {"swap_head lines", "swap_head words"} == set(swaps[: len(report.collections)])
+    assert len(swaps) > len(report.collections)
+    expect_model(world, records)
+
+
+def test_a_fault_while_a_base_is_made_costs_nothing(world: World) -> None:
+    """L3: the store goes away after the batch was published: the batch is done, and a later cycle makes the base."""
+    table = Table()
+    with_word(world, table)
+    world.compact([label(table, "a")])
+    swaps = 0
+
+    def go_away(number: int, call: str) -> None:
+        nonlocal swaps
+        swaps += call == "swap_head words"
+        if swaps and call.startswith("write"):
+            raise StoreUnavailable("away", hint="wait")
+
+    with world.compactor(store=WatchedStore(world.store, before=go_away)) as machine:
+        report = machine.compact(in_sqs([label(table, "b")]))
+
+    assert (1, 0, "put off: away") == (report.applied, report.failed, rebase_of(report))
+    assert "version 6 has" in rebase_of(world.compact([label(table, "c")]))
+    assert {"label_a", "label_b", "label_c"} <= world.records()[WORD][2].keys()
