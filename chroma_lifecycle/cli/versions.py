@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, Table
+from chroma_lifecycle.cli.sparkline import sparkline
 from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.published import read_published
@@ -28,6 +29,7 @@ from chroma_lifecycle.wiring import open_mirror, open_store
 from chroma_lifecycle.words import size
 
 _LOG = "version", "time (UTC)", "action", "added", "changed", "removed", "records", "stored", "size", "writer"
+_BARS = 60
 
 
 def log(
@@ -47,8 +49,22 @@ def log(
             break
     Output(as_json).result(
         [_summary(manifest) for manifest in found],
+        *_drawn(found),
         table=Table(_LOG, [_row(manifest) for manifest in found], spare=("writer", "size", "stored", "action")),
     )
+
+
+def _drawn(newest_first: Sequence[Manifest]) -> Iterator[str]:
+    """Yield size and change of the versions as words of bars, the oldest one first."""
+    drawn = newest_first[:_BARS][::-1]
+    summaries = [manifest.details.summary for manifest in drawn]
+    sizes, stored = [manifest.size for manifest in drawn], [_stored(manifest) for manifest in drawn]
+    changed = [summary.added + summary.changed + summary.removed for summary in summaries]
+    if len(drawn) > 1 and sparkline(sizes):
+        yield f"size     {sparkline(sizes, min(sizes))}  {size(sizes[0])} to {size(sizes[-1])}"
+        yield f"stored   {sparkline(stored)}  at most {size(max(stored))}"
+        yield f"records  {sparkline(changed)}  at most {max(changed):,} changed"
+        yield ""
 
 
 def _row(manifest: Manifest) -> tuple[object, ...]:

@@ -7,7 +7,8 @@ import sqlite3
 
 import pytest
 
-from chroma_lifecycle.cli.output import Table, one_line, size
+from chroma_lifecycle.cli.output import Table, one_line
+from chroma_lifecycle.words import size
 from tests.support.command_line import WITH, CommandLine
 
 
@@ -23,7 +24,7 @@ def test_a_collection_begins_is_compacted_and_restored_by_five_commands(empty: C
     assert (0, ["first.json: 4 received, 4 applied, 0 no-op, 0 ignored, 0 failed",
                 "  notes: version 2 published: records 3 added, 0 changed, 0 removed"]) == (
         compacted.code, compacted.out.splitlines())  # fmt: skip
-    assert ["version", "2", "1"] == [line.split()[0] for line in listed.out.splitlines()]
+    assert ["version", "2", "1"] == [line.split()[0] for line in listed.out.splitlines()[4:]]
     assert ["notes version 2: 1 records", "", "USER#u#NOTE#b", "  text of USER#u#NOTE#b", '  folder: "in"',
             '  of: "USER#u#NOTE#b"', '  title: "Title b"'] == found.out.splitlines()  # fmt: skip
     assert "notes version 2 with 3 records is in out\n" == restored.out
@@ -164,8 +165,17 @@ def test_log_fits_80_columns(cli: CommandLine) -> None:
 
     lines = cli.at("log").out.splitlines()
 
-    assert "version  time (UTC)        action   added  changed  removed  records  stored" == lines[0]
+    assert "version  time (UTC)        action   added  changed  removed  records  stored" == lines[4]
     assert all(len(line) <= 80 for line in lines)
+
+
+def test_log_draws_the_versions_with_the_oldest_on_the_left(cli: CommandLine) -> None:
+    """Version 2 added three records, version 3 changed one, version 1 none: a bar for each, none where bars cannot be."""
+    lines = cli.at("log").out.splitlines()
+
+    assert "records  ▁█▃  at most 3 changed" == lines[2]
+    cli.monkeypatch.setattr("chroma_lifecycle.cli.sparkline._BARS", "\udcff")
+    assert cli.at("log").out.startswith("version")
 
 
 def test_sizes_are_told_in_units_of_people() -> None:

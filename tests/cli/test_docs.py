@@ -23,6 +23,7 @@ CHANGES_EVERY_TIME = (
     (r"\b[0-9a-f]{12}\b", "DIGEST"),
     (r"lineage   [0-9a-f]{16}", "LINEAGE"),
     (r"\d+\.\d kB", "SIZE"),
+    (r"[▁-█]+", "BARS"),
     (r"chromadb [0-9.]+", "CHROMADB"),
 )
 
