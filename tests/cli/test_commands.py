@@ -170,7 +170,7 @@ def test_log_fits_80_columns(cli: CommandLine) -> None:
 
 
 def test_log_draws_the_versions_with_the_oldest_on_the_left(cli: CommandLine) -> None:
-    """Version 2 added three records, version 3 changed one, version 1 none: a bar for each, none where bars cannot be."""
+    """Version 2 added three records, version 3 changed one, version 1 none; bars only where they can be shown."""
     lines = cli.at("log").out.splitlines()
 
     assert "records  ▁█▃  at most 3 changed" == lines[2]
