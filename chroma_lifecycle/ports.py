@@ -83,10 +83,15 @@ class Store(Protocol):
         """Return the store's own time."""
         ...
 
-    def read_head(self, collection: str) -> StoredHead | None:
+    def read_head(self, collection: str, *, known: StoredHead | None = None) -> StoredHead | None:
         """Return the newest HEAD, or ``None`` where there is none.
 
         Of S3, a key that is forbidden must raise and never look missing.
+
+        Args:
+            collection: Whose.
+            known: What was read before. If HEAD is still that one, it is returned itself, and a store
+                that can tell without sending the bytes again does not send them.
 
         Raises:
             Corrupt: It is longer than ``HEAD_LIMIT_BYTES``.

@@ -32,6 +32,7 @@ _READS = 3
 # S3's own limits of one request.
 _KEYS_IN_A_PAGE = 1_000
 _KEYS_IN_A_DELETE = 1_000
+_NOT_MODIFIED = 304
 
 
 class S3Store:
@@ -63,18 +64,23 @@ class S3Store:
     def read(self, name: str, *, limit_bytes: int) -> bytes:
         return self._get(name, limit_bytes)[0]
 
-    def _get(self, name: str, limit_bytes: int) -> tuple[bytes, str]:
+    def _get(self, name: str, limit_bytes: int, **condition: str) -> tuple[bytes, str]:
         """Return an object and its ETag."""
         for _ in range(_READS - 1):
             try:
-                return self._get_once(name, limit_bytes)
+                return self._get_once(name, limit_bytes, condition)
             except _BrokenOff:
                 continue
-        return self._get_once(name, limit_bytes)
+        return self._get_once(name, limit_bytes, condition)
 
-    def _get_once(self, name: str, limit_bytes: int) -> tuple[bytes, str]:
+    def _get_once(self, name: str, limit_bytes: int, condition: Mapping[str, str]) -> tuple[bytes, str]:
         with self._errors(name):
-            answer = self._client.get_object(**self._object(name))
+            try:
+                answer = self._client.get_object(**self._object(name), **condition)
+            except boto.ClientError as problem:
+                if status_of(problem) == _NOT_MODIFIED:
+                    raise _Unchanged from problem
+                raise
         # Not `with answer["Body"]`: that gives the socket's stream, which checks neither checksum nor length.
         with closing(answer["Body"]) as body:
             if (length := answer["ContentLength"]) > limit_bytes:
@@ -138,10 +144,12 @@ class S3Store:
             answer = self._client.head_bucket(Bucket=self._at.bucket)
         return _date_of(answer)
 
-    def read_head(self, collection: str) -> StoredHead | None:
+    def read_head(self, collection: str, *, known: StoredHead | None = None) -> StoredHead | None:
         name = Names(collection).head
         try:
-            body, etag = self._get(name, HEAD_LIMIT_BYTES)
+            body, etag = self._get(name, HEAD_LIMIT_BYTES, **({"IfNoneMatch": known.token} if known else {}))
+        except _Unchanged:
+            return known
         except ObjectMissing:
             # Only a 404 about the key comes here: a bucket that is missing, or a key that
             # may not be read, is an error of its own.
@@ -185,6 +193,10 @@ class S3Store:
 
     def _errors(self, name: str) -> AbstractContextManager[None]:
         return aws_errors(f"{name} in {self.address}")
+
+
+class _Unchanged(Exception):
+    """An object has the ETag that the caller knows."""
 
 
 class _BrokenOff(StoreUnavailable):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from chroma_lifecycle.errors import BadInput, Corrupt, NotInitialised
-from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, Store
+from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, Store, StoredHead
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json, parse_time, spell_time
 from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.values import Era, Version, parse_collection, parse_digest, parse_id
@@ -301,27 +301,41 @@ class SeenHead:
     head: Head
     token: HeadToken
 
+    @property
+    def stored(self) -> StoredHead:
+        """The same as a store holds it."""
+        return StoredHead(encode_head(self.head), self.token)
 
-def find_head(store: Store, collection: str) -> SeenHead | None:
+
+def find_head(store: Store, collection: str, *, known: SeenHead | None = None) -> SeenHead | None:
     """Return HEAD, or ``None`` where there is none: for `init` and `recover` alone.
+
+    Args:
+        store: Where it is.
+        collection: Whose.
+        known: What was read before; it is returned itself while HEAD is that one.
 
     Raises:
         StoreUnavailable: The store does not let it be read, or does not answer.
         Corrupt: There is one, and it is not sound.
         BadInput: A newer version of this library wrote it.
     """
-    stored = store.read_head(collection)
-    return None if stored is None else SeenHead(decode_head(stored.body, collection), stored.token)
+    stored = store.read_head(collection, known=known.stored if known else None)
+    if stored is None:
+        return None
+    if known is not None and stored.token == known.token:
+        return known
+    return SeenHead(decode_head(stored.body, collection), stored.token)
 
 
-def read_head(store: Store, collection: str) -> SeenHead:
+def read_head(store: Store, collection: str, *, known: SeenHead | None = None) -> SeenHead:
     """Return HEAD; a missing one is an error, and nothing here ever creates one.
 
     Raises:
         NotInitialised: There is none.
         StoreUnavailable, Corrupt, BadInput: As :func:`find_head`.
     """
-    if (seen := find_head(store, collection)) is None:
+    if (seen := find_head(store, collection, known=known)) is None:
         raise NotInitialised(
             f"collection {collection} has no HEAD in {store.address}",
             hint="run `chroma-lifecycle init` for a new collection, or `chroma-lifecycle recover` "

@@ -69,8 +69,8 @@ class Mirror:
     def now(self) -> datetime:
         return self._within_time(self._store.now)
 
-    def read_head(self, collection: str) -> StoredHead | None:
-        return self._within_time(lambda: self._store.read_head(collection))
+    def read_head(self, collection: str, *, known: StoredHead | None = None) -> StoredHead | None:
+        return self._within_time(lambda: self._store.read_head(collection, known=known))
 
     def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
         return self._within_time(lambda: self._store.swap_head(collection, body, serial=serial, expected=expected))

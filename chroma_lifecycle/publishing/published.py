@@ -36,13 +36,17 @@ class Published:
         return self.seen.head.collection
 
 
-def read_published(store: Store, collection: str, *, local: LocalVersion | None = None) -> Published:
+def read_published(
+    store: Store, collection: str, *, local: LocalVersion | None = None, known: Published | None = None
+) -> Published:
     """Return the newest version.
 
     Args:
         store: Where it is.
         collection: Whose.
         local: The version on the local disk: if HEAD names it, nothing but HEAD is read.
+        known: What this returned before. While HEAD is the same, it is returned itself, and a store
+            answers that without sending HEAD (S3: a 304).
 
     Raises:
         NotInitialised: There is no HEAD.
@@ -51,7 +55,9 @@ def read_published(store: Store, collection: str, *, local: LocalVersion | None 
         StoreUnavailable: The store does not answer.
     """
     for _ in range(_ATTEMPTS):
-        seen = read_head(store, collection)
+        seen = read_head(store, collection, known=known.seen if known else None)
+        if known is not None and seen is known.seen:
+            return known
         seen.head.require_here()
         if local is not None and local.digest == seen.head.manifest.digest:
             return Published(seen, local.manifest)

@@ -182,9 +182,10 @@ class DirectoryStore:
             finally:
                 remove_file(root, name)
 
-    def read_head(self, collection: str) -> StoredHead | None:
+    def read_head(self, collection: str, *, known: StoredHead | None = None) -> StoredHead | None:
         with self._errors(Names(collection).head):
-            return self._heads(collection).read()
+            found = self._heads(collection).read()
+        return known if found == known else found
 
     def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
         with self._errors(Names(collection).head):

@@ -46,6 +46,17 @@ def test_a_missing_object_is_missing(store: Store, name: str) -> None:
         store.read(name, limit_bytes=100)
 
 
+def test_a_known_head_is_returned_itself_while_it_is_the_newest(store: Store) -> None:
+    """What was read before is recognised by its token; a newer HEAD, and one that is gone, never are."""
+    token = store.swap_head("words", b"one", serial=1, expected=None)
+    known = store.read_head("words")
+
+    assert known is store.read_head("words", known=known)
+    assert store.read_head("places", known=known) is None
+    newer = store.swap_head("words", b"two", serial=2, expected=token)
+    assert StoredHead(b"two", newer) == store.read_head("words", known=known)
+
+
 def test_no_more_is_read_than_was_asked_for(store: Store) -> None:
     """An object that is longer than it can be is corrupt, and does not fill the memory."""
     store.write("words/objects/x", b"12345")

@@ -60,11 +60,11 @@ class FaultyStore:
         self.calls.append(name)
         return getattr(self.inner, name)
 
-    def read_head(self, collection: str) -> StoredHead | None:
+    def read_head(self, collection: str, *, known: StoredHead | None = None) -> StoredHead | None:
         self.calls.append("read_head")
         if problem := self.reads.pop(0) if self.reads else None:
             raise problem
-        return self.inner.read_head(collection)
+        return self.inner.read_head(collection, known=known)
 
     def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
         self.calls.append("swap_head")
