@@ -6,6 +6,7 @@
     stamp, manifest-<digest>, pages, pristine/     the published copy, see :mod:`.pristine`
     working-<id>/     what Chroma opens: a copy, for one attempt, never hard links
     kept-<id>/        the last one whose content was published, from which the next one is made
+    serving-<id>/     what a reader's Chroma opens: a copy, for one version
     restoring-<id>/   a version that is being restored
 
 A working directory never outlives its process: whatever is found at the start was left by one
@@ -35,7 +36,7 @@ from chroma_lifecycle.snapshot.working import Kept, mark
 HEADROOM_BYTES = 32 << 20
 """Room that a cycle needs beside the copy of the files: journals, and what the change adds."""
 
-_WORKING, _RESTORING, _KEPT = "working-", "restoring-", "kept-"
+_WORKING, _RESTORING, _KEPT, _SERVING = "working-", "restoring-", "kept-", "serving-"
 
 
 class Workspace:
@@ -92,13 +93,32 @@ class Workspace:
             NoRoom: The disk lacks the room for the copy.
             BadInput: There is no pristine copy to work on.
         """
-        if (version := self.pristine.version()) is None:
-            raise BadInput(f"{self.root} holds no version to work on", hint="restore the newest version first")
-        files = [entry for entry in version.manifest.files if entry.path == LEDGER or chroma]
+        files = [entry for entry in self._files() if entry.path == LEDGER or chroma]
         with self._directory(_WORKING) as directory:
             with disk_errors(directory):
                 self._fill(directory, files, self._take_kept(directory) if chroma else None)
             yield directory
+
+    @contextmanager
+    def serving(self) -> Iterator[Path]:
+        """Give a copy of Chroma's files, without the ledger, that a reader may open; it is removed at the end.
+
+        Several can be there at once, each of the version that the pristine copy was when it was made.
+
+        Raises:
+            NoRoom: The disk lacks the room for the copy.
+            BadInput: There is no pristine copy.
+        """
+        files = [entry for entry in self._files() if entry.path != LEDGER]
+        with self._directory(_SERVING) as directory:
+            with disk_errors(directory):
+                self._copy(files, directory)
+            yield directory
+
+    def _files(self) -> Sequence[FileEntry]:
+        if (version := self.pristine.version()) is None:
+            raise BadInput(f"{self.root} holds no version to work on", hint="restore the newest version first")
+        return version.manifest.files
 
     def keep(self, directory: Path, files: Sequence[FileEntry]) -> None:
         """Keep a working directory that holds exactly *files*, as published, for the next one to be made from.
@@ -174,7 +194,7 @@ class Workspace:
 
 def _clear(root: Path) -> None:
     """Remove what a process that died has left."""
-    for kind in (_WORKING, _RESTORING, _KEPT):
+    for kind in (_WORKING, _RESTORING, _KEPT, _SERVING):
         for leftover in root.glob(f"{kind}*"):
             remove_tree(leftover)
     for unfinished in root.glob("stamp.*"):
