@@ -10,6 +10,7 @@ from typing import Self
 
 import structlog
 
+from chroma_lifecycle.batch.pace import Pace
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.cycle import Cycle, Surroundings
 from chroma_lifecycle.errors import LifecycleError
@@ -37,6 +38,7 @@ class Compactor:
         self._around = around
         self._root = workspaces
         self._workspaces: dict[str, Workspace] = {}
+        self._paces: dict[str, Pace] = {}
 
     def compact(self, event: object, deadline: Deadline | None = None, *, dry_run: bool = False) -> Report:
         """Bring every change of *event* into a published version, or name its message as failed.
@@ -57,7 +59,8 @@ class Compactor:
         ends = _Ends(routed)
         for collection, changes in sorted(routed.changes.items()):
             try:
-                cycle = Cycle(self._around, self._workspace(collection), collection, deadline)
+                workspace, pace = self._workspace(collection), self._pace(collection)
+                cycle = Cycle(self._around, workspace, collection, deadline, pace)
                 end = cycle.run(changes, dry_run=dry_run)
             except LifecycleError as problem:
                 ends.lost(collection, changes, problem)
@@ -72,7 +75,7 @@ class Compactor:
     def _keep_up(self, report: CollectionReport, deadline: Deadline) -> CollectionReport:
         around, workspace = self._around, self._workspace(report.collection)
         site = Site(report.collection, around.store, around.mirror, workspace, around.clock, around.writer)
-        return rebase_when_due(site, report, deadline, reserve_seconds=around.reserve_seconds)
+        return rebase_when_due(site, report, deadline, reserve_seconds=self._pace(report.collection).reserve_seconds)
 
     def close(self) -> None:
         """Give the workspaces up."""
@@ -86,6 +89,9 @@ class Compactor:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _pace(self, collection: str) -> Pace:
+        return self._paces.setdefault(collection, Pace(self._around.reserve_seconds))
 
     def _workspace(self, collection: str) -> Workspace:
         if collection not in self._workspaces:

@@ -9,25 +9,26 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
-from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 
 import structlog
 
+from chroma_lifecycle.batch.deltas import BatchDeltas
+from chroma_lifecycle.batch.isolation import Refused, isolate, refusals
+from chroma_lifecycle.batch.pace import Pace
+from chroma_lifecycle.batch.portion import Portion
+from chroma_lifecycle.batch.summary import details_of, record_counts
 from chroma_lifecycle.chroma.client import ManagedClient
-from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.chroma.tail import settle_tail
 from chroma_lifecycle.clock import Clock, Deadline
-from chroma_lifecycle.deltas.checks import Expectation
 from chroma_lifecycle.deltas.model import Delta
-from chroma_lifecycle.deltas.open import open_delta
 from chroma_lifecycle.deltas.sources import RootedDeltas
-from chroma_lifecycle.errors import BadInput, HeadMoved
-from chroma_lifecycle.intake.changes import Change, MergeDelta
+from chroma_lifecycle.errors import BadInput, HeadMoved, LifecycleError
+from chroma_lifecycle.intake.changes import Change
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.meaning import differences
-from chroma_lifecycle.planning.join import Joined, Outcome, join
+from chroma_lifecycle.planning.join import Joined, join
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.planning.planner import Planned, plan
@@ -39,8 +40,9 @@ from chroma_lifecycle.publishing.restore import bring_forward
 from chroma_lifecycle.publishing.status import RunStatus
 from chroma_lifecycle.report import CollectionReport
 from chroma_lifecycle.run_status import write_statuses
-from chroma_lifecycle.snapshot.details import ChromaVersion, Counts, Details, Summary
+from chroma_lifecycle.snapshot.details import Details
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
+from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.sealed import SealedSnapshot, seal
 from chroma_lifecycle.snapshot.workspace import Workspace
 
@@ -93,8 +95,11 @@ class CycleEnd:
 class Cycle:
     """One collection, one batch."""
 
-    def __init__(self, around: Surroundings, workspace: Workspace, collection: str, deadline: Deadline) -> None:
+    def __init__(
+        self, around: Surroundings, workspace: Workspace, collection: str, deadline: Deadline, pace: Pace | None = None
+    ) -> None:
         self._around = around
+        self._pace = pace or Pace(around.reserve_seconds)
         self._workspace = workspace
         self._collection = collection
         self._deadline = deadline
@@ -108,30 +113,39 @@ class Cycle:
             HeadMoved: Others were first each time.
             LifecycleError: Nothing was published, or (OutcomeUnknown) nobody can say.
         """
-        for attempt in range(1, ATTEMPTS):
+        portion = Portion(changes)
+        for attempt in count(1):
             try:
-                return self._attempt(changes, attempt, dry_run=dry_run)
+                return self._attempt(portion, attempt, dry_run=dry_run)
             except HeadMoved as lost:
                 log.info("swap lost", collection=self._collection, attempt=attempt, why=lost.message)
-        return self._attempt(changes, ATTEMPTS, dry_run=dry_run)
+                if attempt == ATTEMPTS:
+                    raise
+            except Refused as refusal:
+                if attempt == ATTEMPTS:
+                    raise refusal.problem from refusal
+                with self._phase("isolate"):
+                    self._isolate(portion, refusal.problem)
+        raise AssertionError("counting has no end")
 
-    def _attempt(self, changes: Sequence[Change], attempt: int, *, dry_run: bool) -> CycleEnd:
-        around = self._around
+    def _attempt(self, portion: Portion, attempt: int, *, dry_run: bool) -> CycleEnd:
+        around, pace = self._around, self._pace
         with self._workspace.blank() as scratch:
             # 1. The newest version, on the local disk.
             with self._phase("restore"):
                 parent = self._restore()
             # 2. Which facts move, and what follows for the records. Deltas are read and checked.
-            deltas = _Deltas(around, parent.manifest.details.dimension, scratch, self._deadline)
-            with self._phase("plan"), self._ledger() as ledger:
-                joined = join(ledger, changes, deltas.open)
-                planned = plan(ledger, joined, around.mapping, self._collection)
+            with self._phase("plan"):
+                deltas = self._deltas(parent.manifest, scratch)
+                joined, planned = self._plan(portion, deltas)
+                if not dry_run and self._cut(portion, joined, planned.plan):
+                    joined, planned = self._plan(portion, deltas)
             if dry_run:
                 return CycleEnd(joined, self._report(parent, joined, planned.plan, attempt, published=False))
             if not joined.moved():
-                self._tell_runs(changes, joined)
+                self._tell_runs(portion, joined)
                 return CycleEnd(joined, self._report(parent, joined, planned.plan, attempt, published=False))
-            self._deadline.require(around.reserve_seconds, f"a cycle of {self._collection}")
+            self._deadline.require(pace.reserve_seconds, f"a cycle of {self._collection}")
             with self._workspace.working(chroma=bool(planned.plan)) as working:
                 # 3. The records and the ledger, in a working copy; Chroma is closed when this ends.
                 with self._phase("apply"):
@@ -141,15 +155,67 @@ class Cycle:
                     sealed = self._seal(parent, working)
                 # 5. Objects, manifest, HEAD.
                 with self._phase("publish"):
-                    details = _details(parent.manifest.details, sealed, planned.plan, joined, counts, around.mapping)
+                    details = details_of(parent.manifest.details, sealed, planned.plan, joined, counts, around.mapping)
                     details = replace(details, milliseconds=self._milliseconds())
                     child = self._publish(parent, sealed, details)
+        pace.note(self._seconds, planned.plan.size)
         # 6. The copy that readers look into first.
         with self._phase("mirror"):
             mirror = self._mirror()
         # 7. The table: a run's message is done when its item says so.
-        self._tell_runs(changes, joined)
+        self._tell_runs(portion, joined)
         return CycleEnd(joined, self._report(child, joined, planned.plan, attempt, published=True, mirror=mirror))
+
+    def _deltas(self, parent: Manifest, scratch: Path) -> BatchDeltas:
+        dimension = parent.details.dimension
+        return BatchDeltas(self._around.mapping, self._around.deltas, dimension, scratch, self._deadline, self._pace)
+
+    def _plan(self, portion: Portion, deltas: BatchDeltas) -> tuple[Joined, Planned]:
+        with self._ledger() as ledger:
+            deltas.read_ahead(portion.changes, ledger)
+            joined = join(ledger, portion.changes, deltas.open)
+            planned = plan(ledger, joined, self._around.mapping, self._collection)
+        portion.tell(joined)
+        return joined, planned
+
+    def _cut(self, portion: Portion, joined: Joined, todo: Plan) -> bool:
+        """Hand the newest messages back where there is not the time for all; return whether that was so."""
+        left = self._deadline.remaining_seconds()
+        share = self._pace.share(todo.size, left)
+        return share < 1 and portion.cut(share, joined, f"{todo.size:,} records in {left:.0f} s are too many")
+
+    def _isolate(self, portion: Portion, problem: LifecycleError) -> None:
+        """Find the messages that Chroma refuses, and set them aside.
+
+        Raises:
+            LifecycleError: It is not the messages: the engine takes none of them.
+        """
+        apply_seconds = self._seconds.get("apply", 0.0)
+
+        def attempt(sources: Sequence[str]) -> LifecycleError | None:
+            self._deadline.require(self._pace.reserve_seconds + apply_seconds, "another trial")
+            return self._try(Portion(portion.of(sources)))
+
+        found = isolate(portion.sources(), problem, attempt)
+        counts = {"sound": len(found.sound), "refused": len(found.refused), "untried": len(found.untried)}
+        log.warning("chroma refused a batch", collection=self._collection, why=problem.message, **counts)
+        if not found.sound and not isinstance(problem, BadInput):
+            raise problem
+        portion.refuse(found)
+
+    def _try(self, portion: Portion) -> LifecycleError | None:
+        """Let Chroma do what some messages ask for, in a working copy that is thrown away; return what it refuses."""
+        with self._workspace.blank() as scratch:
+            local = self._workspace.pristine.version()
+            assert local is not None  # what the batch was planned on; nothing was written to it since
+            deltas = self._deltas(local.manifest, scratch)
+            _, planned = self._plan(portion, deltas)
+            with self._workspace.working(chroma=True) as working:
+                try:
+                    self._apply(planned, deltas.opened, working)
+                except Refused as refusal:
+                    return refusal.problem
+        return None
 
     def _restore(self) -> Published:
         around = self._around
@@ -166,7 +232,7 @@ class Cycle:
     def _apply(self, planned: Planned, deltas: Mapping[str, Delta], working: Path) -> dict[str, int]:
         """Bring records and ledger to the plan; return what the ledger then counts."""
         if planned.plan:
-            with ManagedClient.open(working / CHROMA, self._collection) as client:
+            with ManagedClient.open(working / CHROMA, self._collection) as client, refusals():
                 client.apply(planned.plan, deltas)
             settle_tail(working / CHROMA, self._collection, budget=self._around.tail_budget)
         with Ledger.open(working / LEDGER) as ledger:
@@ -202,11 +268,11 @@ class Cycle:
             log.warning("mirror is behind", collection=self._collection, state=outcome.state, why=outcome.text)
         return f"{outcome.state}: {outcome.text}"
 
-    def _tell_runs(self, changes: Sequence[Change], joined: Joined) -> None:
+    def _tell_runs(self, portion: Portion, joined: Joined) -> None:
         around = self._around
         if around.status is not None:
             with self._phase("status"):
-                write_statuses(around.status, around.mapping, changes, joined, around.clock.now())
+                write_statuses(around.status, around.mapping, portion.answered(joined), joined, around.clock.now())
 
     def _report(
         self, at: Published, joined: Joined, todo: Plan, attempt: int, *, published: bool, mirror: str = "none"
@@ -217,7 +283,7 @@ class Cycle:
             published=published,
             attempts=attempt,
             outcomes=dict(Counter(map(str, joined.outcomes.values()))),
-            records=_records(todo),
+            records=record_counts(todo),
             bytes_written=at.manifest.stored_bytes if published else 0,
             mirror=mirror,
             seconds={name: round(seconds, 4) for name, seconds in self._seconds.items()},
@@ -236,28 +302,6 @@ class Cycle:
             self._seconds[name] = self._seconds.get(name, 0.0) + clock.monotonic() - began
 
 
-class _Deltas:
-    """The deltas of a batch, each read once, however many runs name it."""
-
-    def __init__(self, around: Surroundings, dimension: int, scratch: Path, deadline: Deadline) -> None:
-        self.opened: dict[str, Delta] = {}
-        self._around = around
-        self._dimension = dimension
-        self._scratch = scratch
-        self._deadline = deadline
-
-    def open(self, change: MergeDelta) -> Delta:
-        """Return the delta that *change* names, every record of it checked for its run."""
-        collection, address = change.origin.collection, change.address
-        mapping = self._around.mapping
-        expected = Expectation(
-            collection, self._dimension, change.below, lambda record_id: mapping.fits(collection, record_id)
-        )
-        reader = partial(read_chroma_delta, deadline=self._deadline)
-        delta = open_delta(address, self._around.deltas, self._scratch, expected, reader)
-        return self.opened.setdefault(address, delta)
-
-
 def _check_mapping(published: Published, mapping: TableMapping, ledger: Ledger) -> None:
     """Refuse a mapping under which the published facts were not made: facts of two mappings do not join."""
     known = published.manifest.details.mapping
@@ -270,34 +314,4 @@ def _check_mapping(published: Published, mapping: TableMapping, ledger: Ledger) 
         f"{known[:12]}, and this is {mapping.digest[:12]}{changed}; "
         "facts that were made under two mappings do not join",
         hint="go back to the mapping that it was made under, or begin the collection anew with init",
-    )
-
-
-def _records(todo: Plan) -> dict[str, int]:
-    existing = sum(len(write.existing) for write in todo.writes)
-    return {
-        "added": sum(len(write.ids) for write in todo.writes) - existing,
-        "changed": existing + len(todo.updates),
-        "removed": len(todo.deletes),
-    }
-
-
-def _details(
-    before: Details,
-    sealed: SealedSnapshot,
-    todo: Plan,
-    joined: Joined,
-    counts: Mapping[str, int],
-    mapping: TableMapping,
-) -> Details:
-    applied = sum(1 for outcome in joined.outcomes.values() if outcome is Outcome.APPLIED)
-    found = sealed.soundness
-    return Details(
-        summary=Summary("compact", applied=applied, **_records(todo)),
-        counts=Counts(records=counts["records"], facts=counts["facts"], tail=found.tail),
-        chroma=ChromaVersion(version("chromadb"), found.migrations) if todo else before.chroma,
-        dimension=before.dimension,
-        space=before.space,
-        mapping=mapping.digest,
-        verified=found.full,
     )

@@ -39,3 +39,8 @@ class Plan:
 
     def __bool__(self) -> bool:
         return bool(self.deletes or self.updates or any(write.ids for write in self.writes))
+
+    @property
+    def size(self) -> int:
+        """How many records it touches."""
+        return len(self.deletes) + len(self.updates) + sum(len(write.ids) for write in self.writes)

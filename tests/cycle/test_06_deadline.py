@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from chroma_lifecycle.clock import Deadline
+from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.errors import NoTime
 from tests.support.story import expect_model, story, write_pool
 from tests.support.table import Table, in_sqs
 from tests.support.watching import WatchedStore, whole_store
-from tests.support.world import World
+from tests.support.world import IMAGE, World, begins, label
 
 
 @dataclass
@@ -85,3 +87,86 @@ def test_the_time_ends_at_a_call(world: World, call: str) -> None:
     assert published != any(failure.collection == "words" for failure in report.failures)
     assert 0 == world.compact(records).failed
     expect_model(world, records, mirrored=False)  # a mirror that missed its time catches up with the next version
+
+
+def words(world: World, table: Table, count: int) -> list[Any]:
+    """Announce deltas of 100 words each."""
+    records = []
+    for number in range(1, count + 1):
+        ids = [f"{IMAGE}#RECEIPT#{number:05d}#LINE#00001#WORD#{word:05d}" for word in range(1, 101)]
+        world.write_delta(f"d{number}", {id_: (number, None, {"n": number}) for id_ in ids})
+        records.append(table.put(IMAGE, f"RECEIPT#{number:05d}#COMPACTION_RUN#r", **begins(f"d{number}")))
+    return records
+
+
+def test_a_batch_that_is_too_much_is_cut(world: World) -> None:
+    """L14: the oldest messages that there is time for are published, the newer ones handed back; none is lost."""
+    records, clock = words(world, Table(), 8), ManualClock()
+    with world.compactor() as machine:
+        # 2 ms a record, half a second to open, one in reserve: time for half of 800 records.
+        report = machine.compact(in_sqs(records[::-1]), Deadline.after(2.31, clock))
+
+        assert ((4, 4), 400) == ((report.applied, report.failed), len(world.records()))
+        assert {f"message-{number}" for number in range(4)} == set(report.failed_sources()), "the oldest stand last"
+        assert {NoTime} == {type(failure.error) for failure in report.failures}
+        assert 4 == machine.compact(in_sqs(records[4:])).applied
+    assert 800 == len(world.records())
+
+
+def test_a_message_is_cut_whole(world: World) -> None:
+    """L14: one message of two runs is done only when both are; what there is no time for is not begun."""
+    table, clock = Table(), ManualClock()
+    first, second = words(world, table, 2)
+    records = [first, second]
+    with world.compactor() as machine:
+        report = machine.compact(in_sqs(records), Deadline.after(1.0 + 0.5 + 0.1, clock))
+
+    assert ((1, 1), ("message-1",)) == ((report.applied, report.failed), report.failed_sources())
+    assert 100 == len(world.records())
+
+
+def test_deltas_that_there_is_no_time_to_read_are_handed_back(world: World) -> None:
+    """L14: reading stops before the reserve; what was read by then is published, and no run is told a failure."""
+    records, clock = words(world, Table(), 4), ManualClock()
+    told: list[str] = []
+
+    class Noting:
+        def completed(self, item: Any, target: Any, address: str, count: int, at: Any) -> bool:
+            told.append(address)
+            return True
+
+        def failed(self, item: Any, target: Any, address: str, problem: str) -> bool:
+            raise AssertionError(problem)
+
+    with world.compactor() as made:
+        around, fetch = made._around, type(made._around.deltas).locate
+
+        def slow(self: Any, address: str) -> Any:
+            clock.seconds += 40
+            return fetch(self, address)
+
+        with pytest.MonkeyPatch.context() as patch, Compactor(replace(around, status=Noting()), made._root) as machine:
+            patch.setattr(type(around.deltas), "locate", slow)
+            report = machine.compact(in_sqs(records), Deadline.after(122.15, clock))
+
+    assert (3, 1) == (report.applied, report.failed)
+    assert ["d1.parquet", "d2.parquet", "d3.parquet"] == sorted(told)
+    assert 0 == world.compact(records).failed
+    assert 400 == len(world.records())
+
+
+def test_a_slow_publish_is_remembered(world: World) -> None:
+    """S1: the reserve of the next invocation follows what publishing took in this container."""
+    table, clock = Table(), ManualClock()
+
+    def pass_time(number: int, call: str) -> None:
+        if call == "swap_head words":
+            clock.seconds += 30
+
+    store = WatchedStore(world.store, after=pass_time)
+    with world.compactor(store=store) as made, Compactor(replace(made._around, clock=clock), made._root) as machine:
+        assert 1 == machine.compact(in_sqs(words(world, table, 1)), Deadline.after(200, clock)).applied
+        report = machine.compact(in_sqs([label(table, "total")]), Deadline.after(60, clock))
+
+    assert {"words"} == {failure.collection for failure in report.failures}
+    assert "needs about 90.0 s and 60.0 s are left" in report.failures[0].error.message

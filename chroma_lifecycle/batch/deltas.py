@@ -1,0 +1,92 @@
+"""The deltas of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from chroma_lifecycle.batch.pace import Pace
+from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
+from chroma_lifecycle.clock import Deadline
+from chroma_lifecycle.deltas.checks import Expectation
+from chroma_lifecycle.deltas.model import Delta
+from chroma_lifecycle.deltas.open import open_delta
+from chroma_lifecycle.deltas.sources import RootedDeltas
+from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.intake.changes import Change, MergeDelta
+from chroma_lifecycle.intake.mapping import TableMapping
+from chroma_lifecycle.planning.ledger import Ledger
+
+# With less left, another delta is not begun.
+_SECONDS_FOR_A_DELTA = 0.2
+
+
+class BatchDeltas:
+    """Opens deltas below a directory, each once for every prefix that its ids must have.
+
+    Attributes:
+        opened: By address.
+    """
+
+    def __init__(
+        self,
+        mapping: TableMapping,
+        source: RootedDeltas,
+        dimension: int,
+        scratch: Path,
+        deadline: Deadline,
+        pace: Pace,
+    ) -> None:
+        self.opened: dict[str, Delta] = {}
+        self._checked: dict[tuple[str, str | None], Delta | LifecycleError] = {}
+        self._mapping = mapping
+        self._source = source
+        self._dimension = dimension
+        self._scratch = scratch
+        self._deadline = deadline.earlier(pace.reserve_seconds)
+        self._pace = pace
+
+    def read_ahead(self, changes: Iterable[Change], ledger: Ledger) -> None:
+        """Read the deltas of runs that *ledger* does not know yet, the oldest first, as far as time allows.
+
+        Joining takes the newest first; what there is no time for must be the newest, or the oldest
+        of a long queue would come again until they are dead letters.
+        """
+        runs = [change for change in changes if isinstance(change, MergeDelta)]
+        for change in sorted(runs, key=lambda run: run.origin.position.order):
+            known = ledger.run(change.origin.item, change.address)
+            if known is None or known.position < change.origin.position:
+                with suppress(LifecycleError):  # it is kept, and raised when the change is joined
+                    self.open(change)
+
+    def open(self, change: MergeDelta) -> Delta:
+        """Return the delta that *change* names, every record of it checked for its run.
+
+        Raises:
+            NoTime: With another one there would be no time to apply what was read: its message fails
+                alone, and comes again.
+            BadInput, StoreUnavailable, NoRoom: As :func:`chroma_lifecycle.deltas.open.open_delta`.
+        """
+        key = change.address, change.below
+        if key not in self._checked:
+            try:
+                delta = self._read(change)
+            except LifecycleError as problem:
+                self._checked[key] = problem
+            else:
+                self._checked[key] = self.opened.setdefault(change.address, delta)
+        if isinstance(known := self._checked[key], LifecycleError):
+            raise known
+        return known
+
+    def _read(self, change: MergeDelta) -> Delta:
+        collection, address, mapping = change.origin.collection, change.address, self._mapping
+        records = sum(len(delta.ids) for delta in self.opened.values())
+        self._deadline.require(_SECONDS_FOR_A_DELTA + self._pace.apply_seconds(records), f"reading the delta {address}")
+        expected = Expectation(
+            collection, self._dimension, change.below, lambda record_id: mapping.fits(collection, record_id)
+        )
+        reader = partial(read_chroma_delta, deadline=self._deadline)
+        return open_delta(address, self._source, self._scratch, expected, reader)

@@ -1,0 +1,103 @@
+"""The portion of a batch that a cycle takes on; every other message is set aside, with its reason.
+
+The unit is a message: one with several changes is done only when all of them are, so all of them
+are taken on or set aside together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from chroma_lifecycle.batch.isolation import Isolated
+from chroma_lifecycle.errors import BadInput, LifecycleError, NoTime
+from chroma_lifecycle.intake.changes import Change, MergeDelta
+from chroma_lifecycle.planning.join import Joined, Outcome
+
+
+class Portion:
+    """The changes of one collection that are still worked on."""
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self._all = tuple(changes)
+        self._aside: dict[str, LifecycleError] = {}
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What is worked on."""
+        return self.of({change.origin.source for change in self._all} - self._aside.keys())
+
+    def of(self, sources: Collection[str]) -> tuple[Change, ...]:
+        """Return the changes of some messages."""
+        return tuple(change for change in self._all if change.origin.source in sources)
+
+    def sources(self) -> list[str]:
+        """Return the messages that are worked on, by the position of the newest change of each, the oldest first."""
+        newest: dict[str, tuple[object, ...]] = {}
+        for change in self.changes:
+            order = change.origin.position.order
+            newest[change.origin.source] = max(order, newest.get(change.origin.source, order))
+        return sorted(newest, key=lambda source: newest[source])
+
+    def cut(self, share: float, joined: Joined, why: str) -> bool:
+        """Keep about this share of the messages that moved facts, the oldest, and at least one.
+
+        Returns:
+            Whether any was handed back.
+        """
+        moving = [source for source in self.sources() if joined.outcomes[source] is Outcome.APPLIED]
+        kept = max(1, int(share * len(moving)))
+        problem = NoTime(
+            f"{why}: the oldest {kept:,} of {len(moving):,} messages are taken, and this is none of them",
+            hint="it comes again by itself; if that keeps happening, raise the function's timeout or memory, or "
+            "lower the batch size",
+        )
+        self._aside.update(dict.fromkeys(moving[kept:], problem))
+        return kept < len(moving)
+
+    def refuse(self, found: Isolated) -> None:
+        """Set aside what Chroma does not take, and what could not be tried."""
+        for source, problem in found.refused.items():
+            self._aside[source] = refusal_of(self.of({source}), problem)
+        untried = NoTime(
+            "Chroma refused the batch of this message, and there was no time to find out for whose sake",
+            hint="it comes again by itself; if that keeps happening, lower the batch size",
+        )
+        self._aside.update(dict.fromkeys(found.untried, untried))
+
+    def tell(self, joined: Joined) -> None:
+        """Say in *joined*, which is about what was worked on, what became of the others: they failed.
+
+        A run that cannot be merged as it is will be told so in its item; one that comes again is not.
+        """
+        for source, problem in self._aside.items():
+            joined.outcomes[source] = Outcome.FAILED
+            joined.problems[source] = problem
+        for change in self._all:
+            reason = self._aside.get(change.origin.source)
+            if isinstance(change, MergeDelta) and isinstance(reason, BadInput):
+                joined.unmerged.setdefault((change.origin.item, change.address), reason)
+
+    def answered(self, joined: Joined) -> tuple[Change, ...]:
+        """Return the changes whose end is known: they were applied, or cannot be."""
+        again = {source for source, problem in joined.problems.items() if isinstance(problem, NoTime)}
+        return tuple(change for change in self._all if change.origin.source not in again)
+
+
+def refusal_of(changes: Sequence[Change], problem: LifecycleError) -> BadInput:
+    """Return why one message fails: Chroma took everything else, and not what it asks for.
+
+    Args:
+        changes: Of this message.
+        problem: What Chroma said.
+    """
+    what = "; ".join(dict.fromkeys(_spell(change) for change in changes))
+    return BadInput(
+        f"Chroma refuses what the message asks for ({what}): {problem.message}",
+        hint="mend the item or the delta; the rest of the batch is published, and a retry of this message cannot help",
+    )
+
+
+def _spell(change: Change) -> str:
+    origin = change.origin
+    item = " ".join(filter(None, (origin.item.partition, origin.item.sort)))
+    return f"rule {origin.rule}, item {item}" + (f", delta {change.address}" if isinstance(change, MergeDelta) else "")

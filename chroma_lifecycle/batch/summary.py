@@ -1,0 +1,53 @@
+"""What a version says of itself: what its cycle did, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from chroma_lifecycle.intake.mapping import TableMapping
+from chroma_lifecycle.planning.join import Joined, Outcome
+from chroma_lifecycle.planning.plan import Plan
+from chroma_lifecycle.snapshot.details import ChromaVersion, Counts, Details, Summary
+from chroma_lifecycle.snapshot.sealed import SealedSnapshot
+
+
+def record_counts(todo: Plan) -> dict[str, int]:
+    """Return how many records a plan adds, changes and removes."""
+    existing = sum(len(write.existing) for write in todo.writes)
+    return {
+        "added": sum(len(write.ids) for write in todo.writes) - existing,
+        "changed": existing + len(todo.updates),
+        "removed": len(todo.deletes),
+    }
+
+
+def details_of(
+    before: Details,
+    sealed: SealedSnapshot,
+    todo: Plan,
+    joined: Joined,
+    counts: Mapping[str, int],
+    mapping: TableMapping,
+) -> Details:
+    """Return the details of the version that a cycle publishes.
+
+    Args:
+        before: Those of the version that it replaces.
+        sealed: Its files.
+        todo: What was done to the records.
+        joined: What became of the messages.
+        counts: What the ledger counts now.
+        mapping: What was in force.
+    """
+    applied = sum(1 for outcome in joined.outcomes.values() if outcome is Outcome.APPLIED)
+    found = sealed.soundness
+    return Details(
+        summary=Summary("compact", applied=applied, **record_counts(todo)),
+        counts=Counts(records=counts["records"], facts=counts["facts"], tail=found.tail),
+        chroma=ChromaVersion(version("chromadb"), found.migrations) if todo else before.chroma,
+        dimension=before.dimension,
+        space=before.space,
+        mapping=mapping.digest,
+        verified=found.full,
+    )
