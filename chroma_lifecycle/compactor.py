@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from chroma_lifecycle.batch.pace import Pace
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.cycle import Cycle, Surroundings
-from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.cycle import ATTEMPTS, Cycle, Surroundings
+from chroma_lifecycle.errors import HeadMoved, LifecycleError
 from chroma_lifecycle.intake.changes import Change
 from chroma_lifecycle.intake.decode import changes_of
 from chroma_lifecycle.intake.envelopes import Batch, Kind, decode_event
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.planning.join import Outcome
-from chroma_lifecycle.report import CollectionReport, Failure, Report
+from chroma_lifecycle.report import CollectionReport, Failure, LostCycle, Report
 from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.telling import log_report
 from chroma_lifecycle.upkeep import Site, rebase_when_due
-
-log = structlog.get_logger(__name__)
 
 
 class Compactor:
@@ -40,13 +37,21 @@ class Compactor:
         self._workspaces: dict[str, Workspace] = {}
         self._paces: dict[str, Pace] = {}
 
-    def compact(self, event: object, deadline: Deadline | None = None, *, dry_run: bool = False) -> Report:
+    def compact(
+        self,
+        event: object,
+        deadline: Deadline | None = None,
+        *,
+        dry_run: bool = False,
+        told: Callable[[Report], None] = log_report,
+    ) -> Report:
         """Bring every change of *event* into a published version, or name its message as failed.
 
         Args:
             event: What Lambda received: an SQS batch, a stream batch, or a list of stream records.
             deadline: When the invocation ends; without one, never.
             dry_run: Read and plan only.
+            told: Is given the report before this answers or raises; it must not raise itself.
 
         Raises:
             BadInput: It is no event that this knows.
@@ -63,19 +68,26 @@ class Compactor:
                 cycle = Cycle(self._around, workspace, collection, deadline, pace)
                 end = cycle.run(changes, dry_run=dry_run)
             except LifecycleError as problem:
-                ends.lost(collection, changes, problem)
+                ends.lost(collection, changes, problem, self._lag_seconds(changes))
             else:
-                ends.ended(collection, end.joined.outcomes, end.joined.problems, end.report)
+                ended = replace(end.report, lag_seconds=self._lag_seconds(changes))
+                ends.ended(collection, end.joined.outcomes, end.joined.problems, ended)
         report = ends.report()
         # When every collection has its version: what time is left for.
         report = replace(report, collections=tuple(self._keep_up(each, deadline) for each in report.collections))
-        _log(report)
+        told(report)
+        ends.require_answer()
         return report
 
     def _keep_up(self, report: CollectionReport, deadline: Deadline) -> CollectionReport:
         around, workspace = self._around, self._workspace(report.collection)
         site = Site(report.collection, around.store, around.mirror, workspace, around.clock, around.writer)
         return rebase_when_due(site, report, deadline, reserve_seconds=self._pace(report.collection).reserve_seconds)
+
+    def _lag_seconds(self, changes: Sequence[Change]) -> float:
+        """Return how old the oldest of *changes* is; never below 0, since clocks differ."""
+        oldest = min(change.origin.position.created_seconds for change in changes)
+        return max(0.0, round(self._around.clock.now().timestamp() - oldest, 1))
 
     def close(self) -> None:
         """Give the workspaces up."""
@@ -141,7 +153,7 @@ class _Ends:
         self._failures = list(routed.failures)
         self._outcomes: dict[str, Outcome] = {failure.source: Outcome.FAILED for failure in routed.failures}
         self._reports: list[CollectionReport] = []
-        self._infrastructure: list[LifecycleError] = []
+        self._lost: list[LostCycle] = []
 
     def ended(
         self,
@@ -155,50 +167,40 @@ class _Ends:
         for source, outcome in outcomes.items():
             self._outcomes[source] = _worse(self._outcomes.get(source, Outcome.NO_OP), outcome)
 
-    def lost(self, collection: str, changes: Sequence[Change], problem: LifecycleError) -> None:
+    def lost(self, collection: str, changes: Sequence[Change], problem: LifecycleError, lag: float) -> None:
         """A whole cycle failed: every message of it comes again."""
-        self._infrastructure.append(problem)
-        for source in dict.fromkeys(change.origin.source for change in changes):
+        sources = dict.fromkeys(change.origin.source for change in changes)
+        swaps_lost = ATTEMPTS if isinstance(problem, HeadMoved) else 0
+        self._lost.append(LostCycle(collection, len(sources), problem, swaps_lost, lag))
+        for source in sources:
             self._failures.append(Failure(source, collection, problem))
             self._outcomes[source] = Outcome.FAILED
 
-    def report(self) -> Report:
-        """Return what became of every message.
+    def require_answer(self) -> None:
+        """Refuse to answer for a batch of which no cycle came to an end.
 
         Raises:
             LifecycleError: Every cycle failed. To answer would tell the queue to forget what
                 other messages asked for.
         """
-        if self._infrastructure and not self._reports:
-            raise self._infrastructure[0]
+        if self._lost and not self._reports:
+            raise self._lost[0].error
+
+    def report(self) -> Report:
+        """Return what became of every message."""
         ignored = sum(1 for source in self._routed.sources if source not in self._outcomes)
         ordered = {source: self._outcomes[source] for source in self._routed.sources if source in self._outcomes}
         return Report(
-            self._routed.kind, len(self._routed.sources), ordered, ignored, tuple(self._failures), tuple(self._reports)
+            self._routed.kind,
+            len(self._routed.sources),
+            ordered,
+            ignored,
+            tuple(self._failures),
+            tuple(self._reports),
+            tuple(self._lost),
         )
 
 
 def _worse(one: Outcome, other: Outcome) -> Outcome:
     """Return what a message came to, of what it came to in two collections."""
     return next(each for each in (Outcome.FAILED, Outcome.APPLIED, Outcome.NO_OP) if each in (one, other))
-
-
-def _log(report: Report) -> None:
-    log.info(
-        "batch",
-        received=report.received,
-        applied=report.applied,
-        no_op=report.no_op,
-        ignored=report.ignored,
-        failed=report.failed,
-        collections={each.collection: each.version for each in report.collections},
-    )
-    for failure in report.failures:
-        log.warning(
-            "message failed",
-            source=failure.source,
-            collection=failure.collection,
-            kind=type(failure.error).__name__,
-            error=failure.error.message,
-            hint=failure.error.hint,
-        )

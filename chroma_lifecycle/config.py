@@ -74,6 +74,12 @@ COLLECTION_NAME = f"{PREFIX}COLLECTION"
 """Read by the command line alone: which collection a command is about."""
 
 
+def has_tracing(environment: Mapping[str, str] | None = None) -> bool:
+    """Return whether this is a function of Lambda for which somebody collects traces (Tracing: Active)."""
+    values = os.environ if environment is None else environment
+    return bool(values.get("AWS_XRAY_DAEMON_ADDRESS") and values.get("LAMBDA_TASK_ROOT"))
+
+
 class _Reader:
     def __init__(self, environment: dict[str, str]) -> None:
         self._values = {name: text for name, text in environment.items() if name.startswith(PREFIX) and text.strip()}

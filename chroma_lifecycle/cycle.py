@@ -6,13 +6,12 @@ Read :meth:`Cycle._attempt`: its numbered steps are the product.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-
-import structlog
+from typing import TypeAlias
 
 from chroma_lifecycle.batch.deltas import BatchDeltas
 from chroma_lifecycle.batch.isolation import Refused, isolate, refusals
@@ -28,6 +27,7 @@ from chroma_lifecycle.errors import BadInput, HeadMoved, LifecycleError
 from chroma_lifecycle.intake.changes import Change
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.meaning import differences
+from chroma_lifecycle.logs import Log
 from chroma_lifecycle.planning.join import Joined, join
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.plan import Plan
@@ -46,13 +46,21 @@ from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.sealed import SealedSnapshot, seal
 from chroma_lifecycle.snapshot.workspace import Workspace
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 ATTEMPTS = 8
 """How often the same changes are planned when other writers keep moving HEAD."""
 
 FULL_CHECK_VERSIONS = 50
 """Every so many versions every page is checked, and not only what the light checks look at."""
+
+
+Trace: TypeAlias = Callable[[str, str], AbstractContextManager[object]]
+
+
+def untraced(_collection: str, _phase: str) -> AbstractContextManager[object]:
+    """Trace nothing."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,8 @@ class Surroundings:
         reserve_seconds: What must be left of an invocation when Chroma is opened.
         tail_budget: Vector operations that a reader may have to replay.
         writer: Who publishes, for people.
+        trace: Surrounds each phase of a cycle, for whoever wants to see where time goes; it is given
+            the collection and the phase, and must not raise.
     """
 
     mapping: TableMapping
@@ -77,6 +87,7 @@ class Surroundings:
     reserve_seconds: float
     tail_budget: int
     writer: str
+    trace: Trace = untraced
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +172,11 @@ class Cycle:
         pace.note(self._seconds, planned.plan.size)
         # 6. The copy that readers look into first.
         with self._phase("mirror"):
-            mirror = self._mirror()
+            mirror, behind = self._mirror()
         # 7. The table: a run's message is done when its item says so.
         self._tell_runs(portion, joined)
-        return CycleEnd(joined, self._report(child, joined, planned.plan, attempt, published=True, mirror=mirror))
+        report = self._report(child, joined, planned.plan, attempt, published=True)
+        return CycleEnd(joined, replace(report, mirror=mirror, mirror_behind=behind))
 
     def _deltas(self, parent: Manifest, scratch: Path) -> BatchDeltas:
         dimension = parent.details.dimension
@@ -257,16 +269,18 @@ class Cycle:
             writer=self._around.writer,
         )
 
-    def _mirror(self) -> str:
+    def _mirror(self) -> tuple[str, bool | None]:
+        """Bring the mirror forward; return what became of it, and whether it is behind."""
         around = self._around
         if around.mirror is None:
-            return "none"
+            return "none", None
         outcome = update_mirror(
             around.store, around.mirror, self._collection, deadline=self._deadline, missed=self._missed
         )
-        if outcome.state in (MirrorState.FAILED, MirrorState.FOREIGN):
+        behind = outcome.state in (MirrorState.FAILED, MirrorState.FOREIGN)
+        if behind:
             log.warning("mirror is behind", collection=self._collection, state=outcome.state, why=outcome.text)
-        return f"{outcome.state}: {outcome.text}"
+        return f"{outcome.state}: {outcome.text}", behind
 
     def _tell_runs(self, portion: Portion, joined: Joined) -> None:
         around = self._around
@@ -274,9 +288,8 @@ class Cycle:
             with self._phase("status"):
                 write_statuses(around.status, around.mapping, portion.answered(joined), joined, around.clock.now())
 
-    def _report(
-        self, at: Published, joined: Joined, todo: Plan, attempt: int, *, published: bool, mirror: str = "none"
-    ) -> CollectionReport:
+    def _report(self, at: Published, joined: Joined, todo: Plan, attempt: int, *, published: bool) -> CollectionReport:
+        counts = at.manifest.details.counts
         return CollectionReport(
             collection=self._collection,
             version=at.manifest.version.number,
@@ -285,7 +298,8 @@ class Cycle:
             outcomes=dict(Counter(map(str, joined.outcomes.values()))),
             records=record_counts(todo),
             bytes_written=at.manifest.stored_bytes if published else 0,
-            mirror=mirror,
+            tail=counts.tail,
+            withheld=counts.withheld,
             seconds={name: round(seconds, 4) for name, seconds in self._seconds.items()},
         )
 
@@ -297,7 +311,8 @@ class Cycle:
         clock = self._around.clock
         began = clock.monotonic()
         try:
-            yield
+            with self._around.trace(self._collection, name):
+                yield
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + clock.monotonic() - began
 

@@ -36,9 +36,13 @@ class CollectionReport:
         attempts: How often the changes were planned: one more for each lost swap.
         outcomes: How many messages came to each outcome here.
         records: How many records the plan ``added``, ``changed`` and ``removed``.
-        bytes_written: What publishing sent to the store.
+        bytes_written: How many bytes of content the version that was published brought to the store.
         mirror: What became of the mirror, in words.
         rebase: What became of the new base that was due, in words; "none" while none is due.
+        mirror_behind: Whether the mirror lacks what was published; ``None`` if it was not looked at.
+        lag_seconds: How old the oldest change was when the cycle ended.
+        tail: Vector operations that every reader of the version replays.
+        withheld: Facts that a rollback withholds.
         seconds: Seconds by phase of the cycle.
     """
 
@@ -51,7 +55,28 @@ class CollectionReport:
     bytes_written: int = 0
     mirror: str = "none"
     rebase: str = "none"
+    mirror_behind: bool | None = None
+    lag_seconds: float = 0.0
+    tail: int = 0
+    withheld: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LostCycle:
+    """A cycle that failed as a whole: every message of it comes again.
+
+    Attributes:
+        messages: How many.
+        swaps_lost: How often another writer was first.
+        lag_seconds: How old the oldest change is.
+    """
+
+    collection: str
+    messages: int
+    error: LifecycleError
+    swaps_lost: int = 0
+    lag_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +86,7 @@ class Report:
     Attributes:
         kind: What the event was: of a queue, of a stream, or a direct call.
         outcomes: Of every message that was not ignored, by its source, in order of arrival.
+        lost: The cycles that failed as a whole.
     """
 
     kind: Kind
@@ -69,6 +95,7 @@ class Report:
     ignored: int
     failures: tuple[Failure, ...] = ()
     collections: tuple[CollectionReport, ...] = ()
+    lost: tuple[LostCycle, ...] = ()
 
     @property
     def applied(self) -> int:

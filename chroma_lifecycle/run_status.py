@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-import structlog
-
 from chroma_lifecycle.errors import StoreUnavailable
 from chroma_lifecycle.intake.changes import Change, MergeDelta
 from chroma_lifecycle.intake.mapping import TableMapping
+from chroma_lifecycle.logs import Log
 from chroma_lifecycle.planning.join import Joined, Outcome
 from chroma_lifecycle.publishing.status import RunStatus
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 
 def write_statuses(
@@ -33,16 +32,18 @@ def write_statuses(
         joined: What became of them; its outcomes are changed where a write fails.
         at: The time that is written for runs that were completed.
     """
-    told = set()
+    told, unwritten = set(), list[StoreUnavailable]()
     for change in changes:
         if isinstance(change, MergeDelta) and (run := (change.origin.item, change.address)) not in told:
             told.add(run)
             try:
                 _write(status, mapping, change, joined, at)
             except StoreUnavailable as problem:
-                log.warning("run status not written", collection=change.origin.collection, why=problem.message)
+                unwritten.append(problem)
                 joined.outcomes[change.origin.source] = Outcome.FAILED
                 joined.problems.setdefault(change.origin.source, problem)
+    if unwritten:  # one line, however many runs the table could not be told of
+        log.warning("run status not written", runs=len(unwritten), why=unwritten[0].message)
 
 
 def _write(status: RunStatus, mapping: TableMapping, change: MergeDelta, joined: Joined, at: datetime) -> None:

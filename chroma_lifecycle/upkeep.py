@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import structlog
-
 from chroma_lifecycle.clock import Clock, Deadline
 from chroma_lifecycle.errors import Corrupt, LifecycleError
+from chroma_lifecycle.logs import Log
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.mirror import update_mirror
 from chroma_lifecycle.publishing.published import Published, read_published
@@ -17,7 +16,7 @@ from chroma_lifecycle.publishing.transfer import Progress, no_progress
 from chroma_lifecycle.report import CollectionReport
 from chroma_lifecycle.snapshot.workspace import Workspace
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 _SMALLEST_SECONDS = 1.0
 # What a small function hashes, checks, compresses and sends in a second.

@@ -22,6 +22,7 @@ from chroma_lifecycle.stores.directory import DirectoryStore
 
 if TYPE_CHECKING:
     from chroma_lifecycle.compactor import Compactor
+    from chroma_lifecycle.cycle import Trace
 
 BUCKET = "s3://"
 
@@ -82,10 +83,10 @@ def open_status(table: str | None) -> RunStatus | None:
     return DynamoRunStatus.open(table)
 
 
-def compactor(settings: Settings) -> Compactor:
+def compactor(settings: Settings, *, trace: Trace | None = None) -> Compactor:
     """Return what compacts batch after batch; close it at the end."""
     from chroma_lifecycle.compactor import Compactor  # imports chromadb, which takes seconds
-    from chroma_lifecycle.cycle import Surroundings
+    from chroma_lifecycle.cycle import Surroundings, untraced
 
     around = Surroundings(
         mapping=load_mapping(settings.mapping),
@@ -97,6 +98,7 @@ def compactor(settings: Settings) -> Compactor:
         reserve_seconds=settings.deadline_reserve_seconds,
         tail_budget=settings.tail_budget,
         writer=writer(),
+        trace=trace or untraced,
     )
     return Compactor(around, settings.workspace)
 

@@ -16,14 +16,18 @@ from chroma_lifecycle.config import Settings
 from chroma_lifecycle.intake.envelopes import Kind
 from chroma_lifecycle.report import Report
 from chroma_lifecycle.wiring import compactor
-from handler import telemetry
+from handler.telemetry import Telemetry
+from handler.tracing import tracer
 
 
 @cache
 def _compactor() -> Compactor:
-    settings = Settings.read()
-    telemetry.configure(settings.log_level)
-    return compactor(settings)
+    return compactor(Settings.read(), trace=tracer())
+
+
+@cache
+def _telemetry(function: str) -> Telemetry:
+    return Telemetry(Settings.read().log_level, function)
 
 
 def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
@@ -41,9 +45,11 @@ def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
             A queue deletes what a function answers for, so such a failure is never an answer.
     """
     deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000)
-    report = _compactor().compact(event, deadline)
-    telemetry.emit(report)
-    return _answer(report)
+    telemetry = _telemetry(context.function_name)
+    try:
+        return _answer(_compactor().compact(event, deadline, told=telemetry.tell))
+    finally:
+        telemetry.settle()
 
 
 def _answer(report: Report) -> dict[str, Any]:

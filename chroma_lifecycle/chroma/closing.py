@@ -24,15 +24,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import structlog
-
 from chroma_lifecycle.chroma import systems
 from chroma_lifecycle.chroma.systems import System
 from chroma_lifecycle.clock import SYSTEM_CLOCK, wait_until
 from chroma_lifecycle.errors import BadInput, NotClosed
+from chroma_lifecycle.logs import Log
 from chroma_lifecycle.snapshot import soundness
 from chroma_lifecycle.snapshot.descriptors import Descriptor, below, below_by_others, listing
 from chroma_lifecycle.snapshot.soundness import Soundness
+
+log = Log(__name__)
 
 _HOLDING_ATTRIBUTES = ("_client", "client", "_chroma_client", "chroma_client")
 _DEEPEST_WRAPPER = 4
@@ -264,7 +265,7 @@ def _end_remote(client: Any, system: System) -> CloseReport:
 
 def log_close(report: CloseReport) -> None:
     """Write the one line about a close."""
-    structlog.get_logger(__name__).info(
+    log.info(
         "client_closed",
         client=report.client_type,
         way=report.way.value,

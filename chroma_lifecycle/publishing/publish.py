@@ -6,10 +6,9 @@ Nothing here deletes.
 
 from __future__ import annotations
 
-import structlog
-
 from chroma_lifecycle.clock import Clock, Deadline, new_id
 from chroma_lifecycle.errors import Corrupt, HeadMoved, LifecycleError, Retryable
+from chroma_lifecycle.logs import Log
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.publication import Place, Publication, already_initialised
 from chroma_lifecycle.publishing.published import Published
@@ -26,7 +25,7 @@ from chroma_lifecycle.values import Era, Version
 
 __all__ = ["Published", "initialise", "publish"]
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 _ATTEMPTS = 5
 # What writing the manifest and moving HEAD should be given.

@@ -10,11 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, Deadline, wait_until
 from chroma_lifecycle.config import DEFAULT_WORKSPACE, Checksums
 from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NotOwned, Retryable, StoreUnavailable
+from chroma_lifecycle.logs import Log
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.restore import bring_forward
@@ -27,7 +26,7 @@ from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import parse_collection
 from chroma_lifecycle.wiring import open_mirror, open_store
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 DEFAULT_CHECK_SECONDS = 30.0
 MOST_OLDER = 4

@@ -10,13 +10,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import structlog
-
 from chroma_lifecycle.errors import BadInput, LifecycleError, NotOwned
+from chroma_lifecycle.logs import Log
 from chroma_lifecycle.reader.serving import Serving
 from chroma_lifecycle.snapshot.manifest import Manifest
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 
 class Shelf:

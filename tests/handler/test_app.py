@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,6 @@ from handler.app import lambda_handler
 from tests.support.pipeline import Context, cold
 from tests.support.table import Table, in_sqs, in_stream
 from tests.support.world import IMAGE, RUN, WORD, World, begins
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World(tmp_path / "world").begin()
-    settings = made.settings
-    for name, value in {
-        "STORE": settings.store,
-        "MAPPING": settings.mapping,
-        "WORKSPACE": str(settings.workspace),
-        "DELTAS": settings.deltas[0],
-        "DEADLINE_RESERVE_SECONDS": "1",
-    }.items():
-        monkeypatch.setenv(f"CHROMA_LIFECYCLE_{name}", value)
-    cold()
-    yield made
-    cold()
 
 
 def call(event: Any, milliseconds: int = 60_000) -> Any:

@@ -22,6 +22,7 @@ class Context:
     """What the function asks of Lambda: how much time is left."""
 
     remaining_milliseconds: int = 120_000
+    function_name: str = "compactor"
 
     def get_remaining_time_in_millis(self) -> int:
         return self.remaining_milliseconds
@@ -153,4 +154,5 @@ def cold() -> None:
     if built.cache_info().currsize:
         built().close()
     built.cache_clear()
+    handler.app._telemetry.cache_clear()
     importlib.invalidate_caches()
