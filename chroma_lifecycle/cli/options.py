@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +56,21 @@ ChecksumsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 VersionOption = Annotated[int | None, typer.Option("--version", help="Which version; by default the newest.", min=1)]
+
+
+_AGE = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_age(text: str) -> timedelta:
+    """Return an age as it is given to a command: a whole number and s, m, h or d.
+
+    Raises:
+        BadInput: It is none.
+    """
+    if not (match := _AGE.fullmatch(text)):
+        raise BadInput(f"{text!r} is no age", hint="give a whole number and a unit: 90s, 45m, 12h, 30d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def choose_collection(given: str | None, mapping: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,16 +21,19 @@ from chroma_lifecycle.cli.options import (
 )
 from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, Table
 from chroma_lifecycle.cli.sparkline import sparkline
+from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.history import walk
-from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.publishing.published import read_manifest, read_published
 from chroma_lifecycle.publishing.unpack import Stores, find_manifest, restore_directory
 from chroma_lifecycle.snapshot.manifest import Manifest
+from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.wiring import open_mirror, open_store
 from chroma_lifecycle.words import size
 
 _LOG = "version", "time (UTC)", "action", "added", "changed", "removed", "records", "stored", "size", "writer"
 _BARS = 60
+_SPARE = "writer", "size", "stored", "action"
 
 
 def log(
@@ -37,21 +41,36 @@ def log(
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many versions, the newest first.", min=1)] = 20,
+    every: Annotated[bool, typer.Option("--all", help="Expired and pinned versions too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the versions, newest first, and what changed in each."""
     source, name = open_store(store), choose_collection(collection, mapping)
-    published = read_published(source, name)
-    found = []
-    for _, manifest in walk(source, published.head):
-        found.append(manifest)
-        if len(found) == limit:
-            break
-    Output(as_json).result(
-        [_summary(manifest) for manifest in found],
-        *_drawn(found),
-        table=Table(_LOG, [_row(manifest) for manifest in found], spare=("writer", "size", "stored", "action")),
-    )
+    head = read_published(source, name).head
+    found = _found(source, head, limit, every)
+    states = [_state(head, ref) for ref, _ in found]
+    rows = [(*_row(manifest), state) for (_, manifest), state in zip(found, states, strict=True)]
+    if any(states):
+        table = Table((*_LOG, "state"), rows, spare=_SPARE)
+    else:
+        table = Table(_LOG, [row[:-1] for row in rows], spare=_SPARE)
+    summaries = [_summary(manifest) | {"state": state} for (_, manifest), state in zip(found, states, strict=True)]
+    Output(as_json).result(summaries, *_drawn([manifest for _, manifest in found]), table=table)
+
+
+def _found(source: Store, head: Head, limit: int, every: bool) -> list[tuple[ManifestRef, Manifest]]:
+    """Return the newest versions of the history; *every* one that lives goes on past what expired."""
+    found = list(islice(walk(source, head, down_to=head.floor if every else head.shown_from), limit))
+    beside = [ref for ref in head.beside if every and ref.version < head.floor]
+    newest_first = sorted(beside, key=lambda ref: ref.version, reverse=True)
+    return found + [(ref, read_manifest(source, ref)) for ref in newest_first[: limit - len(found)]]
+
+
+def _state(head: Head, ref: ManifestRef) -> str:
+    """Return what else HEAD says of a version: its pins, or that it is on its way out."""
+    if pins := sorted(name for name, pinned in head.pins.items() if pinned == ref):
+        return f"pinned: {', '.join(pins)}"
+    return "expired" if ref.version < head.shown_from else ""
 
 
 def _drawn(newest_first: Sequence[Manifest]) -> Iterator[str]:

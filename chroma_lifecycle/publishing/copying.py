@@ -192,7 +192,7 @@ class _Copy:
             # Nothing that the target has leads to HEAD: it gets HEAD's version and begins there.
             versions, floor = {head.manifest: versions[head.manifest]}, head.version
         vouched = versions[trusted.manifest].reached() if trusted and joined else frozenset()
-        beside = _beside(head) - (_beside(trusted) if trusted and joined else set()) - versions.keys()
+        beside = head.beside - (trusted.beside if trusted and joined else frozenset()) - versions.keys()
         return _Wanted(versions | {ref: read_manifest(self.source, ref) for ref in beside}, vouched, floor)
 
     def bring(self, wanted: _Wanted) -> list[int]:
@@ -242,11 +242,6 @@ def _oldest(before: Head | None, trusted: Head | None, head: Head) -> Version:
     if before is None:
         return head.version
     return min(head.version, trusted.version if trusted else max(before.floor, head.floor))
-
-
-def _beside(head: Head | None) -> set[ManifestRef]:
-    """Return the versions that live beside the chain: pinned, or pinned until lately."""
-    return {*head.pins.values(), *(old.manifest for old in head.unpinned)} if head else set()
 
 
 def _has_digest(digest: Digest, data: bytes) -> bool:

@@ -116,6 +116,16 @@ class Head:
         """What work that starts from this HEAD may name without uploading it again."""
         return Era(self.lineage, self.sweeps)
 
+    @property
+    def beside(self) -> frozenset[ManifestRef]:
+        """Versions that live beside the chain: pinned, or pinned until lately."""
+        return frozenset([*self.pins.values(), *(old.manifest for old in self.unpinned)])
+
+    @property
+    def shown_from(self) -> Version:
+        """The oldest version of the chain that is not expired."""
+        return max([self.floor, *(expiry.bound for expiry in self.expiries)])
+
     def next(self, *, swap_id: str, written_at: datetime, writer: str) -> Head:
         """Return the HEAD that follows this one and decides the same; replace what the swap is about."""
         return replace(self, serial=self.serial + 1, swap_id=swap_id, written_at=written_at, writer=writer)

@@ -46,18 +46,18 @@ def walk(store: Store, head: Head, *, down_to: Version | None = None) -> Iterato
 
 
 def find_version(store: Store, head: Head, version: Version) -> tuple[ManifestRef, Manifest]:
-    """Return a retained version: one of the walk from HEAD, or a pinned one.
+    """Return a retained version: one of the walk from HEAD, or one that lives beside it.
 
     Raises:
         BadInput: It is not retained (any more), or has not been published.
     """
-    for ref in head.pins.values():
-        if ref.version == version:
-            return ref, read_manifest(store, ref)
     if head.floor <= version <= head.version:
         for ref, manifest in walk(store, head, down_to=version):
             if ref.version == version:
                 return ref, manifest
+    for ref in sorted(head.beside, key=lambda ref: ref.name):
+        if ref.version == version:
+            return ref, read_manifest(store, ref)
     raise BadInput(
         f"version {version.number} of {head.collection} is not there: versions {head.floor.number} to "
         f"{head.version.number} are, and the pinned ones",
@@ -118,7 +118,7 @@ def _retained(store: Store, head: Head, damage: dict[str, str]) -> Iterator[Mani
         yield ref
         manifest = _try_manifest(store, ref, damage)
         ref = manifest.parent if manifest else None
-    yield from {*head.pins.values()} - seen
+    yield from head.beside - seen
 
 
 def _try_manifest(store: Store, ref: ManifestRef, damage: dict[str, str]) -> Manifest | None:

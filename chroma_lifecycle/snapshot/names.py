@@ -42,6 +42,11 @@ class Names:
         return f"{self.collection}/HEAD"
 
     @property
+    def everything(self) -> str:
+        """Prefix of all that belongs to the collection."""
+        return f"{self.collection}/"
+
+    @property
     def lock(self) -> str:
         """The file that swaps lock; in a directory only."""
         return f"{self.collection}/.lock"

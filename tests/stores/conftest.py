@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from chroma_lifecycle.aws import s3
 from chroma_lifecycle.aws.address import S3Address
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.stores.directory import DirectoryStore
+from tests.support.memory_store import FakeClock, MemoryStore
 from tests.support.s3 import new_bucket, s3_client
 
-STORES = ["directory", "mirror-only", "s3", "s3-plain"]
+STORES = ["directory", "mirror-only", "s3", "s3-plain", "memory"]
 
 
 @pytest.fixture(params=STORES)
@@ -23,5 +25,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             return s3.S3Store(S3Address(new_bucket(), "a prefix/of ours"), s3_client())
         case "s3-plain":
             return s3.S3Store(S3Address(new_bucket(), ""), s3_client("when_required"))
+        case "memory":
+            return MemoryStore(FakeClock(datetime.now(UTC)))
         case kind:
             return DirectoryStore(tmp_path, mirror_only=kind == "mirror-only")
