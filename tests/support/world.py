@@ -46,10 +46,12 @@ class World:
     Attributes:
         home: The directory.
         address: Where the store is; by default in the directory too.
+        dimension: Of the vectors; those of the model have numbers at the beginning alone.
     """
 
     home: Path
     address: str | None = None
+    dimension: int = DIMENSION
 
     @property
     def settings(self) -> Settings:
@@ -78,8 +80,12 @@ class World:
             with Workspace.open(self.home / "beginning" / collection) as workspace:
                 digest = load_mapping("receipts").digest
                 beginning = Beginning(collection, digest, self.store, workspace, SYSTEM_CLOCK, "test")
-                begin(beginning, CollectionSettings("l2", DIMENSION))
+                begin(beginning, CollectionSettings("l2", self.dimension))
         return self
+
+    def vector(self, tag: int) -> list[float]:
+        """Return the vector that stands for a tag, as long as this world's are."""
+        return vector(tag) + [0.0] * (self.dimension - DIMENSION)
 
     def compactor(self, workspace: str = "workspace", *, store: Store | None = None) -> Compactor:
         """Return a container: warm as long as it is used; *store* may stand before the real one."""
@@ -95,10 +101,10 @@ class World:
         """Write a delta where its run will look for it."""
         path = self.home / "deltas" / f"{address}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with DeltaWriter(path, dimension=DIMENSION) as writer:
+        with DeltaWriter(path, dimension=self.dimension) as writer:
             writer.add(
                 list(records),
-                np.array([vector(tag) for tag, _, _ in records.values()], np.float32).reshape(-1, DIMENSION),
+                np.array([self.vector(tag) for tag, _, _ in records.values()], np.float32).reshape(-1, self.dimension),
                 [document for _, document, _ in records.values()],
                 [metadata for _, _, metadata in records.values()],
             )
