@@ -219,7 +219,10 @@ def decode_head(body: bytes, collection: str) -> Head:
     where = f"HEAD of {collection}"
     if len(body) > HEAD_LIMIT_BYTES:
         raise Corrupt(f"{where} is longer than {HEAD_LIMIT_BYTES} bytes", hint=_RECOVER)
-    value = parse_json(body, where)
+    try:
+        value = parse_json(body, where)
+    except Corrupt as problem:
+        raise Corrupt(problem.message, hint=_RECOVER) from problem
     _check_format(value, where)
     try:
         head = _decode(Fields(value, where))

@@ -13,6 +13,7 @@ import pytest
 from chroma_lifecycle.reader import SnapshotReader
 from chroma_lifecycle.snapshot.descriptors import below
 from tests.support.news import News
+from tests.support.s3 import FaultProxy, client, fault_proxy, new_bucket, use_server
 from tests.support.world import World
 
 MakeReader = Callable[..., SnapshotReader]
@@ -37,6 +38,20 @@ def world(published: Path, tmp_path: Path) -> World:
 def news(world: World) -> Iterator[News]:
     with world.compactor() as machine:
         yield News(world, machine)
+
+
+@pytest.fixture
+def in_s3(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[News, FaultProxy]]:
+    """The same with the store in S3, and the proxy that everybody asks."""
+    bucket, stored = new_bucket(), world.home / "store"
+    for path in stored.rglob("*"):
+        if path.is_file() and path.parent.name != "heads" and path.name != ".lock":
+            client().put_object(Bucket=bucket, Key=f"snapshots/{path.relative_to(stored)}", Body=path.read_bytes())
+    with fault_proxy() as proxy:
+        use_server(monkeypatch, proxy.url)
+        moved = World(world.home, f"s3://{bucket}/snapshots")
+        with moved.compactor() as machine:
+            yield News(moved, machine), proxy
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from chroma_lifecycle.reader import SnapshotReader
 from chroma_lifecycle.snapshot.descriptors import below
 from tests.reader.conftest import MakeReader
 from tests.support.news import News, said_by, seen_by
-from tests.support.s3 import FaultProxy, fault_proxy, new_bucket, use_server
+from tests.support.s3 import FaultProxy
 from tests.support.watching import WatchedStore
 from tests.support.world import World, vector
 
@@ -100,23 +98,10 @@ def test_a_library_client_answers_by_the_newest_version(news: News, read: MakeRe
     )
 
 
-@contextmanager
-def in_s3(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[News, FaultProxy]]:
-    with fault_proxy() as proxy:
-        use_server(monkeypatch, proxy.url)
-        world = World(home, f"s3://{new_bucket()}/snapshots").begin()
-        with world.compactor() as machine:
-            news = News(world, machine)
-            news.first()
-            yield news, proxy
-
-
-def test_no_news_costs_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_news_costs_one_request(in_s3: tuple[News, FaultProxy]) -> None:
     """A look at a HEAD that has not moved is one GET that S3 answers by 304, without a body."""
-    with (
-        in_s3(tmp_path, monkeypatch) as (news, proxy),
-        SnapshotReader.open(news.world.settings.store, "words", workspace=tmp_path / "reader") as reader,
-    ):
+    news, proxy = in_s3
+    with SnapshotReader.open(news.world.settings.store, "words", workspace=news.world.home / "reader") as reader:
         assert 2 == seen_by(reader)
         proxy.seen.clear()
         assert 2 == reader.refresh().version

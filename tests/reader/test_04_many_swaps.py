@@ -15,12 +15,12 @@ from chroma_lifecycle.clock import SYSTEM_CLOCK, wait_until
 from chroma_lifecycle.deltas.writer import DeltaWriter
 from chroma_lifecycle.reader import SnapshotReader
 from tests.reader.conftest import MakeReader
-from tests.support.crowd import Crowd, Publisher, percentile
-from tests.support.news import News, seen_by
+from tests.support.crowd import Crowd, Publisher, expect_true, percentile
+from tests.support.news import News, said_by, seen_by
 from tests.support.table import Table, in_sqs
 from tests.support.world import World, begins
 
-SWAPS = 12
+SWAPS = 8
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,8 @@ def test_eight_threads_query_through_swaps(news: News, read: MakeReader) -> None
     for answers in crowd.answers:
         versions = [answer.version for answer in answers]
         assert sorted(versions) == versions
-    assert {*range(2, version + 1)} >= {answer.version for answer in crowd.all_answers()} > {2}
+    expect_true(crowd.all_answers(), range(2, version + 1))
+    assert len({answer.version for answer in crowd.all_answers()}) > 2
     assert (version, None, 0) == (reader.status().version, reader.status().problem, reader.status().older_in_use)
 
 
@@ -64,15 +65,12 @@ def swap_often(news: News, reader: SnapshotReader, swaps: int, warm: int) -> tup
     """Return what is held after the first *warm* swaps, and after all."""
     before: dict[str, int] = {}
     for number in range(swaps):
-        assert news.publish() == seen_by_newest(reader)
+        version = news.publish()
+        with reader.at_least(version) as words:
+            assert version == said_by(words)
         if number == warm:
             before = used(news.world)
     return before, used(news.world)
-
-
-def seen_by_newest(reader: SnapshotReader) -> int:
-    reader.refresh()
-    return seen_by(reader)
 
 
 def test_swaps_leave_nothing_behind(news: News, read: MakeReader) -> None:
@@ -96,7 +94,7 @@ def test_five_hundred_swaps_leave_nothing_behind(news: News, read: MakeReader) -
     assert after["disk"] < 2 * before["disk"]
 
 
-RECORDS, DIMENSION, SECONDS, INTERVAL = 10_000, 384, 25.0, 2.0
+RECORDS, DIMENSION, SECONDS, INTERVAL = 10_000, 384, 180.0, 2.0
 
 
 def fill(world: World, news: News) -> None:
@@ -122,7 +120,7 @@ def test_minutes_of_queries_while_a_version_a_second_is_published(tmp_path: Path
         news = News(world, machine)
         news.first()
         fill(world, news)
-        news.publish()
+        before = news.publish()
     publisher = Publisher(world, 1.0)
     with SnapshotReader(
         world.store, "words", workspace=world.home / "reader", check_seconds=INTERVAL, background=background
@@ -133,12 +131,13 @@ def test_minutes_of_queries_while_a_version_a_second_is_published(tmp_path: Path
         status = reader.status()
     assert [] == crowd.failures
     answers = crowd.all_answers()
+    expect_true(answers, [before, *(version for _, version in publisher.published)])
     stale = max(publisher.staleness(answer) for answer in answers[:: max(1, len(answers) // 20_000)])
     swaps = len({answer.version for answer in answers})
     print(f"{len(answers):,} queries, {len(publisher.published)} versions published, {swaps} served")
     print("ms at 50, 99, 99.9 %, most:", *(round(percentile(answers, share), 1) for share in (0.5, 0.99, 0.999, 1.0)))
     print(f"stale at most {stale:.2f} s at an interval of {INTERVAL:g} s")
-    print("held:", held[0], held[-1])
+    print("held:", *held, sep="\n")
     assert status.problem is None
     assert swaps > SECONDS / INTERVAL / 2
     assert stale < INTERVAL + 5.0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import bisect
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +23,15 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One query: when it began, how long it took, and of which version the answer was."""
+    """One query: when it began, how long it took, of which version the answer was, and which one its records say.
+
+    The two differ after a re-base, which is a version of the same records.
+    """
 
     began: float
     seconds: float
     version: int
+    said: int
 
 
 @dataclass
@@ -79,8 +83,8 @@ class Crowd:
             assert 8 == len(found["ids"][0])
             metadatas = words.get(ids=list(WORDS), include=["metadatas"])["metadatas"]
             assert len(WORDS) == len(metadatas)
-            assert {str(words.version)} == {metadata["merchant_name"] for metadata in metadatas}
-            return Answer(began, seconds, words.version)
+            [said] = {metadata["merchant_name"] for metadata in metadatas}
+            return Answer(began, seconds, words.version, int(said))
 
     def all_answers(self) -> list[Answer]:
         return [answer for each in self.answers for answer in each]
@@ -129,6 +133,8 @@ def percentile(answers: list[Answer], share: float) -> float:
     return 1_000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def count_in(answers: list[Answer], version: int) -> int:
-    """Return how many answers were of versions up to this one."""
-    return bisect.bisect_right(sorted(answer.version for answer in answers), version)
+def expect_true(answers: list[Answer], published: Iterable[int]) -> None:
+    """Expect that the records of each version say the newest of the *published* ones up to it."""
+    ordered = sorted(published)
+    for version, said in {(answer.version, answer.said) for answer in answers}:
+        assert said == ordered[bisect_right(ordered, version) - 1], (version, said)

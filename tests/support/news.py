@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from chroma_lifecycle.compactor import Compactor
+from chroma_lifecycle.errors import LifecycleError
 from chroma_lifecycle.reader import ReadCollection, SnapshotReader
 from tests.support.table import Table, in_sqs
 from tests.support.world import IMAGE, LINE, RUN, World, begins, vector
@@ -36,6 +39,14 @@ class News:
         version = self.world.version() + 1
         self._compact(self._place(version))
         return version
+
+    def publishes(self, begin: Callable[[], object]) -> bool:
+        """Try to publish the next version, after *begin*; return whether it is published."""
+        begin()
+        version = self.world.version()
+        with suppress(LifecycleError):
+            self.machine.compact(in_sqs([self._place(version + 1)]))
+        return self.world.version() > version
 
     def publish_ledger(self) -> int:
         """Publish a version that differs in the ledger alone."""
