@@ -144,21 +144,32 @@ def read_events(names: Sequence[str]) -> Iterator[tuple[str, object]]:
     Raises:
         BadInput: A file cannot be read, or is not JSON.
     """
+    for name, text in read_texts(names):
+        try:
+            yield name, parse_json(text)
+        except ValueError as problem:
+            raise BadInput(
+                f"{name} is no event: {problem}",
+                hint="give the event as Lambda receives it; see the examples in events/",
+            ) from problem
+
+
+def read_texts(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the texts of the files *names*, each with what to call it; ``-`` is standard input.
+
+    Raises:
+        BadInput: A file cannot be read, or is not UTF-8.
+    """
     for given in names:
         name = "standard input" if given == "-" else given
         try:
-            text = sys.stdin.read() if given == "-" else Path(given).read_text("utf-8")
-            yield name, parse_json(text)
+            yield name, sys.stdin.read() if given == "-" else Path(given).read_text("utf-8")
         except OSError as problem:
             raise BadInput(
-                f"the event {name} cannot be read: {problem.strerror}",
-                hint="name files with one event each, or - for standard input",
+                f"{name} cannot be read: {problem.strerror}", hint="name files that are there, or - for standard input"
             ) from problem
-        except ValueError as problem:
-            raise BadInput(
-                f"the event {name} cannot be read: {problem}",
-                hint="give the event as Lambda receives it; see the examples in events/",
-            ) from problem
+        except UnicodeDecodeError as problem:
+            raise BadInput(f"{name} is not UTF-8 text", hint="store the file as UTF-8") from problem
 
 
 def _lines(name: str, report: Report, *, dry_run: bool) -> Iterator[str]:

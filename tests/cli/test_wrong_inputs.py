@@ -82,9 +82,9 @@ def test_a_store_that_was_never_begun_is_not_begun_by_a_cycle(cli: CommandLine) 
     [
         ("none.json", "without a record"),
         ("http.json", "an object with 'version', 'routeKey'"),
-        ("torn.json", "the event torn.json cannot be read: not JSON"),
-        ("nowhere.json", "the event nowhere.json cannot be read: No such file or directory"),
-        ("deltas", "the event deltas cannot be read: Is a directory"),
+        ("torn.json", "torn.json is no event: not JSON"),
+        ("nowhere.json", "nowhere.json cannot be read: No such file or directory"),
+        ("deltas", "deltas cannot be read: Is a directory"),
     ],
 )
 def test_an_event_that_is_none_fails_whole(cli: CommandLine, event: str, text: str) -> None:

@@ -109,6 +109,8 @@ def write_files(home: Path) -> None:
     }
     for name, event in events.items():
         (home / name).write_text(json.dumps(event))
+    items = [{"PK": {"S": "USER#u"}, "SK": {"S": f"NOTE#{name}"}, "title": {"S": f"Title {name}"}} for name in "abc"]
+    (home / "items.json").write_text(json.dumps({"Items": items}))
     (home / "torn.json").write_text('{"Records": [')
 
 
