@@ -29,9 +29,6 @@ def test_a_version_expires_comes_back_and_goes(cli: CommandLine) -> None:
     told = cli.at("expire", "--keep", "1")
     assert (0, "notes: versions 1 to 2 expired; the history is now version 3") == (told.code, told.out.splitlines()[0])
     assert ([3], [3, 2, 1]) == (versions(cli), versions(cli, "--all"))
-    assert [3, 2, 1] == [
-        int(line.split()[0]) for line in cli.at("log", "--all").out.splitlines() if line.split()[0].isdigit()
-    ]
     assert "expired" in cli.at("log", "--all").out
     assert "notes: versions 1 to 2 back in the history\n" == cli.at("expire", "--undo").out
     assert [3, 2, 1] == versions(cli)

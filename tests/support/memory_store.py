@@ -71,13 +71,14 @@ class MemoryStore:
     def now(self) -> datetime:
         return self.clock.now()
 
-    def read_head(self, collection: str) -> StoredHead | None:
+    def read_head(self, collection: str, *, known: StoredHead | None = None) -> StoredHead | None:
         held = self.objects.get(Names(collection).head)
         if held is None:
             return None
         if len(held.data) > HEAD_LIMIT_BYTES:
             raise Corrupt(f"HEAD of {collection} is too long", hint="run recover")
-        return StoredHead(held.data, held.token)
+        found = StoredHead(held.data, held.token)
+        return known if known == found else found
 
     def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
         held = self.objects.get(Names(collection).head)
