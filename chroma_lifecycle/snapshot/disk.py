@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.errors import BadInput, NoRoom, Retryable
 
@@ -32,6 +34,7 @@ _ROOM_HINT = (
 # linux/fs.h; the copy shares its blocks with the original until one of them is written.
 _FICLONE = 0x40049409
 _SYNCS_AT_ONCE = 8
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @contextmanager
@@ -98,19 +101,27 @@ def copy_file(source: Path, target: Path) -> None:
             left -= copied
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Replace a file by *data*, atomically and so that it outlives a crash."""
+def replace_file(path: Path, data: bytes) -> None:
+    """Replace a file by *data*, atomically; a crash of the machine may undo or spoil it."""
     temporary = path.with_name(f"{path.name}.{new_id()}")
     try:
         with temporary.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync(path.parent)
+
+
+def this_boot() -> str:
+    """Return what names the time since this machine was started.
+
+    What a process has written is there for every later one of the same boot, however the process
+    ended, with or without fsync; only the machine's own crash loses it.
+    """
+    if _BOOT_ID.exists():
+        return _BOOT_ID.read_text().strip()
+    return f"{psutil.boot_time():.0f}"
 
 
 def sync(path: Path) -> None:

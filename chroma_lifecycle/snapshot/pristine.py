@@ -1,8 +1,8 @@
 """The pristine copy: the bytes of a published version on the local disk, and the stamp that says which.
 
-The stamp is removed, and its removal brought to disk, before the first byte changes; it is written
-last, when everything else is on disk. So a kill leaves the old version or none, and no stamp means:
-restore anew.
+The stamp is removed before the first byte changes, and written last. So a kill leaves the old
+version or none, and no stamp means: restore anew. Nothing waits for the disk: a stamp holds only
+until the machine is started again, since its crash is what loses writes that were not synced.
 """
 
 from __future__ import annotations
@@ -12,15 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chroma_lifecycle.errors import BadInput, Corrupt
-from chroma_lifecycle.snapshot.disk import (
-    directories_below,
-    disk_errors,
-    remove_tree,
-    require_room,
-    sync,
-    sync_all,
-    write_synced,
-)
+from chroma_lifecycle.snapshot.disk import disk_errors, remove_tree, replace_file, require_room, this_boot
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json
 from chroma_lifecycle.snapshot.files import FileEntry
 from chroma_lifecycle.snapshot.manifest import Manifest, encode_manifest, parse_manifest
@@ -95,7 +87,6 @@ class Pristine:
         self._known = None
         with disk_errors(self._workspace):
             self._stamp.unlink(missing_ok=True)
-            sync(self._workspace)
 
     def change(self, manifest: Manifest) -> PristineChange:
         """Begin to bring the copy to *manifest*; from here on, until the end, it is of no version.
@@ -114,10 +105,9 @@ class Pristine:
         self.forget()
         with disk_errors(self.root):
             check_files(directory, version.manifest.files)
-            sync_all(path for path in directory.rglob("*") if path.is_file())
             remove_tree(self.root)
             directory.rename(self.root)
-            self.stamp(version, directories_below(self.root))
+            self._write_stamp(version)
 
     def relabel(self, version: LocalVersion) -> None:
         """Take note that the same bytes are another version: only its manifest is new.
@@ -125,7 +115,7 @@ class Pristine:
         No byte of the copy changes, so the stamp is replaced and never missing.
         """
         with disk_errors(self._workspace):
-            self.stamp(version, [])
+            self._write_stamp(version)
 
     def hash_again(self) -> None:
         """Read every byte of the copy.
@@ -141,15 +131,13 @@ class Pristine:
                     self.forget()
                     raise Corrupt(f"{self.root / path} is not as published", hint=_AGAIN)
 
-    def stamp(self, version: LocalVersion, written: Sequence[Path]) -> None:
-        """Bring what was *written* to disk, and then say which version the copy is."""
-        manifest, pages_bytes = self._manifest(version.digest), encode_table(version.pages)
+    def _write_stamp(self, version: LocalVersion) -> None:
+        """Say which version the copy is, when everything else has been written."""
+        manifest, pages = self._manifest(version.digest), encode_table(version.pages)
         manifest.write_bytes(encode_manifest(version.manifest))
-        if written:
-            self._pages.write_bytes(pages_bytes)
-        sync_all([*written, manifest, self._pages, self._workspace])
+        replace_file(self._pages, pages)
         # Last: whatever dies before this line leaves the copy of no version, or of the old one.
-        write_synced(self._stamp, _spell_stamp(version.manifest, version.digest, digest_of(pages_bytes)))
+        replace_file(self._stamp, _spell_stamp(version.manifest, version.digest, digest_of(pages)))
         self._known = version
         for old in self._workspace.glob(f"{_MANIFEST}*"):
             if old != manifest:
@@ -165,14 +153,12 @@ class PristineChange:
 
     def __init__(self, pristine: Pristine) -> None:
         self._pristine = pristine
-        self._written: set[Path] = set()
 
     def make(self, changes: Iterable[FileChange]) -> None:
         """Make some changes, one after the other."""
         with disk_errors(self._pristine.root):
             for change in changes:
                 make_change(self._pristine.root, change)
-                self._written.add(self._pristine.root / change.path)
 
     def finish(self, version: LocalVersion) -> None:
         """Say that the copy is *version* now, whose pages were proven.
@@ -184,8 +170,7 @@ class PristineChange:
         with disk_errors(root):
             remove_empty_directories(root)
             check_files(root, version.manifest.files)
-            written = [path for path in self._written if path.exists()]
-            self._pristine.stamp(version, [*written, *directories_below(root)])
+            self._pristine._write_stamp(version)  # noqa: SLF001 - the one that is changed
 
 
 def _spell_stamp(manifest: Manifest, manifest_digest: Digest, pages_digest: Digest) -> bytes:
@@ -198,6 +183,7 @@ def _spell_stamp(manifest: Manifest, manifest_digest: Digest, pages_digest: Dige
             "manifest": manifest_digest,
             "content": manifest.content,
             "pages": pages_digest,
+            "boot": this_boot(),
         }
     )
 

@@ -197,7 +197,7 @@ def _clear(root: Path) -> None:
     for kind in (_WORKING, _RESTORING, _KEPT, _SERVING):
         for leftover in root.glob(f"{kind}*"):
             remove_tree(leftover)
-    for unfinished in root.glob("stamp.*"):
+    for unfinished in (*root.glob("stamp.*"), *root.glob("pages.*")):
         unfinished.unlink()
 
 

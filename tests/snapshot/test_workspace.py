@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from chroma_lifecycle.errors import BadInput, LifecycleError, NoRoom, NotOwned, Retryable
-from chroma_lifecycle.snapshot import disk, workspace
+from chroma_lifecycle.snapshot import disk, pristine, workspace
 from chroma_lifecycle.snapshot.disk import disk_errors
 from chroma_lifecycle.snapshot.files import LEDGER
 from chroma_lifecycle.snapshot.pages import hash_file
@@ -166,7 +166,8 @@ def test_what_a_dead_process_left_is_cleared_at_the_start(tmp_path: Path) -> Non
     kept = {path.name for path in (tmp_path / "w").iterdir()}
     for leftover in ("working-1", "restoring-2"):
         fill(tmp_path / "w" / leftover, FILES)
-    (tmp_path / "w" / "stamp.0123").write_bytes(b"half")
+    for leftover in ("stamp.0123", "pages.4567"):
+        (tmp_path / "w" / leftover).write_bytes(b"half")
 
     with Workspace.open(tmp_path / "w") as opened:
         assert kept == {path.name for path in opened.root.iterdir()}
@@ -218,6 +219,31 @@ def test_a_copy_whose_file_was_cleared_away_is_of_no_version(tmp_path: Path) -> 
 
 
 # Room.
+
+
+def test_a_copy_from_before_the_machine_was_started_is_of_no_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing here waits for the disk, so a crash of the machine may have lost any part of it."""
+    with Workspace.open(tmp_path / "w") as opened:
+        version = adopt(opened, FILES)
+    with Workspace.open(tmp_path / "w") as same_boot:
+        assert version == same_boot.pristine.version()
+
+    monkeypatch.setattr(pristine, "this_boot", lambda: "another")
+    with Workspace.open(tmp_path / "w") as next_boot:
+        assert next_boot.pristine.version() is None
+    monkeypatch.undo()
+    with Workspace.open(tmp_path / "w") as same_again:
+        assert same_again.pristine.version() is None, "it was given up for good"
+
+
+def test_a_boot_has_a_name_without_proc_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same each time; elsewhere it is the time of the start."""
+    here = disk.this_boot()
+    assert here == disk.this_boot()
+    monkeypatch.setattr(disk, "_BOOT_ID", Path("/nowhere"))
+    assert here != disk.this_boot() == disk.this_boot()
 
 
 def test_a_working_copy_without_room_is_refused_with_the_numbers(
@@ -334,13 +360,13 @@ def test_a_clone_is_a_copy_or_nothing(tmp_path: Path) -> None:
     assert not cloned or b"data" == (tmp_path / "target").read_bytes()
 
 
-def test_a_durable_write_replaces_the_file_whole(tmp_path: Path) -> None:
-    """And leaves nothing beside it, also when it fails."""
-    disk.write_synced(tmp_path / "file", b"one")
-    disk.write_synced(tmp_path / "file", b"two")
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    """And nothing is left beside it, also when it fails."""
+    disk.replace_file(tmp_path / "file", b"one")
+    disk.replace_file(tmp_path / "file", b"two")
     assert b"two" == (tmp_path / "file").read_bytes()
 
     (tmp_path / "place").mkdir()
     with pytest.raises(IsADirectoryError):
-        disk.write_synced(tmp_path / "place", b"three")
+        disk.replace_file(tmp_path / "place", b"three")
     assert ["file", "place"] == sorted(path.name for path in tmp_path.iterdir())
