@@ -163,7 +163,7 @@ class Cycle:
                     counts = self._apply(planned, deltas.opened, working)
                 # 4. Proven closed and whole: from here on it can be published.
                 with self._phase("seal"):
-                    sealed = self._seal(parent, working)
+                    sealed = self._seal(parent, working, planned.plan, counts)
                 # 5. Objects, manifest, HEAD.
                 with self._phase("publish"):
                     details = details_of(parent.manifest.details, sealed, planned.plan, joined, counts, around.mapping)
@@ -252,10 +252,12 @@ class Cycle:
             ledger.store(planned.changes, received_seconds=int(self._around.clock.now().timestamp()))
             return ledger.counts()
 
-    def _seal(self, parent: Published, working: Path) -> SealedSnapshot:
+    def _seal(self, parent: Published, working: Path, done: Plan, counts: Mapping[str, int]) -> SealedSnapshot:
         unopened = [] if (working / CHROMA).exists() else [f.path for f in parent.manifest.files if f.path != LEDGER]
         full = (parent.manifest.version.number + 1) % FULL_CHECK_VERSIONS == 0
-        return seal(working, pristine=self._workspace.pristine.root, pristine_files=unopened, full=full)
+        records = counts["records"] if done.deletes or done.writes else None
+        pristine = self._workspace.pristine.root
+        return seal(working, pristine=pristine, pristine_files=unopened, full=full, records=records)
 
     def _publish(self, parent: Published, sealed: SealedSnapshot, details: Details) -> Published:
         return publish(

@@ -99,7 +99,7 @@ def adopt(beginning: Beginning, directory: Path, fits: Callable[[str], bool], *,
 def _publish(beginning: Beginning, settings: CollectionSettings, working: Path, summary: Summary) -> Published:
     with Ledger.open(working / LEDGER, read_only=True) as ledger:
         counts = ledger.counts()
-    sealed = seal(working, full=True)
+    sealed = seal(working, full=True, records=counts["records"])
     details = Details(
         summary=summary,
         counts=Counts(counts["records"], counts["facts"], tail=sealed.soundness.tail),

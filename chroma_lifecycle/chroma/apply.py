@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from chroma_lifecycle.deltas.model import Delta, Rows
-from chroma_lifecycle.errors import BadInput, Corrupt
+from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.planning.plan import OwnedKeys, Plan, Write
 from chroma_lifecycle.values import Scalar
 
@@ -32,14 +32,12 @@ class Applied:
         written: Records written whole.
         updated: Records of which only metadata changed.
         calls: How many calls of Chroma changed something.
-        records: How many there are now; ``None`` where only metadata changed.
     """
 
     deleted: int = 0
     written: int = 0
     updated: int = 0
     calls: int = 0
-    records: int | None = None
 
 
 class Target(Protocol):
@@ -68,23 +66,16 @@ def apply_plan(target: Target, plan: Plan, deltas: Mapping[str, Delta]) -> Appli
     Raises:
         BadInput: A delta is missing or of another dimension, or Chroma refuses the data.
         NoRoom: The disk is full.
-        Corrupt: Chroma's engine fails, or holds another number of records than the plan leads to.
+        Corrupt: Chroma's engine fails.
     """
     _check_deltas(plan, deltas, target.dimension)
     work = _Work(target)
-    # Counting loads the vectors, which only a plan that touches vectors has to do anyway.
-    counts = bool(plan.deletes or any(write.ids for write in plan.writes))
-    before = work.count() if counts else 0
     work.delete(plan.deletes)
     for write in plan.writes:
         work.write(write, deltas)
     work.update(plan.updates)
-    records = work.count() if counts else None
     written = sum(len(write.ids) for write in plan.writes)
-    if records is not None:
-        existing = sum(len(write.existing) for write in plan.writes)
-        _check_effect(target.collection.name, records, before - len(plan.deletes) + written - existing)
-    return Applied(len(plan.deletes), written, sum(map(bool, plan.updates.values())), work.calls, records)
+    return Applied(len(plan.deletes), written, sum(map(bool, plan.updates.values())), work.calls)
 
 
 def _check_deltas(plan: Plan, deltas: Mapping[str, Delta], dimension: int | None) -> None:
@@ -99,14 +90,6 @@ def _check_deltas(plan: Plan, deltas: Mapping[str, Delta], dimension: int | None
             )
 
 
-def _check_effect(name: str, records: int, expected: int) -> None:
-    if records != expected:
-        raise Corrupt(
-            f"collection {name} holds {records} records, its ledger leads to {expected}",
-            hint="the snapshot and its ledger disagree: restore the last sound version",
-        )
-
-
 class _Work:
     """The calls on one collection, counted."""
 
@@ -115,10 +98,6 @@ class _Work:
         self._max_batch = target.max_batch
         self._errors = target.errors
         self.calls = 0
-
-    def count(self) -> int:
-        with self._errors("count"):
-            return int(self._collection.count())
 
     def delete(self, ids: Sequence[str]) -> None:
         for chunk in _chunks(ids, self._max_batch):

@@ -53,6 +53,7 @@ def seal(
     pristine_files: Collection[str] = (),
     timeout_seconds: float = 5.0,
     full: bool = False,
+    records: int | None = None,
 ) -> SealedSnapshot:
     """Prove that *working* is closed and sound.
 
@@ -62,10 +63,11 @@ def seal(
         pristine_files: Paths in the version whose bytes are the pristine copy's.
         timeout_seconds: How long descriptors may take to go.
         full: Check every page too.
+        records: How many Chroma must hold, as the ledger has it; counted if it is given.
 
     Raises:
         NotClosed: A file below is open, or a journal lies beside a database.
-        Corrupt: A file is missing, cut off, foreign, or does not fit the others.
+        Corrupt: A file is missing, cut off, foreign, or does not fit the others; or records are.
         BadInput: The directory is missing or empty.
     """
     # 1. Nobody has a file open; before that is known, none may be looked at.
@@ -77,9 +79,20 @@ def seal(
     untouched = _untouched_files(pristine, pristine_files, files)
     files |= untouched
     # 3. They are whole.
-    found = soundness.examine(_home(f"{CHROMA}/{soundness.DATABASE}", files, working) / CHROMA, full=full)
+    chroma = _home(f"{CHROMA}/{soundness.DATABASE}", files, working) / CHROMA
+    found = soundness.examine(chroma, full=full)
+    if records is not None:
+        _require_records(chroma, records)
     soundness.check_database(_home(LEDGER, files, working) / LEDGER, full=full)
     return SealedSnapshot(working, MappingProxyType(files), frozenset(untouched), found, _PROOF)
+
+
+def _require_records(chroma: Path, expected: int) -> None:
+    if (found := soundness.count_records(chroma)) != expected:
+        raise Corrupt(
+            f"{chroma} holds {found} records, its ledger has {expected}",
+            hint="the snapshot and its ledger disagree: restore the last sound version",
+        )
 
 
 def _own_files(working: Path) -> dict[str, Path]:

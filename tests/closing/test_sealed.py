@@ -14,8 +14,9 @@ import pytest
 
 from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.errors import BadInput, Corrupt, NotClosed
+from chroma_lifecycle.snapshot import soundness
 from chroma_lifecycle.snapshot.sealed import SealedSnapshot, seal
-from tests.support.chroma_directories import COLLECTION, content
+from tests.support.chroma_directories import COLLECTION, content, vectors
 
 
 @pytest.fixture
@@ -154,6 +155,17 @@ def test_a_torn_ledger_is_found(working: Path) -> None:
     os.truncate(working / "ledger.sqlite3", 100)
     with pytest.raises(Corrupt, match=r"ledger\.sqlite3"):
         seal(working)
+
+
+def test_a_ledger_that_disagrees_with_the_records_cannot_be_sealed(working: Path) -> None:
+    """A record that the ledger has and Chroma has not, or the other way round; some lie in the queue alone."""
+    held = soundness.count_records(working / "chroma")
+    with ManagedClient.open(working / "chroma", COLLECTION) as client:
+        client.collection.upsert(ids=["one more"], embeddings=vectors(1))
+    seal(working, records=held + 1)
+    for expected in (held, held + 2):
+        with pytest.raises(Corrupt, match=f"holds {held + 1} records, its ledger has {expected}"):
+            seal(working, records=expected)
 
 
 def test_a_cycle_that_moved_only_facts_takes_chroma_from_the_pristine_copy(working: Path, tmp_path: Path) -> None:

@@ -370,3 +370,16 @@ def test_a_mirror_that_is_away_for_ten_cycles_catches_up(world: World) -> None:
     for collection in COLLECTIONS:
         assert world.published(collection).manifest == world.published(collection, world.mirror).manifest
     assert world.everything() == world.everything(world.mirror)
+
+
+def test_records_that_chroma_did_not_take_are_not_published(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L3: ledger and records are counted against each other after every cycle that adds or removes some."""
+    world.write_delta("r1", {WORD: (1, "text", {"x": 1})})
+    record = Table().put(*RUN, **begins("r1"))
+    monkeypatch.setattr(ManagedClient, "apply", lambda *_: None)
+
+    with pytest.raises(Corrupt, match="holds 0 records, its ledger has 1"):
+        world.compact([record])
+    assert 1 == world.version()
+    monkeypatch.undo()
+    assert 1 == world.compact([record]).applied
