@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,11 @@ from chroma_lifecycle.snapshot.pages import (
     changed_pages,
     entries,
     hash_file,
+    no_pages,
     page_count,
-    page_reader,
+    pages_reader,
     rehash,
+    stretches,
 )
 from chroma_lifecycle.snapshot.patch import Patch, make_patch
 from chroma_lifecycle.snapshot.rewriting import FileChange, Remove, Replace, Rewrite
@@ -99,15 +102,11 @@ def make_pack(image: Image, pristine: Path) -> Pack:
 
 def _patch(image: Image, path: str, pristine: Path) -> Patch:
     before, after, numbers = image.before.get(path), image.after[path], image.changed[path]
-    with page_reader(image.files[path]) as new_page:
+    with pages_reader(image.files[path]) as read_new:
         if before is None:
-            return make_patch(path, None, after, numbers, _no_page, new_page)
-        with page_reader(pristine / path) as old_page:
-            return make_patch(path, before, after, numbers, old_page, new_page)
-
-
-def _no_page(number: int) -> bytes:
-    raise AssertionError(f"a new file has no page {number} before")
+            return make_patch(path, None, after, numbers, no_pages, read_new)
+        with pages_reader(pristine / path) as read_old:
+            return make_patch(path, before, after, numbers, read_old, read_new)
 
 
 def file_changes(image: Image) -> Iterator[FileChange]:
@@ -122,6 +121,7 @@ def file_changes(image: Image) -> Iterator[FileChange]:
 
 
 def _pages(place: Path, numbers: PageNumbers) -> Iterator[tuple[int, bytes]]:
-    with page_reader(place) as read:
-        for number in numbers:
-            yield int(number), read(int(number))
+    """Yield stretches of pages, by their first page."""
+    with place.open("rb", buffering=0) as file:
+        for first, count in stretches(numbers):
+            yield first, os.pread(file.fileno(), PAGE_BYTES * count, PAGE_BYTES * first)

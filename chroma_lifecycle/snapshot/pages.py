@@ -32,8 +32,14 @@ DIGEST_BYTES = 32
 _WINDOW_BYTES = 16 << 20
 _WORDS = PAGE_BYTES // 8
 
+# Pages are read and hashed in groups: few calls, and memory that does not follow their number.
+_GROUP_PAGES = 1_024
+
 PageNumbers = npt.NDArray[np.int64]
 """Ascending numbers of pages; the first page of a file is 0."""
+
+ReadPages = Callable[[PageNumbers], bytes]
+"""Returns pages of a file one after the other; its last page is as long as it is."""
 
 
 def page_count(size: int) -> int:
@@ -68,9 +74,9 @@ class FilePages:
         """The file digest."""
         return Digest(hashlib.sha256(self.digests).hexdigest())
 
-    def page(self, number: int) -> bytes:
-        """Return the digest of one page."""
-        return self.digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
+    def of(self, numbers: PageNumbers) -> bytes:
+        """Return the digests of some pages, one after the other."""
+        return np.frombuffer(self.digests, np.uint8).reshape(-1, DIGEST_BYTES)[numbers].tobytes()
 
     def between(self, offset: int, size: int) -> Digest:
         """Return what the file digest of this stretch alone would be; it begins on a page."""
@@ -145,23 +151,61 @@ def _differing(old: mmap.mmap, new: mmap.mmap) -> PageNumbers:
     return pages
 
 
-def rehash(after: Path, before: FilePages, changed: Sequence[int] | PageNumbers) -> FilePages:
+def rehash(after: Path, before: FilePages, changed: PageNumbers) -> FilePages:
     """Return the pages of *after*, hashing only those in *changed*."""
-    size = after.stat().st_size
-    digests = bytearray(before.digests[: DIGEST_BYTES * page_count(size)].ljust(DIGEST_BYTES * page_count(size), b"\0"))
-    with page_reader(after) as read:
-        for number in changed:
-            start = DIGEST_BYTES * int(number)
-            digests[start : start + DIGEST_BYTES] = hashlib.sha256(read(int(number))).digest()
-    return FilePages(size, bytes(digests))
+    digests = DigestRows(before.digests, after.stat().st_size)
+    with pages_reader(after) as read:
+        for group in in_groups(changed):
+            digests.put(group, page_digests(read(group)))
+    return digests.pages()
+
+
+class DigestRows:
+    """The page digests of a file while some of them are put in place of those of the file before."""
+
+    def __init__(self, before: bytes, size: int) -> None:
+        self._size = size
+        length = DIGEST_BYTES * page_count(size)
+        self._digests = bytearray(before[:length].ljust(length, b"\0"))
+
+    def put(self, numbers: PageNumbers, digests: bytes) -> None:
+        """Set the digests of some pages."""
+        rows = np.frombuffer(self._digests, np.uint8).reshape(-1, DIGEST_BYTES)
+        rows[numbers] = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
+
+    def pages(self) -> FilePages:
+        """Return what has been put together."""
+        return FilePages(self._size, bytes(self._digests))
 
 
 @contextmanager
-def page_reader(path: Path) -> Iterator[Callable[[int], bytes]]:
-    """Open a closed file and give a function that reads one of its pages."""
+def pages_reader(path: Path) -> Iterator[ReadPages]:
+    """Open a closed file and give a function that reads some of its pages."""
     with path.open("rb", buffering=0) as file:
         descriptor = file.fileno()
-        yield lambda number: os.pread(descriptor, PAGE_BYTES, PAGE_BYTES * number)
+        yield lambda numbers: b"".join(
+            [os.pread(descriptor, PAGE_BYTES * count, PAGE_BYTES * first) for first, count in stretches(numbers)]
+        )
+
+
+def no_pages(numbers: PageNumbers) -> bytes:
+    """Read pages of a file that is not there: nobody may ask for any."""
+    raise AssertionError(f"a new file has no page {numbers[0]} before")
+
+
+def in_groups(numbers: PageNumbers) -> Iterator[PageNumbers]:
+    """Yield *numbers* in groups of a bounded size."""
+    for start in range(0, len(numbers), _GROUP_PAGES):
+        yield numbers[start : start + _GROUP_PAGES]
+
+
+def stretches(numbers: PageNumbers) -> list[tuple[int, int]]:
+    """Return the first number and the length of each stretch of pages that follow one another."""
+    if not len(numbers):
+        return []
+    begins = np.concatenate(([0], np.flatnonzero(np.diff(numbers) != 1) + 1))
+    lengths = np.diff(begins, append=len(numbers))
+    return list(zip(numbers[begins].tolist(), lengths.tolist(), strict=True))
 
 
 _CACHE_NAME = b"chroma-lifecycle pages 1\n"

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from chroma_lifecycle.errors import Corrupt
-from chroma_lifecycle.snapshot.pages import DIGEST_BYTES, PAGE_BYTES, FilePages, PageNumbers, page_count
+from chroma_lifecycle.snapshot.pages import (
+    DIGEST_BYTES,
+    PAGE_BYTES,
+    DigestRows,
+    FilePages,
+    PageNumbers,
+    ReadPages,
+    in_groups,
+    page_count,
+    page_digests,
+    stretches,
+)
 from chroma_lifecycle.values import Digest
 
 MOST_NEW_PAGES = 65_536
 """A file that grows by more does not fit into a pack."""
-
-_GROUP_PAGES = 1_024
 
 RAW, XOR = 0, 1
 """How a page is held: by its own bytes, or by their XOR with the page before."""
@@ -52,10 +61,6 @@ class Patch:
     kinds: bytes
     body: bytes | memoryview
 
-    def lengths(self) -> Iterator[int]:
-        """Yield the length of each page in *body*."""
-        return (page_length(self.after.size, number) for number in self.numbers)
-
 
 def page_length(size: int, number: int) -> int:
     """Return how long page *number* of a file of *size* bytes is; 0 past its end."""
@@ -66,9 +71,9 @@ def make_patch(
     path: str,
     before: FilePages | None,
     after: FilePages,
-    changed: Sequence[int] | PageNumbers,
-    old_page: Callable[[int], bytes],
-    new_page: Callable[[int], bytes],
+    changed: PageNumbers,
+    read_old: ReadPages,
+    read_new: ReadPages,
 ) -> Patch:
     """Return the patch that leads from *before* to *after*.
 
@@ -77,62 +82,89 @@ def make_patch(
         before: The file as published; ``None`` if it is a new one.
         after: The file as it is now.
         changed: What :func:`.pages.changed_pages` found; every page, for a new file.
-        old_page: Reads a page of the file as published.
-        new_page: Reads a page of the file as it is now.
+        read_old: Reads pages of the file as published.
+        read_new: Reads pages of the file as it is now.
 
     Raises:
         Corrupt: A page before is not what was published. Nothing that was made from such a
             copy may be published.
     """
-    numbers = tuple(int(number) for number in changed)
+    whole = min(before.size if before else 0, after.size) // PAGE_BYTES
     held = []
-    # In groups, so that memory follows the pack and not three times the pack.
-    for start in range(0, len(numbers), _GROUP_PAGES):
-        group = numbers[start : start + _GROUP_PAGES]
-        old = [_proven_page(path, before, number, old_page) for number in group]
-        held.append(_choose(old, [new_page(number) for number in group]))
+    for group in in_groups(changed):
+        old = _proven_pages(path, before, group, read_old)
+        # Only the last page of a file can be short, so the whole ones come first.
+        held.append(_choose(old, read_new(group), int(np.searchsorted(group, whole))))
     kinds, body = b"".join([kinds for kinds, _ in held]), b"".join([pages for _, pages in held])
-    return Patch(path, FileState.of(before) if before else None, FileState.of(after), numbers, kinds, body)
+    return Patch(
+        path,
+        FileState.of(before) if before else None,
+        FileState.of(after),
+        tuple(changed.tolist()),
+        kinds,
+        body,
+    )
 
 
-def _proven_page(path: str, before: FilePages | None, number: int, old_page: Callable[[int], bytes]) -> bytes:
-    """Return the page as published, after hashing it; empty where there was none."""
-    if before is None or number >= page_count(before.size):
+def _proven_pages(path: str, before: FilePages | None, numbers: PageNumbers, read_old: ReadPages) -> bytes:
+    """Return those of the pages that there were as published, after hashing them."""
+    numbers = numbers[: np.searchsorted(numbers, page_count(before.size) if before else 0)]
+    if before is None or not len(numbers):
         return b""
-    page = old_page(number)
-    if hashlib.sha256(page).digest() != before.page(number):
+    pages = read_old(numbers)
+    found, published = page_digests(pages), before.of(numbers)
+    if found != published:
+        differ = (i for i in range(len(numbers)) if _row(found, i) != _row(published, i))
         raise Corrupt(
-            f"page {number} of {path} in the local copy is not as published",
+            f"page {numbers[next(differ)]} of {path} in the local copy is not as published",
             hint="the workspace is restored whole by the next attempt; if it happens again, check the disk",
         )
-    return page
+    return pages
 
 
-def _choose(old: list[bytes], new: list[bytes]) -> tuple[bytes, bytes]:
-    """Return for each page whether its own bytes or the XOR is cheaper, and the pages so chosen."""
-    kinds, body = np.full(len(new), RAW, np.uint8), bytearray(b"".join(new))
-    # Only the last page of a file can be short, so a whole page lies where its number says.
-    whole = np.array([i for i, page in enumerate(new) if len(page) == len(old[i]) == PAGE_BYTES], np.int64)
-    if whole.size:
-        after = np.frombuffer(body, np.uint8, PAGE_BYTES * (int(whole[-1]) + 1)).reshape(-1, PAGE_BYTES)
-        xor = after[whole] ^ np.frombuffer(b"".join([old[i] for i in whole]), np.uint8).reshape(-1, PAGE_BYTES)
+def _row(digests: bytes, number: int) -> bytes:
+    return digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
+
+
+def _choose(old: bytes, new: bytes, whole: int) -> tuple[bytes, bytes]:
+    """Return for each page whether its own bytes or the XOR is cheaper, and the pages so chosen.
+
+    Args:
+        old: The pages before; shorter where there were fewer.
+        new: The pages now.
+        whole: How many of the first of them are whole, before and now.
+    """
+    kinds, body = np.full(page_count(len(new)), RAW, np.uint8), bytearray(new)
+    if whole:
+        before, after = _pages(old, whole), _pages(body, whole)
+        xor = after ^ before
         # What zstd makes of a page grows with its bytes that are not zero; text becomes half as
         # long besides, its XOR does not. Measured: twice the weight gives the smallest packs.
-        better = 2 * np.count_nonzero(xor, axis=1) < np.count_nonzero(after[whole], axis=1)
-        kinds[whole[better]], after[whole[better]] = XOR, xor[better]
+        better = np.flatnonzero(2 * _bytes_set(xor) < _bytes_set(after))
+        kinds[better], after[better] = XOR, xor[better]
     return kinds.tobytes(), bytes(body)
+
+
+def _pages(data: bytes | bytearray, count: int) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8, PAGE_BYTES * count).reshape(-1, PAGE_BYTES)
+
+
+def _bytes_set(pages: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return for each page how many of its bytes are not zero."""
+    # A row at a time: numpy counts along an axis four times as slowly.
+    return np.array([np.count_nonzero(page) for page in pages], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Patched:
-    """A file after a patch: its pages' digests, and the pages to be written."""
+    """A file after a patch: its pages' digests, and the stretches of pages to be written, by their first page."""
 
     path: str
     pages: FilePages
     writes: tuple[tuple[int, bytes], ...]
 
 
-def apply_patch(patch: Patch, before: FilePages | None, old_page: Callable[[int], bytes]) -> Patched:
+def apply_patch(patch: Patch, before: FilePages | None, read_old: ReadPages) -> Patched:
     """Return what is to be written, after proving every byte of it; nothing is written here.
 
     Raises:
@@ -141,25 +173,29 @@ def apply_patch(patch: Patch, before: FilePages | None, old_page: Callable[[int]
     """
     if patch.before != (FileState.of(before) if before else None):
         raise _unfit(f"it was made from another {patch.path}")
-    digests = bytearray(before.digests if before else b"")
-    count = page_count(patch.after.size)
-    digests = digests[: DIGEST_BYTES * count].ljust(DIGEST_BYTES * count, b"\0")
-    writes, offset = [], 0
-    for number, kind, length in zip(patch.numbers, patch.kinds, patch.lengths(), strict=True):
-        page = bytes(patch.body[offset : offset + length])
-        if kind == XOR:
-            page = _xor(page, _proven_page(patch.path, before, number, old_page))
-        digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)] = hashlib.sha256(page).digest()
-        writes.append((number, page))
-        offset += length
-    pages = FilePages(patch.after.size, bytes(digests))
-    if pages.digest != patch.after.digest:
+    digests = DigestRows(before.digests if before else b"", patch.after.size)
+    writes: list[tuple[int, bytes]] = []
+    numbers, kinds, offset = np.array(patch.numbers, np.int64), np.frombuffer(patch.kinds, np.uint8), 0
+    for group in in_groups(numbers):
+        pages = bytearray(patch.body[PAGE_BYTES * offset : PAGE_BYTES * (offset + len(group))])
+        rows = np.flatnonzero(kinds[offset : offset + len(group)] == XOR)
+        if len(rows):
+            old = _proven_pages(patch.path, before, group[rows], read_old)
+            _pages(pages, int(rows[-1]) + 1)[rows] ^= _pages(old, len(rows))
+        digests.put(group, page_digests(pages))
+        writes += _in_stretches(group, bytes(pages))
+        offset += len(group)
+    after = digests.pages()
+    if after.digest != patch.after.digest:
         raise _unfit(f"it does not make the {patch.path} that it promises")
-    return Patched(patch.path, pages, tuple(writes))
+    return Patched(patch.path, after, tuple(writes))
 
 
-def _xor(left: bytes, right: bytes) -> bytes:
-    return (np.frombuffer(left, np.uint8) ^ np.frombuffer(right, np.uint8)).tobytes()
+def _in_stretches(numbers: PageNumbers, pages: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    for first, count in stretches(numbers):
+        yield first, pages[offset : offset + PAGE_BYTES * count]
+        offset += PAGE_BYTES * count
 
 
 def check_patch(patch: Patch, size: int) -> None:

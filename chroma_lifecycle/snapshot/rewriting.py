@@ -13,7 +13,7 @@ from chroma_lifecycle.errors import Corrupt
 from chroma_lifecycle.snapshot.chain import PackRef
 from chroma_lifecycle.snapshot.disk import clone_file, copy_file, directories_below
 from chroma_lifecycle.snapshot.pack import Pack, decode_pack
-from chroma_lifecycle.snapshot.pages import PAGE_BYTES, FilePages, PageTable, page_reader, table_digest
+from chroma_lifecycle.snapshot.pages import PAGE_BYTES, FilePages, PageTable, no_pages, pages_reader, table_digest
 from chroma_lifecycle.snapshot.patch import Patch, Patched, apply_patch
 
 
@@ -27,7 +27,7 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """Write some pages of the file at *path*, which has *size* bytes afterwards."""
+    """Write stretches of pages, given by their first page, of the file at *path*; it has *size* bytes afterwards."""
 
     path: str
     size: int
@@ -67,12 +67,8 @@ def changes_of_pack(stored: bytes, ref: PackRef, root: Path, table: PageTable) -
 
 def _patched(patch: Patch, root: Path, before: FilePages | None) -> Patched:
     with ExitStack() as stack:
-        old_page = stack.enter_context(page_reader(root / patch.path)) if before else _no_page
-        return apply_patch(patch, before, old_page)
-
-
-def _no_page(number: int) -> bytes:
-    raise AssertionError(f"a new file has no page {number} before")
+        read_old = stack.enter_context(pages_reader(root / patch.path)) if before else no_pages
+        return apply_patch(patch, before, read_old)
 
 
 def _changes(pack: Pack, patched: Iterable[Patched]) -> list[FileChange]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.snapshot.frame import Kind, unwrap, wrap
 from chroma_lifecycle.snapshot.pack import LARGEST_RAW_BYTES, Pack, decode_pack, encode_pack, encode_raw
-from chroma_lifecycle.snapshot.pages import PAGE_BYTES, FilePages
+from chroma_lifecycle.snapshot.pages import PAGE_BYTES, FilePages, PageNumbers, ReadPages
 from chroma_lifecycle.snapshot.patch import FileState, Patch, apply_patch, make_patch
 from tests.snapshot.test_pages import expected_pages, two_versions
 from tests.support.versions import pages_of
@@ -24,13 +25,18 @@ GOLDEN = Path(__file__).parent / "golden" / "v1"
 DB = "chroma/chroma.sqlite3"
 
 
-def reader(data: bytes) -> Callable[[int], bytes]:
-    return lambda number: data[PAGE_BYTES * number : PAGE_BYTES * (number + 1)]
+def reader(data: bytes) -> ReadPages:
+    return lambda numbers: b"".join(data[PAGE_BYTES * number : PAGE_BYTES * (number + 1)] for number in numbers)
 
 
 def patch_of(path: str, old: bytes | None, new: bytes) -> Patch:
     before = None if old is None else pages_of(old)
-    return make_patch(path, before, pages_of(new), expected_pages(old or b"", new), reader(old or b""), reader(new))
+    changed = numbers(*expected_pages(old or b"", new))
+    return make_patch(path, before, pages_of(new), changed, reader(old or b""), reader(new))
+
+
+def numbers(*values: int) -> PageNumbers:
+    return np.array(values, np.int64)
 
 
 def pack_of(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Pack:
@@ -120,7 +126,7 @@ def test_a_page_that_is_not_as_published_is_never_the_base_of_a_difference() -> 
     old, new, damaged = b"a" * 4_096, b"b" * 4_096, b"c" * 4_096
 
     with pytest.raises(Corrupt, match="is not as published"):
-        make_patch(DB, pages_of(old), pages_of(new), [0], reader(damaged), reader(new))
+        make_patch(DB, pages_of(old), pages_of(new), numbers(0), reader(damaged), reader(new))
 
 
 def test_a_difference_is_not_applied_to_a_damaged_page() -> None:
