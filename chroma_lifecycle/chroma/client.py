@@ -6,6 +6,7 @@ import functools
 import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
+from copy import copy
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -177,9 +178,16 @@ def open_engine(directory: Path) -> Any:
     with ExitStack() as undo:
         undo.callback(_drop_attempt, directory)
         with chroma_errors(f"opening {directory}", directory):
-            client = chromadb.PersistentClient(path=str(directory), settings=Settings(anonymized_telemetry=False))
+            # A copy, because Chroma writes the path into it.
+            client = chromadb.PersistentClient(path=str(directory), settings=copy(_settings()))
         undo.pop_all()
         return client
+
+
+@functools.cache
+def _settings() -> Settings:
+    """Return the settings of every client; making them takes 5 ms: each is looked for in the environment."""
+    return Settings(anonymized_telemetry=False)
 
 
 def _drop_attempt(directory: Path) -> None:

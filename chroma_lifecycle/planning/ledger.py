@@ -81,6 +81,7 @@ class Ledger:
         connection.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;")
         self._connection = connection
         self._path = path
+        self._runs: dict[int, RunFact] = {}
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
@@ -162,16 +163,21 @@ class Ledger:
 
     def writers(self, ids: Iterable[str]) -> dict[str, RunFact]:
         """Return for each of *ids* that is a record the run that wrote it."""
-        return self._with_runs(self._rows("SELECT id, run FROM records WHERE id IN ({})", ids))
+        rows = self._rows("SELECT id, run FROM records WHERE id IN ({})", ids)
+        return {record_id: self._run_of(run) for record_id, run in rows}
 
-    def records_below(self, reach: str) -> dict[str, RunFact]:
-        """Return the records that *reach* covers: its own id, and ids that go on with ``#``."""
-        # "$" follows "#", so that the range holds exactly the ids that begin with reach + "#".
-        return self._with_runs(
-            self._connection.execute(
-                "SELECT id, run FROM records WHERE id = ? OR (id > ? AND id < ?)", (reach, f"{reach}#", f"{reach}$")
-            )
-        )
+    def records_below(self, reaches: Iterable[str]) -> dict[str, dict[str, RunFact]]:
+        """Return for each of *reaches* the records that it covers: its own id, and ids that go on with ``#``."""
+        found: dict[str, dict[str, RunFact]] = {}
+        # "$" follows "#": one range holds the id, and those that begin with it and a "#", among a few others.
+        for reach, record_id, run in self._rows(
+            "WITH reach (prefix) AS (VALUES {}) SELECT prefix, id, run FROM reach CROSS JOIN records "
+            "WHERE id >= prefix AND id < prefix || '$' AND (id = prefix OR id > prefix || '#')",
+            reaches,
+            place="(?)",
+        ):
+            found.setdefault(reach, {})[record_id] = self._run_of(run)
+        return found
 
     def record_ids(self) -> Iterator[str]:
         """Yield the id of every record, in order."""
@@ -192,20 +198,17 @@ class Ledger:
         (count,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 (own names)
         return int(count)
 
-    def _rows(self, query: str, values: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, query: str, values: Iterable[str], *, place: str = "?") -> Iterator[tuple[Any, ...]]:
         rest = iter(values)
         while chunk := tuple(islice(rest, _VARIABLES)):
-            yield from self._connection.execute(query.format(",".join("?" * len(chunk))), chunk)
+            yield from self._connection.execute(query.format(",".join([place] * len(chunk))), chunk)
 
-    def _with_runs(self, rows: Iterable[tuple[str, int]]) -> dict[str, RunFact]:
-        runs: dict[int, RunFact] = {}
-        found = {}
-        for record_id, number in rows:
-            if number not in runs:
-                row = self._connection.execute("SELECT * FROM runs WHERE number = ?", (number,)).fetchone()
-                runs[number] = _run_fact(row)
-            found[record_id] = runs[number]
-        return found
+    def _run_of(self, number: int) -> RunFact:
+        """Return a run by its number; the records of a batch have few, so each is read once."""
+        if number not in self._runs:
+            row = self._connection.execute("SELECT * FROM runs WHERE number = ?", (number,)).fetchone()
+            self._runs[number] = _run_fact(row)
+        return self._runs[number]
 
     # Writing
 
@@ -219,6 +222,7 @@ class Ledger:
         Raises:
             NoRoom: The disk is full; nothing was written.
         """
+        self._runs.clear()
         with self._transaction() as cursor:
             cursor.executemany(
                 "INSERT OR REPLACE INTO field_facts VALUES (?,?,?,?,?,?,?,?,?,?)",

@@ -97,10 +97,12 @@ class _Planner:
     def deleted(self, writers: Mapping[str, RunKey]) -> frozenset[str]:
         """Return the records that a moved tombstone covers and no newer run writes."""
         ordering = self._mapping.ordering
+        tombstones = self._joined.tombstones.values()
+        below = self._ledger.records_below({tombstone.reach for tombstone in tombstones})
         return frozenset(
             record_id
-            for tombstone in self._joined.tombstones.values()
-            for record_id, run in self._ledger.records_below(tombstone.reach).items()
+            for tombstone in tombstones
+            for record_id, run in below.get(tombstone.reach, {}).items()
             if record_id not in writers
             and self._as_moved(run).among(ordering) < tombstone.position.among(ordering, tombstone.item)
         )
@@ -135,7 +137,7 @@ class _Planner:
     def updates(self, besides: set[str]) -> dict[str, OwnedKeys]:
         """Return the keys that change in records that stay, apart from *besides*."""
         known = self._ledger.field_facts(self._moved_by_reach)
-        updates: dict[str, dict[str, Scalar | None]] = {}
+        changes: dict[str, dict[str, Scalar | None]] = {}
         for reach, moved in self._moved_by_reach.items():
             rules = {fact.rule for fact in moved.values()}
             before = [fact for fact in known.get(reach, []) if fact.rule in rules]
@@ -143,9 +145,13 @@ class _Planner:
             now = self._resolve(self._as_moved_now(before, reach))
             changed = {key: value for key, value in now.items() if key not in was or not same(value, was[key])}
             if changed:
-                for record_id in self._ledger.records_below(reach):
-                    if record_id not in besides:
-                        updates.setdefault(record_id, {}).update(changed)
+                changes[reach] = changed
+        below = self._ledger.records_below(changes)
+        updates: dict[str, dict[str, Scalar | None]] = {}
+        for reach, changed in changes.items():
+            for record_id in below.get(reach, {}):
+                if record_id not in besides:
+                    updates.setdefault(record_id, {}).update(changed)
         return dict(updates)
 
     def _as_moved_now(self, before: Iterable[FieldFact], reach: str) -> Iterable[FieldFact]:

@@ -70,8 +70,11 @@ def test_facts_come_back_as_they_were_stored(tmp_path: Path) -> None:
 def test_a_reach_covers_its_own_id_and_what_goes_on_with_the_separator(tmp_path: Path) -> None:
     """`IMAGE#a` covers neither `IMAGE#a!` nor `IMAGE#ab`; only the id itself and `IMAGE#a#...`."""
     with filled(tmp_path / "ledger.sqlite3") as ledger:
-        assert {"IMAGE#a#RECEIPT#00001", "IMAGE#a#RECEIPT#00001#LINE#00002"} == set(ledger.records_below("IMAGE#a"))
-        assert {"IMAGE#a!"} == set(ledger.records_below("IMAGE#a!"))
+        below = ledger.records_below(["IMAGE#a", "IMAGE#a!", "IMAGE#"])
+        assert {
+            "IMAGE#a": {"IMAGE#a#RECEIPT#00001", "IMAGE#a#RECEIPT#00001#LINE#00002"},
+            "IMAGE#a!": {"IMAGE#a!"},
+        } == {reach: set(records) for reach, records in below.items()}
 
 
 def test_a_run_that_begins_again_keeps_its_records(tmp_path: Path) -> None:
