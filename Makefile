@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser
+.PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ browser: $(READY) ## Look at the HTML report in a real headless browser (Chromiu
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/cfn-lint --template template.yaml
+
+security: $(READY) ## Check template.yaml by checkov's rules, in an environment of its own
+	scripts/checkov.sh
 
 types: $(READY)
 	$(BIN)/mypy

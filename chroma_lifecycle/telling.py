@@ -96,6 +96,7 @@ def _batch(report: Report) -> Line:
     numbers = {
         **_messages(**counts),
         "cycles_failed": len(lost),
+        "published": sum(int(each.published) for each in cycles),
         "bytes_published": sum(each.bytes_written for each in cycles),
         "swaps_lost": sum(each.attempts - 1 for each in cycles) + sum(each.swaps_lost for each in lost),
         "lag_seconds": max([each.lag_seconds for each in cycles] + [each.lag_seconds for each in lost], default=0.0),

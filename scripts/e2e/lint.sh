@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lint.sh: what can be said of template.yaml without an account: cfn-lint and `sam validate --lint`.
+# lint.sh: what can be said of template.yaml without an account: cfn-lint, `sam validate --lint`, checkov's rules.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 "$ROOT/scripts/e2e/sam-env.sh"
@@ -7,4 +7,5 @@ export AWS_DEFAULT_REGION=${AWS_DEFAULT_REGION:-eu-central-1}
 "$SAM_ENV/bin/cfn-lint" --template "$ROOT/template.yaml"
 "$SAM_ENV/bin/sam" validate --lint --template-file "$ROOT/template.yaml" >"$WORK/validate.log" 2>&1 \
     || { cat "$WORK/validate.log" >&2; exit 1; }
-say "template.yaml: cfn-lint and sam validate --lint have nothing to say"
+"$ROOT/scripts/checkov.sh" >"$WORK/checkov.log" || { cat "$WORK/checkov.log" >&2; exit 1; }
+say "template.yaml: cfn-lint, sam validate --lint and checkov have nothing to say"

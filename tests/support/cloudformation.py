@@ -99,7 +99,13 @@ class Stack:
             case "Fn::GetAtt":
                 return ".".join(argument)
             case "Fn::Sub":
-                return re.sub(r"\$\{([^}]+)\}", lambda found: str(self._named(found[1])), argument)
+                text, named = (argument, {}) if isinstance(argument, str) else argument
+                values = self._resolve(named)
+                return re.sub(
+                    r"\$\{([^}]+)\}",
+                    lambda found: str(values[found[1]] if found[1] in values else self._named(found[1])),
+                    text,
+                )
             case "Fn::If":
                 return self._resolve(argument[1] if self.condition(argument[0]) else argument[2])
             case "Fn::FindInMap":

@@ -52,28 +52,6 @@ def test_every_parameter_stands_in_a_group(template: dict[str, Any]) -> None:
     assert sorted(template["Parameters"]) == sorted(name for group in groups for name in group["Parameters"])
 
 
-def test_alarms_watch_what_a_person_must_know(stack: Stack) -> None:
-    """D8: dead letters, age of the oldest change, failed cycles, no cycle while messages wait; all tell the topic."""
-    alarms = stack.of_type("AWS::CloudWatch::Alarm")
-    by_source = (
-        {"DeadLettersAlarm", "OldestMessageAlarm", "PipeFailuresAlarm", "NoCycleAlarm"}
-        if "Queue" in stack.resources
-        else {"StreamAgeAlarm"}
-    )
-
-    assert {"LostRecordsAlarm", "FailedCyclesAlarm"} | by_source == alarms.keys()
-    assert all(each["TreatMissingData"] == "notBreaching" for each in alarms.values())
-
-
-def test_alarms_tell_the_topic_that_is_given(template: dict[str, Any]) -> None:
-    """D8: without a topic they only change colour."""
-    topic = "arn:aws:sns:eu-central-1:123456789012:people"
-    told = Stack(template, {"AlarmTopicArn": topic}).of_type("AWS::CloudWatch::Alarm").values()
-
-    assert all([topic] == each["AlarmActions"] for each in told)
-    assert not any("AlarmActions" in each for each in Stack(template).of_type("AWS::CloudWatch::Alarm").values())
-
-
 def test_log_lines_are_kept_as_long_as_said(defaults: Stack) -> None:
     """The function writes to the group that the stack owns, and only there."""
     assert {"LogGroup": "Logs"} == defaults.properties("Compactor")["LoggingConfig"]

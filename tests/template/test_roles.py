@@ -10,7 +10,7 @@ from tests.support.cloudformation import Stack
 from tests.template.conftest import WAYS
 
 # Actions for which IAM or EC2 knows no resource, or names it only afterwards.
-WITHOUT_RESOURCE = {"Trace", "Network"}
+WITHOUT_RESOURCE = {"Trace", "Network", "FindEventSources"}
 
 
 def statements(stack: Stack, name: str) -> dict[str, dict[str, Any]]:
