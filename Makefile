@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser
+.PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -37,6 +37,10 @@ soak: $(READY) ## Run the long profiles: more schedules, kills, swaps; SEED=n re
 
 browser: $(READY) ## Look at the HTML report in a real headless browser (Chromium)
 	$(BIN)/pytest -q -m browser tests/browser
+
+site: $(READY) ## Build the documents as a site, in site/
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[site]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(READY)
 	$(BIN)/ruff check .
