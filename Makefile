@@ -4,6 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
 .PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site
+.PHONY: help install demo demo-s3 dev test check lint types layers closing-versions lock invoke e2e soak browser
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -21,6 +22,9 @@ demo: $(READY) ## The main job on real input, with an embedded store (STORE=s3:/
 
 demo-s3: $(READY) ## The same with the store in S3, on a server started for it
 	$(BIN)/python -m examples.demo_s3
+
+dev: $(READY) ## The whole pipeline here, with real streams (MAPPING=mapping.yaml DIMENSION=3 SOURCE=stream)
+	@$(BIN)/python -m dev $(if $(MAPPING),--mapping $(MAPPING)) $(if $(DIMENSION),--dimension $(DIMENSION)) $(if $(SOURCE),--source $(SOURCE))
 
 EVENT ?= events/ok-sqs-run.json
 invoke: $(READY) ## Run the function on one event here: EVENT=events/ok-sqs-run.json

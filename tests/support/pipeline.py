@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import handler.app
+from dev.queues import lambda_event
+from dev.stream import lambda_record
 from tests.support.s3 import client
+
+QUEUE = "arn:aws:sqs:eu-central-1:123456789012:changes"
 
 
 @dataclass
@@ -87,8 +91,7 @@ class Pipeline:
         answer = self.streams.get_records(ShardIterator=self.iterator)
         self.iterator = answer["NextShardIterator"]
         for record in answer["Records"]:
-            body = {**record, "eventSourceARN": self.stream, "eventSource": "aws:dynamodb"}
-            self.send(json.dumps(body, default=lambda time: time.timestamp()))
+            self.send(json.dumps(lambda_record(record, self.stream)))
         return len(answer["Records"])
 
     def send(self, body: str) -> None:
@@ -105,7 +108,7 @@ class Pipeline:
     def invoke(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
         """Call the function with *messages*, and delete those that it does not name."""
         self.invocations += 1
-        answer: dict[str, Any] = handler.app.lambda_handler(event_of(messages), Context())  # type: ignore[arg-type]
+        answer: dict[str, Any] = handler.app.lambda_handler(lambda_event(messages, QUEUE), Context())  # type: ignore[arg-type]
         failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         for message in messages:
             if message["MessageId"] not in failed:
@@ -126,26 +129,6 @@ class Pipeline:
         """Return the bodies in the dead-letter queue."""
         answer = self.sqs.receive_message(QueueUrl=self.dead, MaxNumberOfMessages=10)
         return [message["Body"] for message in answer.get("Messages", [])]
-
-
-def event_of(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the event that Lambda makes of messages."""
-    return {
-        "Records": [
-            {
-                "messageId": message["MessageId"],
-                "receiptHandle": message["ReceiptHandle"],
-                "body": message["Body"],
-                "attributes": message.get("Attributes", {}),
-                "messageAttributes": {},
-                "md5OfBody": message["MD5OfBody"],
-                "eventSource": "aws:sqs",
-                "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:changes",
-                "awsRegion": "eu-central-1",
-            }
-            for message in messages
-        ]
-    }
 
 
 def cold() -> None:
