@@ -5,6 +5,7 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site
 .PHONY: help install demo demo-s3 dev test check lint types layers closing-versions lock invoke e2e soak browser
+.PHONY: help install demo demo-s3 dev test check lint types layers closing-versions lock invoke e2e soak browser streams
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -35,6 +36,9 @@ test: $(READY) ## Run the tests
 
 e2e: $(READY) ## Build the image and invoke it by SAM, in containers; says what this machine cannot do
 	scripts/e2e.sh
+
+streams: $(READY) ## The tests on real streams: WRITES=10000 to the table, two workers
+	$(BIN)/pytest -q -n 0 -m e2e tests/e2e
 
 soak: $(READY) ## Run the long profiles: more schedules, kills, swaps; SEED=n replays one
 	$(BIN)/pytest -q -m soak --hypothesis-profile soak $(if $(SEED),--hypothesis-seed=$(SEED))
