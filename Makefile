@@ -3,9 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site
-.PHONY: help install demo demo-s3 dev test check lint types layers closing-versions lock invoke e2e soak browser
-.PHONY: help install demo demo-s3 dev test check lint types layers closing-versions lock invoke e2e soak browser streams
+.PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site dev streams
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
