@@ -13,6 +13,9 @@ HeadToken = NewType("HeadToken", str)
 HEAD_LIMIT_BYTES = 1 << 20
 """No HEAD is longer: room for some 3,000 pins."""
 
+PAST_HEADS = 16
+"""How many of the HEADs that were are looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
@@ -95,6 +98,13 @@ class Store(Protocol):
 
         Raises:
             Corrupt: It is longer than ``HEAD_LIMIT_BYTES``.
+        """
+        ...
+
+    def past_heads(self, collection: str) -> Iterator[bytes]:
+        """Yield the bytes of HEADs that the store still has, the newest first: for `recover` alone.
+
+        The one that is HEAD now, damaged or not, is among them. At most ``PAST_HEADS``.
         """
         ...
 

@@ -24,7 +24,15 @@ from chroma_lifecycle.aws.errors import (
     was_asked_once,
 )
 from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing, StoreUnavailable
-from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, StoredHead, StoredObject, SwapRefused, SwapUnanswered
+from chroma_lifecycle.ports import (
+    HEAD_LIMIT_BYTES,
+    PAST_HEADS,
+    HeadToken,
+    StoredHead,
+    StoredObject,
+    SwapRefused,
+    SwapUnanswered,
+)
 from chroma_lifecycle.snapshot.names import Names
 
 # The SDK retries requests, but not a body that breaks off while it is read.
@@ -155,6 +163,19 @@ class S3Store:
             # may not be read, is an error of its own.
             return None
         return StoredHead(body, HeadToken(etag))
+
+    def past_heads(self, collection: str) -> Iterator[bytes]:
+        """Yield the older versions of HEAD's object; without versioning there is the one that is HEAD alone."""
+        name = Names(collection).head
+        key = self._at.key(name)
+        with self._errors(f"the versions of {name}"):
+            answer = self._client.list_object_versions(Bucket=self._at.bucket, Prefix=key, MaxKeys=_KEYS_IN_A_PAGE)
+        versions = [each for each in answer.get("Versions", ()) if each["Key"] == key]
+        for each in versions[:PAST_HEADS]:  # S3 lists the newest version of a key first
+            with self._errors(name):
+                got = self._client.get_object(Bucket=self._at.bucket, Key=key, VersionId=each["VersionId"])
+            with closing(got["Body"]) as body:
+                yield body.read(HEAD_LIMIT_BYTES)
 
     def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
         del serial  # the ETag decides: no two HEADs have the same bytes

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from chroma_lifecycle.cli import compaction, doctor, mappings, records, report, retention, upkeep, versions
+from chroma_lifecycle.cli import compaction, doctor, mappings, places, records, report, retention, upkeep, versions
 from chroma_lifecycle.cli.output import (
     EXIT_DEFECT,
     EXIT_INTERRUPTED,
@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (compaction, versions, retention, records, report, upkeep, doctor):
+for module in (compaction, versions, retention, places, records, report, upkeep, doctor):
     for command in module.COMMANDS:
         app.command()(command)
 app.add_typer(mappings.app, name="mapping", help="Look at mappings.")

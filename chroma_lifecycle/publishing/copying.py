@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import Corrupt, HeadMoved, ObjectMissing
-from chroma_lifecycle.ports import Store
+from chroma_lifecycle.ports import Store, StoredHead
 from chroma_lifecycle.publishing.fetch import damaged
 from chroma_lifecycle.publishing.head import Head, SeenHead, find_head, read_head
 from chroma_lifecycle.publishing.history import walk
@@ -75,6 +75,7 @@ def copy_versions(
     suspects: Collection[str] = (),
     whole_history: bool = False,
     replace_foreign: bool = False,
+    arrive: Callable[[Head], Head] | None = None,
 ) -> Copied | Foreign:
     """Bring *target* to the version that *source* has, with every version between that it lacks.
 
@@ -86,7 +87,8 @@ def copy_versions(
         check: What to look at in the target, beside what its HEAD says.
         suspects: Names that are written again if names are checked: somebody missed them, or found them damaged.
         whole_history: Copy every version from the source's floor on.
-        replace_foreign: Replace a HEAD that does not come from the source.
+        replace_foreign: Replace a HEAD that does not come from the source, or is damaged.
+        arrive: Makes the target's HEAD of the source's, where it is to be another one.
 
     Raises:
         Corrupt: An object is damaged in the source.
@@ -96,10 +98,13 @@ def copy_versions(
     """
     for _ in range(_ATTEMPTS):
         # 1. The target's HEAD before the source's: then the source's can only be the newer one.
-        before, seen = find_head(target, collection), read_head(source, collection)
-        foreign = _foreign(before.head, seen.head, source) if before else None
+        found, seen = _look(target, collection, even_damaged=replace_foreign), read_head(source, collection)
+        before = found if isinstance(found, SeenHead) else None
+        foreign = why_foreign(before.head, seen.head, source) if before else None
         if foreign and not replace_foreign:
             return Foreign(foreign)
+        if foreign and before and before.head.serial >= seen.head.serial:
+            break  # serials never go back; who replaces a HEAD that is ahead raises the source's first
         copy = _Copy(
             source, target, Names(collection), deadline, Check.BYTES if foreign else check, frozenset(suspects)
         )
@@ -114,15 +119,25 @@ def copy_versions(
         # 4. HEAD.
         if before and not foreign and before.head.serial == seen.head.serial:
             return Copied(before.head, len(lengths), sum(lengths), swapped=False)
-        head = replace(seen.head, floor=wanted.floor, serial=_serial_above(before, seen))
-        outcome = swap(target, head, before, parent_of=None, deadline=deadline)
+        head = replace(seen.head, floor=wanted.floor)
+        outcome = swap(target, arrive(head) if arrive else head, found, parent_of=None, deadline=deadline)
         if not isinstance(outcome, Lost):
             return Copied(require_landed(outcome).head, len(lengths), sum(lengths), swapped=True)
     raise HeadMoved(f"HEAD of {collection} in {target.address} was moved by others each time", hint="copy again")
 
 
-def _foreign(before: Head, head: Head, source: Store) -> str | None:
-    """Return why the target's HEAD does not come from the source, if it does not."""
+def _look(target: Store, collection: str, *, even_damaged: bool) -> SeenHead | StoredHead | None:
+    """Return HEAD, as it is stored if it is damaged and that is no hindrance."""
+    try:
+        return find_head(target, collection)
+    except Corrupt:
+        if not even_damaged:
+            raise
+        return target.read_head(collection)
+
+
+def why_foreign(before: Head, head: Head, source: Store) -> str | None:
+    """Return why the target's HEAD *before* does not come from the source, if it does not."""
     if before.serial > head.serial:
         head = read_head(source, head.collection).head  # the first reading may have been a stale one
     if before.lineage not in {head.lineage, *head.came_from}:
@@ -134,9 +149,12 @@ def _foreign(before: Head, head: Head, source: Store) -> str | None:
     return None
 
 
-def _serial_above(before: SeenHead | None, seen: SeenHead) -> int:
-    """Return the source's serial; a higher one only where a foreign HEAD is in the way."""
-    return max(seen.head.serial, before.head.serial + 1) if before else seen.head.serial
+def bring_objects(
+    source: Store, target: Store, versions: Mapping[ManifestRef, Manifest], collection: str, *, deadline: Deadline
+) -> int:
+    """Copy what *versions* need and *target* lacks, and leave its HEAD alone; return how many names were lacking."""
+    copy = _Copy(source, target, Names(collection), deadline, Check.NAMES, frozenset())
+    return len(copy.bring(_Wanted(versions, frozenset(), min(ref.version for ref in versions))))
 
 
 @dataclass(frozen=True, slots=True)

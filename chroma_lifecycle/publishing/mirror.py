@@ -17,15 +17,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import LifecycleError, StoreUnavailable
+from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, StoreUnavailable
 from chroma_lifecycle.ports import HeadToken, Store, StoredHead, StoredObject
-from chroma_lifecycle.publishing.copying import Check, Copied, Foreign, copy_versions
+from chroma_lifecycle.publishing.copying import Check, Copied, Foreign, copy_versions, why_foreign
+from chroma_lifecycle.publishing.head import Head, find_head, read_head
+from chroma_lifecycle.publishing.swap import amend_head
+from chroma_lifecycle.snapshot.names import Names
 
 _T = TypeVar("_T")
 
@@ -71,6 +74,9 @@ class Mirror:
 
     def read_head(self, collection: str, *, known: StoredHead | None = None) -> StoredHead | None:
         return self._within_time(lambda: self._store.read_head(collection, known=known))
+
+    def past_heads(self, collection: str) -> Iterator[bytes]:
+        yield from self._within_time(lambda: [*self._store.past_heads(collection)])
 
     def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
         return self._within_time(lambda: self._store.swap_head(collection, body, serial=serial, expected=expected))
@@ -137,7 +143,6 @@ def update_mirror(
     *,
     deadline: Deadline,
     missed: Collection[str] = (),
-    repair: bool = False,
 ) -> MirrorOutcome:
     """Bring *mirror* to what *store* has, and say what became of it; it never raises a lifecycle error.
 
@@ -147,13 +152,10 @@ def update_mirror(
         collection: Whose.
         deadline: Checked before each object.
         missed: Names that a restore missed in the mirror or found damaged: then every name is looked at.
-        repair: Read every byte of the mirror, and replace a HEAD that does not come from the store.
     """
-    check = Check.BYTES if repair else Check.NAMES if missed else Check.NOTHING
+    check = Check.NAMES if missed else Check.NOTHING
     try:
-        copied = copy_versions(
-            store, mirror, collection, deadline=deadline, check=check, suspects=missed, replace_foreign=repair
-        )
+        copied = copy_versions(store, mirror, collection, deadline=deadline, check=check, suspects=missed)
     except LifecycleError as problem:
         return MirrorOutcome(MirrorState.FAILED, str(problem))
     match copied:
@@ -166,3 +168,78 @@ def update_mirror(
             state = MirrorState.BROUGHT_FORWARD if swapped or objects else MirrorState.UP_TO_DATE
             text = f"version {head.version.number}"
             return MirrorOutcome(state, text, objects, bytes_written)
+
+
+def repair_mirror(store: Store, mirror: Store, collection: str, *, deadline: Deadline, writer: str) -> Copied:
+    """Read every byte of *mirror*, write again what is damaged or missing, and replace a HEAD that is not the store's.
+
+    Where that HEAD is ahead, the store's serial is raised above it first: serials never go back, and a
+    mirror that stayed ahead would be taken for another store's again.
+
+    Raises:
+        NotInitialised: The store has no HEAD.
+        Corrupt: An object is damaged in the store too; it is named.
+        Retryable, OutcomeUnknown: It can be done again.
+    """
+    highest = _highest_serial(mirror, collection)
+    head = read_head(store, collection).head
+    ahead = highest > head.serial or (highest == head.serial and _state(store, mirror, head)[0] != "up to date")
+    if ahead:
+        amend_head(store, collection, lambda seen: replace(seen, serial=max(seen.serial, highest)), writer=writer)
+    copied = copy_versions(store, mirror, collection, deadline=deadline, check=Check.BYTES, replace_foreign=True)
+    assert isinstance(copied, Copied)  # nothing is foreign to who replaces it
+    return copied
+
+
+def _highest_serial(mirror: Store, collection: str) -> int:
+    """Return the highest serial that the mirror has come to, as far as it can be read."""
+    names = Names(collection)
+    serials = [names.parse_head_name(row.name) or 0 for row in mirror.list(names.all_heads)]
+    try:
+        seen = find_head(mirror, collection)
+    except (Corrupt, BadInput):
+        seen = None
+    return max([0, *serials, *([seen.head.serial] if seen else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorStatus:
+    """How a mirror stands to its store.
+
+    Attributes:
+        state: ``up to date``, ``behind``, ``empty``, ``foreign``, or ``damaged``.
+        text: The same for people.
+        version: Its newest version, if its HEAD can be read.
+    """
+
+    state: str
+    text: str
+    store_version: int
+    version: int | None
+
+
+def look_at_mirror(store: Store, mirror: Store, collection: str) -> MirrorStatus:
+    """Say how *mirror* stands to *store*, by their HEADs alone; nothing is written.
+
+    Raises:
+        NotInitialised: The store has no HEAD.
+        StoreUnavailable: One of the two does not answer.
+    """
+    head = read_head(store, collection).head
+    state, text, version = _state(store, mirror, head)
+    return MirrorStatus(state, text, head.version.number, version)
+
+
+def _state(store: Store, mirror: Store, head: Head) -> tuple[str, str, int | None]:
+    try:
+        seen = find_head(mirror, head.collection)
+    except (Corrupt, BadInput) as problem:
+        return "damaged", problem.message, None
+    if seen is None:
+        return "empty", "it has no HEAD yet: the next cycle fills it", None
+    number = seen.head.version.number
+    if reason := why_foreign(seen.head, head, store):
+        return "foreign", reason, number
+    if seen.head.serial == head.serial:
+        return "up to date", f"version {number}", number
+    return "behind", f"version {number}, and the store has {head.version.number}", number

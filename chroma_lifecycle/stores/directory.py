@@ -187,6 +187,10 @@ class DirectoryStore:
             found = self._heads(collection).read()
         return known if found == known else found
 
+    def past_heads(self, collection: str) -> Iterator[bytes]:
+        with self._errors(Names(collection).all_heads):
+            yield from self._heads(collection).past()
+
     def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
         with self._errors(Names(collection).head):
             return self._heads(collection).swap(body, serial, expected)

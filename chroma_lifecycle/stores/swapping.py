@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from chroma_lifecycle.clock import new_id, wait_until
 from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, StoredHead, SwapRefused, SwapUnanswered
+from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, PAST_HEADS, HeadToken, StoredHead, SwapRefused, SwapUnanswered
 from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.stores.folders import Folders, is_file, read_file, remove_file, write_file
 from chroma_lifecycle.values import digest_of
@@ -64,6 +64,17 @@ class HeadFiles:
         """
         newest = self._look_until_settled()
         return StoredHead(newest.body, newest.token) if newest and newest.pointed_at else None
+
+    def past(self) -> Iterator[bytes]:
+        """Yield the HEADs of ``heads/``, the newest first, or the file HEAD where there is no other."""
+        collection = self._names.collection
+        with self._folders.find((collection,)) as home, self._folders.find((collection, "heads")) as heads:
+            serials = [] if heads is None else sorted(self._serials(heads), reverse=True)
+            for serial in serials[:PAST_HEADS]:
+                assert heads is not None  # it has serials
+                yield read_file(heads, self._leaf(serial), limit_bytes=HEAD_LIMIT_BYTES)
+            if home is not None and not serials and is_file(home, "HEAD"):
+                yield read_file(home, "HEAD", limit_bytes=HEAD_LIMIT_BYTES)
 
     def swap(self, body: bytes, serial: int, expected: HeadToken | None) -> HeadToken:
         """Make *body* the HEAD; see :meth:`chroma_lifecycle.ports.Store.swap_head`.

@@ -17,7 +17,7 @@ from chroma_lifecycle.publishing import publication
 from chroma_lifecycle.publishing.copying import Copied, copy_versions
 from chroma_lifecycle.publishing.head import find_head, read_head
 from chroma_lifecycle.publishing.history import verify_store, walk
-from chroma_lifecycle.publishing.mirror import Mirror, MirrorOutcome, MirrorState, update_mirror
+from chroma_lifecycle.publishing.mirror import Mirror, MirrorOutcome, MirrorState, repair_mirror, update_mirror
 from chroma_lifecycle.publishing.restore import Way, bring_forward, read_published
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.snapshot.names import Names
@@ -39,8 +39,12 @@ def site(make_site: MakeSite) -> Site:
     return site
 
 
-def update(site: Site, **options: object) -> MirrorOutcome:
+def update(site: Site, *, repair: bool = False, **options: object) -> MirrorOutcome:
     assert site.mirror is not None
+    if repair:
+        copied = repair_mirror(site.store, site.mirror, COLLECTION, deadline=Deadline(), writer="test")
+        state = MirrorState.BROUGHT_FORWARD if copied.objects or copied.swapped else MirrorState.UP_TO_DATE
+        return MirrorOutcome(state, "", copied.objects, copied.bytes_written)
     return update_mirror(site.store, site.mirror, COLLECTION, **{"deadline": Deadline(), **options})  # type: ignore[arg-type]
 
 

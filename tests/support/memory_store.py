@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
-from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, Store, StoredHead, StoredObject, SwapRefused
+from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, PAST_HEADS, HeadToken, Store, StoredHead, StoredObject, SwapRefused
 from chroma_lifecycle.snapshot.names import Names
 
 
@@ -42,6 +43,7 @@ class MemoryStore:
     clock: FakeClock = field(default_factory=FakeClock)
     address: str = "memory"
     objects: dict[str, _Held] = field(default_factory=dict)
+    past: list[bytes] = field(default_factory=list)
     tokens: Iterator[int] = field(default_factory=count)
 
     def read(self, name: str, *, limit_bytes: int) -> bytes:
@@ -80,11 +82,15 @@ class MemoryStore:
         found = StoredHead(held.data, held.token)
         return known if known == found else found
 
+    def past_heads(self, collection: str) -> Iterator[bytes]:
+        return iter([body for body in self.past if json.loads(body)["collection"] == collection][:PAST_HEADS])
+
     def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
         held = self.objects.get(Names(collection).head)
         if (held and held.token) != expected:
             raise SwapRefused(f"HEAD is {held and held.token}, and {expected} was expected")
         self.write(Names(collection).head, body)
+        self.past.insert(0, body)
         return self.objects[Names(collection).head].token
 
 

@@ -1,0 +1,189 @@
+"""``recover``, ``mirror``, ``move``, ``copy``: where a collection lives, and how it comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chroma_lifecycle.cli.options import (
+    CollectionOption,
+    JsonOption,
+    MirrorOption,
+    OptionalMappingOption,
+    StoreOption,
+    choose_collection,
+)
+from chroma_lifecycle.cli.output import Output, printable
+from chroma_lifecycle.clock import Deadline
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.copying import Copied
+from chroma_lifecycle.publishing.mirror import look_at_mirror, repair_mirror
+from chroma_lifecycle.publishing.recover import Recovery
+from chroma_lifecycle.publishing.recover import recover as recover_head
+from chroma_lifecycle.publishing.relocation import copy as copy_collection
+from chroma_lifecycle.publishing.relocation import move as move_collection
+from chroma_lifecycle.wiring import BUCKET, create_store, open_mirror, open_store, writer
+from chroma_lifecycle.words import size
+
+ToOption = Annotated[str, typer.Option("--to", help="A store that holds nothing of this collection.")]
+
+
+def recover(
+    store: StoreOption,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    mirror: MirrorOption = None,
+    manifest: Annotated[
+        str | None, typer.Option("--manifest", help="Take this version: one of those that a dry run names.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a HEAD again that was deleted or damaged: from an older one, the mirror's, or the newest version."""
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    with output.doing(f"looking for what is left of {name}"):
+        found = recover_head(
+            open_store(store), open_mirror(mirror), name, manifest=manifest, dry_run=dry_run, writer=writer()
+        )
+    output.result(_recovery_value(found), *_recovery_told(found))
+
+
+def _recovery_value(found: Recovery) -> dict[str, Any]:
+    head = found.head
+    return {
+        "collection": head.collection,
+        "done": found.done,
+        "taken_from": found.taken_from,
+        "version": head.version.number,
+        "floor": head.floor.number,
+        "serial": head.serial,
+        "sweeps": head.sweeps,
+        "manifest": head.manifest.name,
+        "pins": sorted(head.pins),
+        "lost_pins": list(found.lost_pins),
+        "rivals": list(found.rivals),
+        "brought_from_mirror": found.brought,
+        "notes": list(found.notes),
+    }
+
+
+def _recovery_told(found: Recovery) -> Iterator[str]:
+    head = found.head
+    yield (
+        f"{head.collection}: HEAD {'is' if found.done else 'would be'} version {head.version.number}, "
+        f"from {found.taken_from}"
+    )
+    yield f"  versions {head.floor.number} to {head.version.number} are whole; serial {head.serial}"
+    if found.brought:
+        yield f"  {found.brought} objects came back from the mirror"
+    yield from (f"  lost: the pin {pin}, whose version is not whole" for pin in found.lost_pins)
+    yield from (f"  note: {printable(note)}" for note in found.notes)
+    if found.rivals:
+        yield "  these versions could have been the newest as well (recover --manifest NAME takes one of them):"
+        yield from (f"    {rival}" for rival in found.rivals)
+    if found.done:
+        yield "next: chroma-lifecycle verify --all, and let the queue deliver again what came after this version"
+
+
+def mirror(
+    store: StoreOption,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    mirror: MirrorOption = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Read every byte, mend what is damaged, and replace what is foreign.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how the mirror stands to the store, or repair it."""
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    source, second = open_store(store), open_mirror(mirror)
+    if second is None:
+        raise BadInput("which mirror is meant?", hint="give it with --mirror DIRECTORY")
+    if repair:
+        with output.doing(f"reading every byte of {name} in {second.address}"):
+            copied = repair_mirror(source, second, name, deadline=Deadline(), writer=writer())
+        value = _copied_value(name, second, copied)
+        output.result(value, f"{name} in the mirror {second.address} is whole: {_copied_told(copied)}")
+        return
+    status = look_at_mirror(source, second, name)
+    output.result(
+        {"collection": name, "mirror": second.address, **asdict(status)},
+        f"{name} in the mirror {second.address} is {status.state}: {status.text}",
+        *([_REPAIR] if status.state in {"foreign", "damaged"} else []),
+    )
+
+
+_REPAIR = "to replace what is there: chroma-lifecycle mirror --repair"
+
+
+def move(
+    store: StoreOption,
+    to: ToOption,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Move a collection to another store; from now on every writer is refused here, with the new address."""
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    source, target = open_store(store), _create_target(to)
+    with output.doing(f"moving {name} to {target.address}"):
+        copied = move_collection(source, target, name, deadline=Deadline(), writer=writer())
+    output.result(
+        _copied_value(name, target, copied),
+        f"{name} has moved to {target.address}: {_copied_told(copied)}",
+        f"set CHROMA_LIFECYCLE_STORE to {target.address} everywhere; the files here can go when nobody reads them",
+    )
+
+
+def copy(
+    store: StoreOption,
+    to: ToOption,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a collection with its history to another store, where it lives on its own."""
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    source, target = open_store(store), _create_target(to)
+    with output.doing(f"copying {name} to {target.address}"):
+        copied = copy_collection(source, target, name, deadline=Deadline(), writer=writer())
+    output.result(
+        _copied_value(name, target, copied),
+        f"{name} is in {target.address} too, as lineage {copied.head.lineage}: {_copied_told(copied)}",
+    )
+
+
+def _create_target(address: str) -> Store:
+    """Open the target by an address that means the same to everybody who reads it in HEAD."""
+    return create_store(address if address.startswith(BUCKET) or ":" in address else str(Path(address).absolute()))
+
+
+def _copied_value(name: str, target: Store, copied: Copied) -> dict[str, Any]:
+    head = copied.head
+    return {
+        "collection": name,
+        "address": target.address,
+        "version": head.version.number,
+        "floor": head.floor.number,
+        "lineage": head.lineage,
+        "objects": copied.objects,
+        "bytes": copied.bytes_written,
+    }
+
+
+def _copied_told(copied: Copied) -> str:
+    head = copied.head
+    return (
+        f"versions {head.floor.number} to {head.version.number}, {copied.objects} objects written, "
+        f"{size(copied.bytes_written)}"
+    )
+
+
+COMMANDS = (recover, mirror, move, copy)
+"""What the application takes from here."""

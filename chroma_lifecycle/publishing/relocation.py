@@ -1,0 +1,99 @@
+"""Taking a collection to another store: moved, so that the old place refuses, or copied, to live beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from chroma_lifecycle.clock import Deadline, new_id
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.copying import Check, Copied, copy_versions
+from chroma_lifecycle.publishing.head import Head, find_head, read_head
+from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.publishing.swap import amend_head
+from chroma_lifecycle.snapshot.manifest import encode_manifest
+from chroma_lifecycle.snapshot.names import Names
+
+
+def move(source: Store, target: Store, collection: str, *, deadline: Deadline, writer: str) -> Copied:
+    """Move a collection: from the first step on, every writer is refused at *source* with the new address.
+
+    A move that stops anywhere is finished by the same again. The source keeps its files.
+
+    Raises:
+        BadInput: The target holds something else, or the collection has moved to another place already.
+        Corrupt: An object is damaged in the source; it is named.
+        Retryable, OutcomeUnknown: Move again: what was copied is found.
+    """
+    head = read_head(source, collection).head
+    if head.moved_to != target.address:
+        head.require_here()
+    there = find_head(target, collection)
+    if there and head.moved_to == target.address and there.head.lineage == head.lineage:
+        return Copied(there.head, 0, 0, swapped=False)  # an earlier move came to its end
+    _require_free(target, head)
+    if head.moved_to is None:
+        _require_writable(source, target, collection)
+        # 1. Nobody publishes here any more.
+        amend_head(source, collection, lambda seen: replace(seen, moved_to=target.address), writer=writer)
+
+    def arrive(left: Head) -> Head:
+        return replace(left, moved_to=None).next(swap_id=new_id(), written_at=target.now(), writer=writer)
+
+    # 2. Every version, and HEAD by creation.
+    return _copy(source, target, collection, deadline, arrive)
+
+
+def copy(source: Store, target: Store, collection: str, *, deadline: Deadline, writer: str) -> Copied:
+    """Copy a collection with its history, to live beside its source: the copy begins a lineage of its own.
+
+    It records the lineage that it came from, whose names its sweeps own too.
+
+    Raises:
+        BadInput: The target holds something else, or the source has moved.
+        Corrupt: An object is damaged in the source; it is named.
+        Retryable, OutcomeUnknown: Copy again: what was copied is found.
+    """
+    head = read_head(source, collection).head
+    head.require_here()
+    _require_free(target, head)
+
+    def arrive(left: Head) -> Head:
+        begun = replace(left, lineage=new_id(), came_from=(left.lineage, *left.came_from), sweeps=0)
+        return begun.next(swap_id=new_id(), written_at=target.now(), writer=writer)
+
+    return _copy(source, target, collection, deadline, arrive)
+
+
+def _copy(source: Store, target: Store, collection: str, deadline: Deadline, arrive: Callable[[Head], Head]) -> Copied:
+    copied = copy_versions(
+        source, target, collection, deadline=deadline, check=Check.NAMES, whole_history=True, arrive=arrive
+    )
+    if not isinstance(copied, Copied):
+        raise _taken(collection, target, copied.reason)
+    return copied
+
+
+def _require_free(target: Store, head: Head) -> None:
+    """Refuse a place that holds a collection of this name; what an interrupted copy of ours left is no hindrance."""
+    if find_head(target, head.collection):
+        raise _taken(head.collection, target, "it has a HEAD")
+    names = Names(head.collection)
+    for row in target.list(names.all_manifests):
+        parts = names.parse_manifest_name(row.name)
+        if parts is None or parts.era.lineage not in {head.lineage, *head.came_from}:
+            raise _taken(head.collection, target, f"there is {row.name}")
+
+
+def _taken(collection: str, target: Store, reason: str) -> BadInput:
+    return BadInput(
+        f"{target.address} is not free for {collection}: {reason}",
+        hint="give a place that holds nothing of this collection",
+    )
+
+
+def _require_writable(source: Store, target: Store, collection: str) -> None:
+    """Write the newest manifest, which is copied anyway: what cannot be used shows before anybody is refused."""
+    manifest = read_published(source, collection).manifest
+    target.write(manifest.name, encode_manifest(manifest))

@@ -1,0 +1,284 @@
+"""Recovering HEAD: from what is left, above everything that was, and never what was condemned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from chroma_lifecycle.clock import Deadline
+from chroma_lifecycle.errors import BadInput, HeadMoved, NotInitialised
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.copying import copy_versions
+from chroma_lifecycle.publishing.head import Head, read_head
+from chroma_lifecycle.publishing.history import verify_store
+from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.publishing.recover import Recovery, recover
+from chroma_lifecycle.publishing.retention import expire, pin
+from chroma_lifecycle.publishing.swap import amend_head
+from chroma_lifecycle.publishing.sweep import reached, sweep
+from chroma_lifecycle.snapshot.names import Names
+from chroma_lifecycle.stores.directory import DirectoryStore
+from chroma_lifecycle.values import Version
+from tests.support.s3 import client
+from tests.support.snapshots import COLLECTION
+from tests.support.stores import FaultyStore, after
+from tests.support.tiny import Tiny, on_every_store
+
+NAMES = Names(COLLECTION)
+
+
+@pytest.fixture
+def tiny(tiny: Tiny, kind: str) -> Tiny:
+    """Four versions, a pin on the second, and one sweep."""
+    if kind == "s3":
+        bucket = tiny.store.address.removeprefix("s3://").partition("/")[0]
+        client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    tiny.initialise()
+    for number in range(1, 4):
+        tiny.publish(number)
+    pin(tiny.store, COLLECTION, "p", Version(2), writer="test")
+    tiny.store.write(NAMES.manifest(Version(9), head_of(tiny.store).era, "0" * 16), b"of a loser")
+    tiny.store.by = timedelta(days=2)  # type: ignore[attr-defined]
+    sweep(tiny.store, COLLECTION, delete=True, writer="test")
+    return tiny
+
+
+@pytest.fixture
+def mirror(tiny: Tiny, tmp_path: Path) -> DirectoryStore:
+    """A mirror that has followed the store so far."""
+    (tmp_path / "mirror").mkdir()
+    mirror = DirectoryStore(tmp_path / "mirror", mirror_only=True)
+    copy_versions(tiny.store, mirror, COLLECTION, deadline=Deadline(), whole_history=True)
+    return mirror
+
+
+def head_of(store: Store) -> Head:
+    return read_head(store, COLLECTION).head
+
+
+def delete_head(store: Store, *, all_of_them: bool = False) -> None:
+    heads = [row.name for row in store.list(NAMES.all_heads)] if all_of_them else []
+    store.delete([NAMES.head, *heads])
+    if all_of_them and hasattr(store.inner, "past"):  # type: ignore[attr-defined]
+        store.inner.past.clear()  # type: ignore[attr-defined]
+
+
+def recovered(store: Store, mirror: Store | None = None, **options: object) -> Recovery:
+    return recover(store, mirror, COLLECTION, writer="test", **options)  # type: ignore[arg-type]
+
+
+def assert_whole(store: Store) -> None:
+    assert {} == dict(verify_store(read_published(store, COLLECTION), store, every_version=True).damage)
+
+
+@on_every_store
+def test_a_deleted_head_comes_back_from_the_one_before(tiny: Tiny) -> None:
+    """L13: from S3's older version of the object, or from heads/: it decides the same, above all that was."""
+    before = head_of(tiny.store)
+    delete_head(tiny.store)
+
+    found = recovered(tiny.store)
+
+    head = head_of(tiny.store)
+    assert found.done
+    assert "an older HEAD" in found.taken_from
+    assert (before.manifest, before.pins, before.floor, before.lineage) == (
+        head.manifest, head.pins, head.floor, head.lineage)  # fmt: skip
+    assert (before.serial + 1, before.sweeps + 1) == (head.serial, head.sweeps)
+    assert () == found.rivals
+    assert_whole(tiny.store)
+    assert Version(5) == tiny.publish(7).head.version
+
+
+@on_every_store
+def test_a_damaged_head_is_replaced(tiny: Tiny) -> None:
+    """L13: what cannot be decoded is swapped by who read its bytes."""
+    before = head_of(tiny.store)
+    newest = max((row.name for row in tiny.store.list(NAMES.all_heads)), default=NAMES.head)
+    tiny.store.write(newest, b"noise")
+
+    recovered(tiny.store)
+
+    assert before.manifest == head_of(tiny.store).manifest
+    assert before.serial < head_of(tiny.store).serial
+    assert_whole(tiny.store)
+
+
+def test_a_dry_run_changes_nothing(tiny: Tiny) -> None:
+    """And says what would be done."""
+    delete_head(tiny.store)
+    before = {row.name for row in tiny.store.list("")}
+
+    found = recovered(tiny.store, dry_run=True)
+
+    assert (False, Version(4)) == (found.done, found.head.version)
+    assert before == {row.name for row in tiny.store.list("")}
+
+
+def test_without_any_head_the_newest_manifest_is_taken(tiny: Tiny) -> None:
+    """L13: with its rivals told, since a loser of a swap looks like a winner."""
+    healthy, before = tiny.store, head_of(tiny.store)
+    tiny.store = FaultyStore(healthy, swaps=[after(lambda: Tiny(healthy, tiny.folder, tiny.clock).publish(7))])
+    with pytest.raises(HeadMoved):
+        tiny.publish(8)
+    newest = head_of(healthy).manifest
+    delete_head(healthy, all_of_them=True)
+
+    found = recovered(healthy)
+
+    head = head_of(healthy)
+    assert "the newest manifest that is whole" == found.taken_from
+    assert (Version(5), Version(1), {}) == (head.version, head.floor, dict(head.pins))
+    assert before.sweeps < head.sweeps
+    assert 1 == len(found.rivals)
+    assert {newest.name} <= {head.manifest.name, *found.rivals}
+    assert_whole(healthy)
+
+
+def test_a_rival_can_be_taken_by_its_name(tiny: Tiny) -> None:
+    """The operator knows more than the listing."""
+    healthy = tiny.store
+    tiny.store = FaultyStore(healthy, swaps=[after(lambda: Tiny(healthy, tiny.folder, tiny.clock).publish(7))])
+    with pytest.raises(HeadMoved):
+        tiny.publish(8)
+    delete_head(healthy, all_of_them=True)
+    [rival] = recovered(healthy, dry_run=True).rivals
+
+    with pytest.raises(BadInput, match="is no manifest of a version"):
+        recovered(healthy, manifest="words/manifests/none.json")
+    recovered(healthy, manifest=rival)
+
+    assert rival == head_of(healthy).manifest.name
+
+
+def test_a_version_that_is_not_whole_is_passed_over(tiny: Tiny) -> None:
+    """HEAD names what is not there (a bucket that was copied half-way): the newest whole version is taken."""
+    newest = read_published(tiny.store, COLLECTION).manifest
+    parent = newest.parent
+    lost = [name for name in newest.reached() if "/objects/" in name]
+    others = reached(tiny.store, replace(head_of(tiny.store), manifest=parent, pins={}))
+    tiny.store.delete(set(lost) - others)
+
+    found = recovered(tiny.store)
+
+    assert parent == found.head.manifest == head_of(tiny.store).manifest
+    assert [newest.name] == list(found.rivals)
+    assert_whole(tiny.store)
+
+
+def test_the_floor_is_the_oldest_version_found_whole(tiny: Tiny) -> None:
+    """A hole in the history ends it; a pin whose version is not whole is given up, and told."""
+    third = read_published(tiny.store, COLLECTION).manifest.parent
+    assert third
+    second = head_of(tiny.store).pins["p"]
+    tiny.store.delete([second.name])
+    delete_head(tiny.store)
+
+    found = recovered(tiny.store)
+
+    assert (third.version, ("p",)) == (found.head.floor, found.lost_pins)
+    assert {} == dict(head_of(tiny.store).pins)
+    assert_whole(tiny.store)
+
+
+def test_what_was_condemned_does_not_come_back(tiny: Tiny) -> None:
+    """A sweep that sleeps before its deletes may wake later: nothing below the floor that was raised is named."""
+    expire(tiny.store, COLLECTION, keep=1, writer="test")
+    tiny.store.by += timedelta(days=2)  # type: ignore[attr-defined]
+    slow = FaultyStore(tiny.store)
+    deleted: list[str] = []
+    slow.delete = deleted.extend  # type: ignore[attr-defined]
+    sweep(slow, COLLECTION, delete=True, writer="test")
+    assert deleted
+    delete_head(tiny.store)
+
+    recovered(tiny.store)
+    tiny.store.delete(deleted)
+
+    assert Version(4) == head_of(tiny.store).floor
+    assert_whole(tiny.store)
+
+
+def test_a_lost_store_comes_back_from_the_mirror(tiny: Tiny, mirror: DirectoryStore) -> None:
+    """L13: HEAD and every object, when the store has nothing left."""
+    before = head_of(tiny.store)
+    tiny.store.delete([row.name for row in tiny.store.list("")])
+    tiny.store.inner.past.clear()  # type: ignore[attr-defined]
+
+    found = recovered(tiny.store, mirror)
+
+    assert "the mirror's HEAD" in found.taken_from
+    assert found.brought
+    head = head_of(tiny.store)
+    assert (before.manifest, before.pins, before.floor) == (head.manifest, head.pins, head.floor)
+    assert (before.serial + 1, before.sweeps + 1) == (head.serial, head.sweeps)
+    assert_whole(tiny.store)
+    assert head == copy_versions(tiny.store, mirror, COLLECTION, deadline=Deadline()).head  # type: ignore[union-attr]
+
+
+def test_a_mirror_that_lags_is_no_reason_to_go_back(tiny: Tiny, mirror: DirectoryStore) -> None:
+    """The store's own older HEAD is newer."""
+    tiny.publish(7)
+    delete_head(tiny.store)
+
+    assert Version(5) == recovered(tiny.store, mirror).head.version
+
+
+def test_a_sound_head_is_left_alone(tiny: Tiny) -> None:
+    """There is nothing to recover, and it says what to look at."""
+    before = head_of(tiny.store)
+    with pytest.raises(BadInput, match="there is nothing to recover"):
+        recovered(tiny.store)
+    amend_head(tiny.store, COLLECTION, lambda head: replace(head, moved_to="s3://elsewhere"), writer="test")
+    with pytest.raises(BadInput, match="has moved to s3://elsewhere"):
+        recovered(tiny.store)
+    assert before.manifest == head_of(tiny.store).manifest
+
+
+def test_an_empty_store_has_nothing_to_recover(tiny: Tiny, tmp_path: Path) -> None:
+    """It says what else could help, and writes nothing."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotInitialised, match="there is nothing of words to recover from"):
+        recovered(DirectoryStore(tmp_path / "empty"))
+    assert [] == list((tmp_path / "empty").iterdir())
+
+
+def test_of_two_that_recover_at_once_one_succeeds(tiny: Tiny) -> None:
+    """HEAD is created, and not replaced."""
+    delete_head(tiny.store)
+
+    with pytest.raises(HeadMoved, match="somebody else made HEAD"):
+        recovered(FaultyStore(tiny.store, swaps=[after(lambda: recovered(tiny.store))]))
+    assert_whole(tiny.store)
+
+
+def test_a_store_that_was_emptied_and_begun_again_keeps_its_own_lineage(tiny: Tiny) -> None:
+    """The HEAD of the former life has the higher serial, and is not the newest."""
+    former = head_of(tiny.store)
+    tiny.store.delete([row.name for row in tiny.store.list("")])
+    tiny.initialise()
+    begun = head_of(tiny.store)
+    assert begun.serial < former.serial
+    delete_head(tiny.store)
+
+    head = recovered(tiny.store).head
+
+    assert (begun.manifest, begun.lineage) == (head.manifest, head.lineage)
+    assert former.serial < head.serial
+
+
+def test_a_writer_that_slept_through_a_recovery_is_refused(tiny: Tiny) -> None:
+    """It restores, and publishes on the new HEAD."""
+
+    def lose_and_recover() -> None:
+        delete_head(tiny.store)
+        recovered(tiny.store)
+
+    sleeping = Tiny(FaultyStore(tiny.store, swaps=[after(lose_and_recover)]), tiny.folder, tiny.clock)
+    published = sleeping.publish(11)
+
+    assert published.manifest.era == head_of(tiny.store).era
+    assert_whole(tiny.store)
