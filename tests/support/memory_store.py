@@ -43,6 +43,7 @@ class MemoryStore:
     clock: FakeClock = field(default_factory=FakeClock)
     address: str = "memory"
     objects: dict[str, _Held] = field(default_factory=dict)
+    deletions: int = 0
     past: list[bytes] = field(default_factory=list)
     tokens: Iterator[int] = field(default_factory=count)
 
@@ -68,7 +69,7 @@ class MemoryStore:
 
     def delete(self, names: Collection[str]) -> None:
         for name in names:
-            self.objects.pop(name, None)
+            self.deletions += self.objects.pop(name, None) is not None
 
     def now(self) -> datetime:
         return self.clock.now()
