@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -71,6 +71,25 @@ def parse_age(text: str) -> timedelta:
     if not (match := _AGE.fullmatch(text)):
         raise BadInput(f"{text!r} is no age", hint="give a whole number and a unit: 90s, 45m, 12h, 30d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def parse_moment(text: str) -> datetime:
+    """Return a time as it is given to a command, in UTC unless it says otherwise; what is left out is the latest.
+
+    Raises:
+        BadInput: It is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as problem:
+        raise BadInput(
+            f"{text!r} is no time", hint="give a date, or a date and a time: 2026-01-31, 2026-01-31T12:00"
+        ) from problem
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        moment += timedelta(days=1, microseconds=-1)
+    elif re.fullmatch(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text):
+        moment += timedelta(minutes=1, microseconds=-1)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def choose_collection(given: str | None, mapping: str | None) -> str:

@@ -18,10 +18,13 @@ from chroma_lifecycle.cli.options import (
     StoreOption,
     VersionOption,
     choose_collection,
+    parse_moment,
 )
 from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, Table
 from chroma_lifecycle.cli.sparkline import sparkline
+from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.choosing import restore_newest, restore_sound, version_at
 from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.published import read_manifest, read_published
@@ -194,17 +197,37 @@ def restore(
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,
     version: VersionOption = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="The version of this time (UTC): 2026-01-31, 2026-01-31T12:00.")
+    ] = None,
+    fallback: Annotated[
+        bool, typer.Option("--fallback", help="If that version is damaged, the newest sound one before it.")
+    ] = False,
     mirror: MirrorOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a plain Chroma directory of a version, every byte of it proven."""
     output, source, name = Output(as_json), open_store(store), choose_collection(collection, mapping)
-    manifest = find_manifest(source, read_published(source, name), version)
+    if version is not None and at is not None:
+        raise BadInput("a version is asked for by its number or by a time", hint="leave --version or --at out")
+    stores, published = Stores(source, open_mirror(mirror)), read_published(source, name)
+    if at is None:
+        manifest = find_manifest(source, published, version)
+    else:
+        manifest = version_at(source, published.head, parse_moment(at))
+    damage: tuple[str, ...] = ()
     with output.doing(f"restoring {name}, {size(manifest.size)}"):
-        restore_directory(to, manifest, Stores(source, open_mirror(mirror)))
+        if fallback:
+            sound = restore_sound(to, manifest, published.head, stores)
+            manifest, damage = sound.manifest, sound.damage
+        elif version is None and at is None:
+            manifest = restore_newest(to, stores, name)
+        else:
+            restore_directory(to, manifest, stores)
     number, count = manifest.version.number, manifest.details.counts.records
     output.result(
-        {"collection": name, "version": number, "directory": str(to), "records": count},
+        {"collection": name, "version": number, "directory": str(to), "records": count, "damage": list(damage)},
+        *(f"damaged: {text}" for text in damage),
         f"{name} version {number} with {count:,} records is in {to}",
     )
 

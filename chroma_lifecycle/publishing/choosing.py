@@ -1,0 +1,90 @@
+"""Which version to restore: the one of a moment, and the newest sound one where one is damaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.head import Head
+from chroma_lifecycle.publishing.history import walk
+from chroma_lifecycle.publishing.published import read_manifest, read_published
+from chroma_lifecycle.publishing.unpack import Stores, restore_directory
+from chroma_lifecycle.snapshot.manifest import Manifest
+
+
+def version_at(store: Store, head: Head, moment: datetime) -> Manifest:
+    """Return the version that was the newest at *moment*, as the versions themselves tell the time.
+
+    Raises:
+        BadInput: There was none yet, or it is not there any more.
+    """
+    oldest = None
+    for _, manifest in walk(store, head):
+        if manifest.written_at <= moment:
+            return manifest
+        oldest = manifest
+    assert oldest is not None  # HEAD's own version, at least
+    raise BadInput(
+        f"no version of {head.collection} that is there is as old as {moment:%Y-%m-%d %H:%M:%S} UTC: the oldest is "
+        f"version {oldest.version.number}, of {oldest.written_at:%Y-%m-%d %H:%M:%S}",
+        hint="`chroma-lifecycle log --all` lists them, with the pinned ones",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The version that was restored, and what was wrong with those that should have been."""
+
+    manifest: Manifest
+    damage: tuple[str, ...]
+
+
+def restore_newest(directory: Path, stores: Stores, collection: str) -> Manifest:
+    """Make *directory* of the newest version; one that is swept meanwhile is replaced by the newest then.
+
+    Raises:
+        Corrupt: An object is damaged or missing; nothing is left behind.
+    """
+    while True:
+        published = read_published(stores.store, collection)
+        try:
+            restore_directory(directory, published.manifest, stores)
+        except ObjectMissing as missing:
+            if read_published(stores.store, collection).head.manifest == published.head.manifest:
+                raise Corrupt(f"{missing.message}, and HEAD needs it", hint=missing.hint) from missing
+        else:
+            return published.manifest
+
+
+def restore_sound(directory: Path, start: Manifest, head: Head, stores: Stores) -> Sound:
+    """Make *directory* of *start*, or else of the newest version before it that is sound.
+
+    Raises:
+        Corrupt: None that lives is sound; the damage of each is named.
+    """
+    damage: list[str] = []
+    manifest = start
+    while True:
+        number = manifest.version.number
+        try:
+            restore_directory(directory, manifest, stores)
+        except (Corrupt, ObjectMissing) as problem:
+            damage.append(f"version {number}: {problem.message}")
+        else:
+            return Sound(manifest, tuple(damage))
+        parent = manifest.parent
+        if parent is None or parent.version < head.floor:
+            break
+        try:
+            manifest = read_manifest(stores.store, parent)
+        except (Corrupt, ObjectMissing) as problem:
+            damage.append(f"version {parent.version.number}: {problem.message}")
+            break
+    raise Corrupt(
+        f"no version of {head.collection} could be restored: {'; '.join(damage)}",
+        hint="name the mirror with --mirror, or a pinned version with --version; "
+        "`chroma-lifecycle verify --all` lists all damage",
+    )

@@ -1,0 +1,81 @@
+"""``restore``: by time, and past damage."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine
+
+
+def written(cli: CommandLine) -> dict[int, datetime]:
+    return {each["version"]: datetime.fromisoformat(each["written_at"]) for each in cli.at("log", "--json").json}
+
+
+def manifest_of(cli: CommandLine, version: int) -> Path:
+    [found] = (cli.home / "store/notes/manifests").glob(f"{version:016x}-*")
+    return found
+
+
+def test_the_version_of_a_moment_is_restored(cli: CommandLine) -> None:
+    """The one that was the newest then; before the first there was none."""
+    times = written(cli)
+    for version in (1, 2, 3):
+        told = cli.at("restore", "--to", f"out-{version}", "--at", times[version].isoformat(), "--json").json
+        assert version == told["version"]
+    just_before = (times[2] - timedelta(microseconds=1)).isoformat()
+    assert 1 == cli.at("restore", "--to", "out-before", "--at", just_before, "--json").json["version"]
+    today = times[3].date().isoformat()
+    assert 3 == cli.at("restore", "--to", "out-today", "--at", today, "--json").json["version"]
+
+    ended = cli.at("restore", "--to", "out-none", "--at", "2020-01-31T12:00")
+    assert (2, True) == (ended.code, "no version of notes that is there is as old as 2020-01-31 12:00:59" in ended.err)
+    assert not (cli.home / "out-none").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--at", "yesterday"], "'yesterday' is no time"),
+        (["--at", "2026-01-31", "--version", "1"], "leave --version or"),
+    ],
+)
+def test_a_time_that_is_none_is_refused(cli: CommandLine, options: list[str], text: str) -> None:
+    """One error and a way out."""
+    ended = cli.at("restore", "--to", "out", *options)
+
+    assert (2, True) == (ended.code, text in ended.err)
+
+
+def test_past_damage_the_newest_sound_version_is_restored(cli: CommandLine) -> None:
+    """C3: the damage is named; without --fallback it is an error, and nothing is left behind."""
+    # Version 3 needs the pack that travels in the manifest of version 2; version 1 needs neither.
+    manifest = manifest_of(cli, 2)
+    manifest.write_bytes(manifest.read_bytes()[:-1] + b"x")
+
+    refused = cli.at("restore", "--to", "out")
+    assert (4, True, False) == (refused.code, manifest.name in refused.err, (cli.home / "out").exists())
+    alone = cli.at("restore", "--to", "out", "--fallback")
+
+    # The damaged manifest is also the way to version 1.
+    assert (4, True) == (alone.code, "no version of notes could be restored: version 3: " in alone.err)
+    assert not (cli.home / "out").exists()
+
+
+def test_a_damaged_object_of_the_newest_version_is_passed_over(cli: CommandLine) -> None:
+    """C3, C4: the version before it has what it needs."""
+    cli.compact("third.json")
+    before = {path for path in (cli.home / "store/notes/objects").rglob("*") if path.is_file()}
+    cli("rebase", "--store", "store", "--collection", "notes", "--workspace", "workspace")
+    fresh = [path for path in (cli.home / "store/notes/objects").rglob("*") if path.is_file() and path not in before]
+    assert fresh
+    fresh[0].write_bytes(b"damaged")
+
+    told = cli.at("restore", "--to", "out", "--fallback", "--json").json
+
+    newest = max(written(cli))
+    assert newest - 1 == told["version"]
+    assert fresh[0].name in json.dumps(told["damage"])
