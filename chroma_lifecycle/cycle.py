@@ -18,8 +18,6 @@ from chroma_lifecycle.batch.isolation import Refused, isolate, refusals
 from chroma_lifecycle.batch.pace import Pace
 from chroma_lifecycle.batch.portion import Portion
 from chroma_lifecycle.batch.summary import details_of, record_counts
-from chroma_lifecycle.chroma.client import ManagedClient
-from chroma_lifecycle.chroma.tail import settle_tail
 from chroma_lifecycle.clock import Clock, Deadline
 from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.sources import RootedDeltas
@@ -244,6 +242,10 @@ class Cycle:
     def _apply(self, planned: Planned, deltas: Mapping[str, Delta], working: Path) -> dict[str, int]:
         """Bring records and ledger to the plan; return what the ledger then counts."""
         if planned.plan:
+            # Here, because chromadb takes longer to import than a batch that moves no record takes in all.
+            from chroma_lifecycle.chroma.client import ManagedClient
+            from chroma_lifecycle.chroma.tail import settle_tail
+
             with ManagedClient.open(working / CHROMA, self._collection) as client, refusals():
                 client.apply(planned.plan, deltas)
             settle_tail(working / CHROMA, self._collection, budget=self._around.tail_budget)
