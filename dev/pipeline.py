@@ -118,9 +118,10 @@ class Pipeline:
         Raises:
             TimeoutError: It does not in time.
         """
-        wait_until(lambda: self.problem is not None or condition(), timeout_seconds=seconds, poll_seconds=0.1)
+        # Once true is enough: a condition on what moves may be over when it is asked again.
+        held = wait_until(lambda: self.problem is not None or condition(), timeout_seconds=seconds, poll_seconds=0.1)
         self.raise_problem()
-        if not condition():
+        if not held:
             raise TimeoutError(f"not within {seconds:.0f} s: {what}")
 
     def drained(self, records: int) -> bool:

@@ -82,7 +82,7 @@ def wait_for_http(url: str, process: subprocess.Popen[bytes], log: Path, *, seco
     Raises:
         Missing: It ended, or does not answer in time; the end of its log is told.
     """
-    wait_until(lambda: _answers(url) or process.poll() is not None, timeout_seconds=seconds, poll_seconds=0.05)
+    wait_until(lambda: process.poll() is not None or _answers(url), timeout_seconds=seconds, poll_seconds=0.05)
     if process.poll() is not None or not _answers(url):
         state = "does not answer" if process.poll() is None else f"ended with {process.returncode}"
         told = "\n".join(log.read_text("utf-8", "replace").splitlines()[-5:])

@@ -1,27 +1,41 @@
 #!/usr/bin/env bash
-# e2e.sh: run everything that can be run here without an account, in containers and by SAM.
+# e2e.sh [quick]: run everything that can be run here without an account: real streams, and the image in containers.
 #
-# Ends with "e2e: N run, M unavailable (why)". What cannot be had on this machine is named and is no failure;
-# where Docker starts, everything must pass.
+# Ends with "e2e: N run, M unavailable (why)". What cannot be had on this machine is named and is no failure; what
+# follows a Docker that has started must run, and everything that runs must pass. `quick` is what CI runs: the same,
+# with a thousand writes instead of ten thousand.
 source "$(dirname "${BASH_SOURCE[0]}")/e2e/lib.sh"
 
 [[ -x $ROOT/.venv/bin/chroma-lifecycle ]] || { say "run 'make install' first"; exit 2; }
+[[ ${1:-} != quick ]] || export WRITES=${WRITES:-1000}
 
 RUN=0
 WHY=()
 
-# part NAME COMMAND...: run a part; 77 means that it cannot be had here.
+# part NAME COMMAND...: run a part, its words also in $WORK/NAME.log; 77 means that it cannot be had here.
 part() {
     local name=$1 code=0
     shift
-    "$@" 2> >(tee "$WORK/last-message" >&2) || code=$?
-    case $code in
-    0) ;;
-    77) WHY+=("$name: $(sed -n 's/^e2e: unavailable: //p' "$WORK/last-message" | tail -1)") ;;
-    *) say "$name failed"; exit 1 ;;
-    esac
-    return "$code"
+    "$@" > >(tee "$WORK/$name.log") 2> >(tee "$WORK/$name.err" >&2) || code=$?
+    judge "$name" "$code"
 }
+
+judge() { # name, exit code
+    case $2 in
+    0) ;;
+    77) WHY+=("$1: $(sed -n 's/^e2e: unavailable: //p' "$WORK/$1.err" | tail -1)") ;;
+    *) say "$1 failed"; exit 1 ;;
+    esac
+    return "$2"
+}
+
+# The daemon that was started for this is ended, unless somebody else uses it by now.
+finish() {
+    [[ -z ${STREAMS:-} ]] || kill "$STREAMS" 2>/dev/null || true
+    [[ -n $HAD_DOCKER || -n $(docker ps -q 2>/dev/null) ]] || "$ROOT/scripts/e2e/docker.sh" stop
+}
+HAD_DOCKER=$(docker info >/dev/null 2>&1 && echo yes || true)
+trap finish EXIT
 
 closing() {
     local why=""
@@ -29,10 +43,25 @@ closing() {
     say "$RUN run, ${#WHY[@]} unavailable$why"
 }
 
+# The streams beside the building of the image, which mostly waits for the network and the disk.
+"$ROOT/scripts/e2e/streams.sh" >"$WORK/streams.log" 2>"$WORK/streams.err" &
+STREAMS=$!
+
 if part template "$ROOT/scripts/e2e/lint.sh"; then RUN=$((RUN + 1)); fi
-if part image "$ROOT/scripts/e2e/build.sh"; then
+if part docker "$ROOT/scripts/e2e/docker.sh" start; then
+    part image "$ROOT/scripts/e2e/build.sh" || { say "Docker starts, so the image must be built"; exit 1; }
     RUN=$((RUN + 2)) # docker build, sam build
-    part containers "$ROOT/.venv/bin/python" "$ROOT/scripts/e2e/run.py" | tee "$WORK/run.log"
-    RUN=$((RUN + $(sed -n 's/^e2e: \([0-9]*\) run$/\1/p' "$WORK/run.log")))
+    part containers "$ROOT/.venv/bin/python" "$ROOT/scripts/e2e/run.py"
+    RUN=$((RUN + $(sed -n 's/^e2e: \([0-9]*\) run$/\1/p' "$WORK/containers.log")))
+fi
+
+CODE=0
+wait "$STREAMS" || CODE=$?
+STREAMS=""
+tail -40 "$WORK/streams.log"
+if judge streams "$CODE"; then
+    RUN=$((RUN + $(sed -n 's/^\([0-9]*\) passed.*/\1/p' "$WORK/streams.log" | tail -1)))
+else
+    cat "$WORK/streams.err" >&2
 fi
 closing
