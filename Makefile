@@ -32,7 +32,7 @@ invoke: $(READY) ## Run the function on one event here: EVENT=events/ok-sqs-run.
 test: $(READY) ## Run the tests
 	$(BIN)/pytest -q -n auto
 
-e2e: $(READY) ## Build the image and invoke it by SAM, in containers; says what this machine cannot do
+e2e: $(READY) ## Real streams, and the image in containers, invoked by SAM; says what this machine cannot do
 	scripts/e2e.sh
 
 streams: $(READY) ## The tests on real streams: WRITES=10000 to the table, two workers

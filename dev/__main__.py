@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     """Start everything, say what to do, wait for Ctrl-C, end everything."""
     given = parse(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended as by Ctrl-C
+    for ending in (signal.SIGINT, signal.SIGTERM):  # the first too: a shell's background jobs ignore it
+        signal.signal(ending, signal.default_int_handler)
     try:
         dynamodb_local.check()
         load_mapping(given.mapping)  # before anything is started

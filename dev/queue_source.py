@@ -88,6 +88,8 @@ class QueueSource:
 
     def step(self) -> bool:
         """Gather a batch for a container that is free, and let it work; return whether there was anything."""
+        if self.problem is not None:
+            raise self.problem
         try:
             worker = self._free.get(timeout=_PAUSE_SECONDS)
         except Empty:

@@ -25,6 +25,7 @@ from services import (
     ROOT,
     STORE,
     WORK,
+    WORKSPACE,
     Answer,
     Cloud,
     Container,
@@ -79,7 +80,7 @@ def events(cloud: Cloud, scratch: Path) -> int:
     prepare_receipts(cloud, scratch)
     new = cloud.objects("snapshots/")
     say(one_event(cloud, scratch, new, files[0]))  # alone: SAM adds its emulator to the image at the first
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:  # each waits for Docker most of the time
         for told in pool.map(lambda file: one_event(cloud, scratch, new, file), files[1:]):
             say(told)
     return len(files)
@@ -149,11 +150,14 @@ def function(cloud: Cloud, scratch: Path) -> int:
         after = [archive.review_tag(each.package, "use::late") for each in story.packages()[600:610]]
         deliver(cloud, warm, after)
         say("warm with another writer in between: both sides' changes are published")
+
+        ensure([WORKSPACE.name] == warm.written(), f"only {WORKSPACE} is written, and not {warm.written()}")
+        say(f"the root is read-only, the user has no rights, and in /tmp only {WORKSPACE.name} was written")
     checks = [too_little_time, too_little_room]
     for check in checks:
         check(cloud, scratch, archive)
     whole(cloud, scratch)
-    return 6 + len(checks)
+    return 7 + len(checks)
 
 
 def prepare_archive(cloud: Cloud, scratch: Path) -> None:

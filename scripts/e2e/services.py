@@ -7,7 +7,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,9 @@ from typing import Any
 
 import boto3
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from dev.moto import moto_server
+
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / ".work" / "e2e"
 LOGS = WORK / "logs"
@@ -31,6 +33,7 @@ BUCKET = "store"
 STORE = f"s3://{BUCKET}/snapshots"
 DELTAS = f"s3://{BUCKET}/deltas/"
 TABLE = "archive"
+WORKSPACE = Path("/tmp/chroma-lifecycle")
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
 USER = "1000"
 _PATH = "/2015-03-31/functions/function/invocations"
@@ -108,27 +111,16 @@ class Cloud:
 def cloud() -> Iterator[Cloud]:
     """Run a moto server on Docker's bridge, with a bucket and a table in it."""
     host = run(["docker", "network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}"]).strip()
-    with socket.socket() as free:
-        free.bind(("", 0))
-        port = free.getsockname()[1]
-    with (LOGS / "moto.log").open("w") as log:
-        server = subprocess.Popen(
-            [ROOT / ".venv/bin/moto_server", "-H", host or "172.17.0.1", "-p", str(port)], stdout=log, stderr=log
+    with moto_server(LOGS / "moto.log", host or "172.17.0.1") as url:
+        made = Cloud(url)
+        made.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        made.client("dynamodb").create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK")],
+            KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
         )
-        try:
-            made = Cloud(f"http://{host or '172.17.0.1'}:{port}")
-            wait_until(lambda: answers(made.url), 30, "moto's server answers")
-            made.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-            made.client("dynamodb").create_table(
-                TableName=TABLE,
-                BillingMode="PAY_PER_REQUEST",
-                AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK")],
-                KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
-            )
-            yield made
-        finally:
-            server.terminate()
-            server.wait(10)
+        yield made
 
 
 @dataclass(frozen=True)
@@ -219,6 +211,11 @@ class Container:
             payload = {"errorType": "Runtime", "errorMessage": body.strip()}
         return Answer(payload, time.monotonic() - began)
 
+    def written(self) -> list[str]:
+        """Return what lies in /tmp; the rest of the container cannot be written to."""
+        told = run(["docker", "exec", self.name, "python3", "-c", "import os; print(*sorted(os.listdir('/tmp')))"])
+        return told.split()
+
     def init_seconds(self) -> float | None:
         """Return how long Lambda's initialisation took, mostly imports, by the emulator's log."""
         told = subprocess.run(["docker", "logs", self.name], capture_output=True, text=True, check=False)
@@ -235,7 +232,7 @@ def settings_for(
         "CHROMA_LIFECYCLE_STORE": store,
         "CHROMA_LIFECYCLE_MIRROR": mirror,
         "CHROMA_LIFECYCLE_MAPPING": mapping,
-        "CHROMA_LIFECYCLE_WORKSPACE": "/tmp/chroma-lifecycle",
+        "CHROMA_LIFECYCLE_WORKSPACE": str(WORKSPACE),
         "CHROMA_LIFECYCLE_TABLE": TABLE,
         "CHROMA_LIFECYCLE_DELTAS": DELTAS,
         "CHROMA_LIFECYCLE_DEADLINE_RESERVE_SECONDS": "5",

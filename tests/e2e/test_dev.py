@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from chroma_lifecycle.clock import wait_until
+from dev.processes import end
 
 pytestmark = pytest.mark.e2e
 
@@ -36,8 +37,7 @@ def dev(home: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
         try:
             yield process
         finally:
-            process.kill()
-            process.wait()
+            end(process, patience_seconds=60)
 
 
 def printed(home: Path) -> str:
