@@ -195,6 +195,9 @@ def test_what_was_condemned_does_not_come_back(tiny: Tiny) -> None:
     assert deleted
     delete_head(tiny.store)
 
+    for name in [name for name in deleted if NAMES.parse_manifest_name(name)]:
+        with pytest.raises(BadInput, match="is whole and was not swept"):
+            recovered(tiny.store, manifest=name)
     recovered(tiny.store)
     tiny.store.delete(deleted)
 
