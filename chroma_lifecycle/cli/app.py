@@ -58,7 +58,7 @@ def _common(
         return
     import structlog  # takes a third of the start of commands that have nothing to log
 
-    level = logging.INFO if verbose else logging.ERROR
+    level = logging.INFO if verbose else logging.CRITICAL  # what goes wrong is printed as the error, once
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),

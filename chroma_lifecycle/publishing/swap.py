@@ -143,7 +143,7 @@ class _Swap:
             seen = SeenHead(decode_head(stored.body, self.new.collection), stored.token)
             return Landed(seen) if self._is_ours(seen.head) else Lost(seen)
         except LifecycleError as problem:
-            return Unknown(f"how the swap ended cannot be read: {problem}")
+            return Unknown(f"how the swap ended cannot be read: {problem.message}")
 
     def _is_ours(self, head: Head) -> bool:
         if self.parent_of is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +9,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from chroma_lifecycle.chroma.client import CollectionSettings
-from chroma_lifecycle.clock import SYSTEM_CLOCK
-from chroma_lifecycle.config import Settings
-from chroma_lifecycle.intake.mapping_file import load_mapping
-from chroma_lifecycle.lifecycle import Beginning, begin
-from chroma_lifecycle.snapshot.workspace import Workspace
-from chroma_lifecycle.wiring import compactor, create_store
-from tests.support.command_line import COLLECTION, CommandLine, copy_of, write_files
+from tests.support.command_line import CommandLine, copy_of, write_files
+from tests.support.home import begun_home
 
 
 @pytest.fixture(autouse=True)
@@ -40,23 +33,8 @@ def empty(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a store of three versions, made once."""
-    home = tmp_path_factory.mktemp("cli") / "home"
-    home.mkdir()
-    write_files(home)
-    settings = Settings(
-        store=str(home / "store"),
-        mapping=str(home / "notes.yaml"),
-        workspace=home / "scratch",
-        deltas=(str(home / "deltas"),),
-    )
-    with Workspace.open(home / "scratch" / COLLECTION) as workspace:
-        mapping = load_mapping(settings.mapping).digest
-        store = create_store(settings.store)
-        begin(Beginning(COLLECTION, mapping, store, workspace, SYSTEM_CLOCK, "a test"), CollectionSettings("cosine", 3))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    with compactor(settings) as machine:
-        for name in ("first.json", "second.json"):
-            machine.compact(json.loads((home / name).read_text()))
+    home = begun_home(tmp_path_factory.mktemp("cli") / "home")
     structlog.reset_defaults()
     return home
 

@@ -268,12 +268,12 @@ def test_a_write_that_lands_late_is_found(store: FaultyStore, monkeypatch: pytes
     original = store.inner.read_head
     looks = 0
 
-    def read_and_let_it_land(collection: str) -> object:
+    def read_and_let_it_land(collection: str, **known: object) -> object:
         nonlocal looks
         looks += 1
         if looks == 2:
             late[0]()
-        return original(collection)
+        return original(collection, **known)
 
     store.swaps = [under_way]
     monkeypatch.setattr(store.inner, "read_head", read_and_let_it_land)
