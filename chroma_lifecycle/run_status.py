@@ -51,5 +51,5 @@ def _write(status: RunStatus, mapping: TableMapping, change: MergeDelta, joined:
     target = mapping.rules[origin.rule].merges[origin.collection]
     if problem := joined.unmerged.get(run):
         status.failed(origin.item, target, change.address, str(problem))
-    else:
-        status.completed(origin.item, target, change.address, joined.merged[run].records, at)
+    elif merged := joined.merged.get(run):
+        status.completed(origin.item, target, change.address, merged.records, at)

@@ -12,6 +12,10 @@ from dataclasses import dataclass, field, replace
 from chroma_lifecycle.intake.changes import AttributeValue, ContributeFields, DeleteRecords, Image, WithdrawFields
 from chroma_lifecycle.values import ADOPTED, Digest, ItemKey, Ordering, Position
 
+LEEWAY_SECONDS = 2
+"""A change is told to be older than a reading of the table by its time, which is exact to one second; a
+change as near as this to the reading is compared by its sequence instead."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldFact:
@@ -26,6 +30,8 @@ class FieldFact:
         present: Whether that event left the item in the table.
         attributes: What the item held at *position*.
         later: Attributes that partial images moved since, with their positions.
+        as_of: When the item was last read from the table itself, in seconds of the Unix epoch; 0 if
+            it never was. What happened to it more than `LEEWAY_SECONDS` before is known.
     """
 
     rule: str
@@ -36,6 +42,15 @@ class FieldFact:
     present: bool
     attributes: Image = field(default_factory=dict)
     later: Mapping[str, tuple[Position, AttributeValue]] = field(default_factory=dict)
+    as_of: int = 0
+
+    def covers(self, position: Position) -> bool:
+        """Return whether a change at *position* was seen when the item was read from the table."""
+        return position.created_seconds < self.as_of - LEEWAY_SECONDS
+
+    def moved_at(self, attribute: str) -> Position:
+        """Return the position of the newest event that told the value of *attribute*."""
+        return self.later[attribute][0] if attribute in self.later else self.position
 
     @property
     def image(self) -> Image | None:
@@ -78,18 +93,43 @@ class RunFact:
         return self.position.among(ordering, self.item)
 
 
-def join_fields(fact: FieldFact | None, change: ContributeFields | WithdrawFields) -> FieldFact | None:
-    """Return the fact as *change* leaves it, or ``None`` if the change tells nothing new."""
+def join_fields(
+    fact: FieldFact | None, change: ContributeFields | WithdrawFields, withheld: FieldFact | None = None
+) -> FieldFact | None:
+    """Return the fact as *change* leaves it, or ``None`` if the change tells nothing new.
+
+    Args:
+        fact: What is known of the item and counts.
+        change: Of the same item.
+        withheld: What is known of it and does not count. What *change* tells is new only as far as
+            it is newer than this too.
+    """
+    known = fact or _nothing_of(change)
+    everything = known if withheld is None else merge_fields(known, withheld)
+    if everything.covers(change.origin.position) or _join(everything, change) == everything:
+        return None
+    if withheld is not None and isinstance(change, ContributeFields) and change.partial:
+        image = {
+            name: value for name, value in change.image.items() if everything.moved_at(name) < change.origin.position
+        }
+        change = replace(change, image=image)
+    joined = _join(known, change)
+    return None if joined == fact else joined
+
+
+def _nothing_of(change: ContributeFields | WithdrawFields) -> FieldFact:
     origin = change.origin
-    known = fact or FieldFact(origin.rule, origin.item, change.reach, position=ADOPTED, seen=ADOPTED, present=False)
+    return FieldFact(origin.rule, origin.item, change.reach, position=ADOPTED, seen=ADOPTED, present=False)
+
+
+def _join(known: FieldFact, change: ContributeFields | WithdrawFields) -> FieldFact:
     match change:
         case ContributeFields(partial=True):
-            joined = _join_partial(known, change)
+            return _join_partial(known, change)
         case ContributeFields():
-            joined = _join_whole(known, origin.position, change.image, present=True)
+            return _join_whole(known, change.origin.position, change.image, present=True)
         case WithdrawFields():
-            joined = _join_whole(known, origin.position, {}, present=False)
-    return None if joined == fact else joined
+            return _join_whole(known, change.origin.position, {}, present=False)
 
 
 def _join_whole(known: FieldFact, position: Position, image: Image, *, present: bool) -> FieldFact:
@@ -108,11 +148,7 @@ def _join_whole(known: FieldFact, position: Position, image: Image, *, present: 
 
 def _join_partial(known: FieldFact, change: ContributeFields) -> FieldFact:
     position = change.origin.position
-    moved = {
-        name: (position, value)
-        for name, value in change.image.items()
-        if (known.later[name][0] if name in known.later else known.position) < position
-    }
+    moved = {name: (position, value) for name, value in change.image.items() if known.moved_at(name) < position}
     newest = known.seen < position
     return replace(
         known,
@@ -120,6 +156,18 @@ def _join_partial(known: FieldFact, change: ContributeFields) -> FieldFact:
         present=True if newest else known.present,
         later={**known.later, **moved},
     )
+
+
+def merge_fields(one: FieldFact, other: FieldFact) -> FieldFact:
+    """Return what two facts of one item know together: of each thing the newest, whichever is given first."""
+    older, newer = sorted((one, other), key=lambda fact: (fact.as_of, fact.position.order, fact.seen.order))
+    if newer.covers(older.seen):
+        return newer
+    whole = newer if older.position <= newer.position else older
+    partial = (newer if whole is older else older).later
+    later = {**whole.later, **{name: moved for name, moved in partial.items() if whole.moved_at(name) < moved[0]}}
+    seen = newer if older.seen <= newer.seen else older
+    return replace(whole, seen=seen.seen, present=seen.present, later=later, as_of=newer.as_of)
 
 
 def join_tombstone(known: Tombstone | None, change: DeleteRecords) -> Tombstone | None:

@@ -16,7 +16,14 @@ from chroma_lifecycle.intake.changes import (
     RefusedFields,
     WithdrawFields,
 )
-from chroma_lifecycle.planning.facts import FieldFact, RunFact, Tombstone, join_fields, join_tombstone
+from chroma_lifecycle.planning.facts import (
+    FieldFact,
+    RunFact,
+    Tombstone,
+    join_fields,
+    join_tombstone,
+    merge_fields,
+)
 from chroma_lifecycle.planning.ledger import Ledger, RunKey
 from chroma_lifecycle.values import Digest, ItemKey
 
@@ -49,7 +56,7 @@ class Joined:
         runs: Run facts as they are now.
         deltas: Ids of each delta that is to be merged, by address.
         merged: Every run that a change asked for and that is merged, now or before.
-        unmerged: Why a run that a change asked for is not merged.
+        unmerged: Why a run that a change asked for failed. One that a rollback withholds is in neither.
         outcomes: What became of each change, by its source. A message with several changes
             failed if one of them did, and was applied if one of them moved a fact.
         problems: Why, by the source of each that failed.
@@ -99,6 +106,7 @@ class _Batch:
         self._known_tombstones = {
             (fact.reach, fact.item): fact for facts in ledger.tombstones(reaches).values() for fact in facts
         }
+        self._withheld = ledger.withheld(reaches)
 
     def take(self, change: Change) -> None:
         source = change.origin.source
@@ -129,19 +137,25 @@ class _Batch:
 
     def _fields(self, change: ContributeFields | WithdrawFields) -> bool:
         key = (change.reach, change.origin.item)
-        if (fact := join_fields(self._known_fields.get(key), change)) is None:
+        fact = join_fields(self._known_fields.get(key), change, self._withheld.fields.get(key))
+        if fact is None:
             return False
         self._known_fields[key] = self.joined.fields[key] = fact
         return True
 
     def _refused(self, change: RefusedFields) -> bool:
-        known = self._known_fields.get((change.reach, change.origin.item))
-        if known is None or known.position < change.origin.position:
+        key, position = (change.reach, change.origin.item), change.origin.position
+        known, withheld = self._known_fields.get(key), self._withheld.fields.get(key)
+        everything = merge_fields(known, withheld) if known and withheld else known or withheld
+        if everything is None or (everything.position < position and not everything.covers(position)):
             raise change.problem
         return False
 
     def _tombstone(self, change: DeleteRecords) -> bool:
         key = (change.reach, change.origin.item)
+        withheld = self._withheld.tombstones.get(key)
+        if withheld is not None and change.origin.position <= withheld.position:
+            return False
         if (fact := join_tombstone(self._known_tombstones.get(key), change)) is None:
             return False
         self._known_tombstones[key] = self.joined.tombstones[key] = fact
@@ -153,6 +167,9 @@ class _Batch:
         known = self.joined.runs.get(key) or self._ledger.run(origin.item, address)
         if known is not None and origin.position <= known.position:
             self.joined.merged[key] = known
+            return False
+        withheld = self._withheld.runs.get(key)
+        if withheld is not None and origin.position <= withheld.position:
             return False
         delta = self._open_delta(change)
         self._check_content(address, delta.digest)

@@ -17,41 +17,49 @@ from types import TracebackType
 from typing import Any, Self
 
 from chroma_lifecycle.errors import BadInput, Corrupt, NoRoom
-from chroma_lifecycle.planning.facts import FieldFact, RunFact, Tombstone
-from chroma_lifecycle.values import Digest, ItemKey, Position
+from chroma_lifecycle.planning.facts import FieldFact, RunFact, Tombstone, merge_fields
+from chroma_lifecycle.planning.ledger_rows import (
+    APPLICATION_ID,
+    FORMAT,
+    SCHEMA,
+    field_fact,
+    field_row,
+    run_fact,
+    run_row,
+    to_json,
+    tombstone,
+    tombstone_row,
+)
+from chroma_lifecycle.values import Digest, ItemKey
 
-FORMAT = 1
-_APPLICATION_ID = 0x43684C43  # "ChLC"
 _NO_ROOM = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"})
 _VARIABLES = 500  # of one statement; SQLite allows 999 everywhere
+_RUN = "partition, sort, address, position, digest, records, received, version"
 
-_SCHEMA = f"""
-PRAGMA page_size = 4096;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {FORMAT};
-CREATE TABLE field_facts (
-    reach TEXT NOT NULL, partition TEXT NOT NULL, sort TEXT NOT NULL, rule TEXT NOT NULL,
-    position TEXT NOT NULL, seen TEXT NOT NULL, present INTEGER NOT NULL,
-    attributes TEXT NOT NULL, later TEXT NOT NULL, received INTEGER NOT NULL,
-    PRIMARY KEY (reach, partition, sort)
-) WITHOUT ROWID;
-CREATE TABLE tombstones (
-    reach TEXT NOT NULL, partition TEXT NOT NULL, sort TEXT NOT NULL, rule TEXT NOT NULL,
-    position TEXT NOT NULL, received INTEGER NOT NULL,
-    PRIMARY KEY (reach, partition, sort)
-) WITHOUT ROWID;
-CREATE TABLE runs (
-    number INTEGER PRIMARY KEY, partition TEXT NOT NULL, sort TEXT NOT NULL, address TEXT NOT NULL,
-    position TEXT NOT NULL, digest TEXT NOT NULL, records INTEGER NOT NULL, received INTEGER NOT NULL,
-    UNIQUE (partition, sort, address)
-);
-CREATE INDEX runs_by_address ON runs (address);
-CREATE TABLE mappings (digest TEXT NOT NULL PRIMARY KEY, meaning TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE records (id TEXT NOT NULL PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs) WITHOUT ROWID;
-"""
+RETENTION_SECONDS = 45 * 86_400
+"""Withdrawn facts and tombstones are kept so long after they were received. What could still need one comes
+sooner: the age of the oldest delta when its run begins, and of the oldest message (14 days in a queue, and
+14 more after one redrive)."""
+
+# What expires is removed in one go when the oldest of it is a day over: one cycle in many writes for it.
+_PRUNE_EVERY_SECONDS = 86_400
+
+_WITHHELD = ("withheld_fields", "withheld_tombstones", "withheld_runs")
 
 RunKey = tuple[ItemKey, str]
 """A run item and the address of a delta."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Facts that a rollback took out of force: they contribute nothing, and what is not newer moves nothing."""
+
+    fields: Mapping[tuple[str, ItemKey], FieldFact] = field(default_factory=dict)
+    tombstones: Mapping[tuple[str, ItemKey], Tombstone] = field(default_factory=dict)
+    runs: Mapping[RunKey, RunFact] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.fields) + len(self.tombstones) + len(self.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class Ledger:
         # The file is a working copy that no crash outlives; what is published is synced by its store.
         connection.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;")
         self._connection = connection
-        self._path = path
+        self.path = path
         self._runs: dict[int, RunFact] = {}
 
     @classmethod
@@ -90,7 +98,7 @@ class Ledger:
             pass
         with _sqlite_errors(path):
             ledger = cls(sqlite3.connect(path, isolation_level=None), path)
-            ledger._connection.executescript(_SCHEMA)
+            ledger._connection.executescript(SCHEMA)
         return ledger
 
     @classmethod
@@ -132,34 +140,76 @@ class Ledger:
         """Return the field facts of each of *reaches*, by reach; those without any are left out."""
         found: dict[str, list[FieldFact]] = {}
         for row in self._rows("SELECT * FROM field_facts WHERE reach IN ({})", reaches):
-            found.setdefault(row[0], []).append(_field_fact(row))
+            found.setdefault(row[0], []).append(field_fact(row))
         return found
 
     def tombstones(self, reaches: Iterable[str]) -> dict[str, list[Tombstone]]:
         """Return the tombstones of each of *reaches*, by reach; those without any are left out."""
         found: dict[str, list[Tombstone]] = {}
-        for reach, partition, sort, rule, position, _ in self._rows(
-            "SELECT * FROM tombstones WHERE reach IN ({})", reaches
-        ):
-            fact = Tombstone(rule, ItemKey(partition, sort), reach, Position.parse(position))
-            found.setdefault(reach, []).append(fact)
+        for row in self._rows("SELECT * FROM tombstones WHERE reach IN ({})", reaches):
+            found.setdefault(row[0], []).append(tombstone(row))
         return found
 
     def run(self, item: ItemKey, address: str) -> RunFact | None:
         """Return the run of *item* with this delta."""
         rows = self._connection.execute(
-            "SELECT * FROM runs WHERE partition = ? AND sort = ? AND address = ?", (item.partition, item.sort, address)
+            f"SELECT {_RUN} FROM runs WHERE partition = ? AND sort = ? AND address = ?",  # noqa: S608 (own names)
+            (item.partition, item.sort, address),
         )
-        return next((_run_fact(row) for row in rows), None)
+        return next((run_fact(row) for row in rows), None)
 
     def digest_at(self, address: str) -> Digest | None:
-        """Return the digest of the delta at *address*, if any run merged it."""
-        row = self._connection.execute("SELECT digest FROM runs WHERE address = ? LIMIT 1", (address,)).fetchone()
+        """Return the digest of the delta at *address*, if any run merged it, withheld or not."""
+        row = self._connection.execute(
+            "SELECT digest FROM runs WHERE address = ? UNION ALL "
+            "SELECT digest FROM withheld_runs WHERE address = ? LIMIT 1",
+            (address, address),
+        ).fetchone()
         return None if row is None else Digest(row[0])
 
     def runs(self) -> Iterator[RunFact]:
         """Yield every run."""
-        yield from map(_run_fact, self._connection.execute("SELECT * FROM runs ORDER BY number"))
+        yield from map(run_fact, self._connection.execute(f"SELECT {_RUN} FROM runs ORDER BY number"))  # noqa: S608
+
+    def every_field_fact(self) -> Iterator[FieldFact]:
+        """Yield every field fact."""
+        yield from map(
+            field_fact, self._connection.execute("SELECT * FROM field_facts ORDER BY reach, partition, sort")
+        )
+
+    def withheld(self, reaches: Iterable[str] | None = None) -> Withheld:
+        """Return what a rollback withholds: all of it, or the facts of *reaches* and every run."""
+        fields, tombstones = (
+            self._connection.execute(f"SELECT * FROM {table}")  # noqa: S608 (own names)
+            if reaches is None
+            else self._rows(f"SELECT * FROM {table} WHERE reach IN ({{}})", reaches)  # noqa: S608
+            for table in ("withheld_fields", "withheld_tombstones")
+        )
+        runs = map(run_fact, self._connection.execute(f"SELECT {_RUN} FROM withheld_runs"))  # noqa: S608
+        return Withheld(
+            {(fact.reach, fact.item): fact for fact in map(field_fact, fields)},
+            {(fact.reach, fact.item): fact for fact in map(tombstone, tombstones)},
+            {(run.item, run.address): run for run in runs},
+        )
+
+    def unlike(self, other: Path) -> Withheld:
+        """Return the facts that count here and are not the same in the ledger at *other*, or not there."""
+        with _sqlite_errors(self.path):
+            self._connection.execute("ATTACH ? AS other", (f"{other.resolve().as_uri()}?mode=ro&immutable=1",))
+            try:
+                fields, tombstones, runs = (
+                    self._connection.execute(
+                        f"SELECT * FROM main.{table} EXCEPT SELECT * FROM other.{table}"  # noqa: S608 (own names)
+                    ).fetchall()
+                    for table in ("field_facts", "tombstones", "runs")
+                )
+            finally:
+                self._connection.execute("DETACH other")
+        return Withheld(
+            {(fact.reach, fact.item): fact for fact in map(field_fact, fields)},
+            {(fact.reach, fact.item): fact for fact in map(tombstone, tombstones)},
+            {(run.item, run.address): run for run in (run_fact(row[1:]) for row in runs)},
+        )
 
     def writers(self, ids: Iterable[str]) -> dict[str, RunFact]:
         """Return for each of *ids* that is a record the run that wrote it."""
@@ -190,9 +240,11 @@ class Ledger:
         return None if row is None else dict(json.loads(row[0]))
 
     def counts(self) -> dict[str, int]:
-        """Return how many records and facts there are."""
-        facts = sum(self._count(table) for table in ("field_facts", "tombstones", "runs"))
-        return {"records": self._count("records"), "facts": facts}
+        """Return how many records there are, and how many facts count, and are withheld."""
+        facts, withheld = (
+            sum(map(self._count, tables)) for tables in (("field_facts", "tombstones", "runs"), _WITHHELD)
+        )
+        return {"records": self._count("records"), "facts": facts, "withheld": withheld}
 
     def _count(self, table: str) -> int:
         (count,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 (own names)
@@ -206,69 +258,97 @@ class Ledger:
     def _run_of(self, number: int) -> RunFact:
         """Return a run by its number; the records of a batch have few, so each is read once."""
         if number not in self._runs:
-            row = self._connection.execute("SELECT * FROM runs WHERE number = ?", (number,)).fetchone()
-            self._runs[number] = _run_fact(row)
+            query = f"SELECT {_RUN} FROM runs WHERE number = ?"  # noqa: S608 (own names)
+            self._runs[number] = run_fact(self._connection.execute(query, (number,)).fetchone())
         return self._runs[number]
 
     # Writing
 
-    def store(self, changes: LedgerChanges, *, received_seconds: int) -> None:
-        """Write what a cycle moved, in one transaction.
+    def store(self, changes: LedgerChanges, *, received_seconds: int, version: int = 0) -> None:
+        """Write what a cycle moved, in one transaction; what is withheld of it and no newer goes.
 
         Args:
             changes: Facts as they are now, and what became of the records.
             received_seconds: When the changes came, as seconds of the Unix epoch; retention counts from it.
+            version: The version that is being made, for `explain`; 0 where it is not known.
 
         Raises:
             NoRoom: The disk is full; nothing was written.
         """
         self._runs.clear()
+        when = received_seconds, version
         with self._transaction() as cursor:
+            self._release(cursor, changes)
+            _insert(cursor, "field_facts", (field_row(fact, *when) for fact in changes.fields))
+            _insert(cursor, "tombstones", (tombstone_row(fact, *when) for fact in changes.tombstones))
             cursor.executemany(
-                "INSERT OR REPLACE INTO field_facts VALUES (?,?,?,?,?,?,?,?,?,?)",
-                (_field_row(fact, received_seconds) for fact in changes.fields),
+                f"INSERT INTO runs ({_RUN}) VALUES (?,?,?,?,?,?,?,?) "  # noqa: S608 (own names)
+                "ON CONFLICT (partition, sort, address) DO UPDATE SET position = excluded.position, "
+                "received = excluded.received, version = excluded.version",
+                (run_row(run, *when) for run in changes.runs),
             )
-            cursor.executemany(
-                "INSERT OR REPLACE INTO tombstones VALUES (?,?,?,?,?,?)",
-                (
-                    (f.reach, f.item.partition, f.item.sort, f.rule, str(f.position), received_seconds)
-                    for f in changes.tombstones
-                ),
-            )
-            for run in changes.runs:
-                self._store_run(cursor, run, received_seconds)
             for (item, address), ids in changes.written.items():
                 (number,) = cursor.execute(
                     "SELECT number FROM runs WHERE partition = ? AND sort = ? AND address = ?",
                     (item.partition, item.sort, address),
                 ).fetchone()
-                cursor.executemany("INSERT OR REPLACE INTO records VALUES (?,?)", ((id_, number) for id_ in ids))
+                _insert(cursor, "records", ((id_, number) for id_ in ids))
             cursor.executemany("DELETE FROM records WHERE id = ?", ((id_,) for id_ in changes.deleted))
+
+    def _release(self, cursor: sqlite3.Cursor, changes: LedgerChanges) -> None:
+        """Remove the withheld facts that tell nothing that *changes* does not tell as new."""
+        if not any(map(self._count, _WITHHELD)):
+            return
+        withheld = self.withheld()
+        outdone = [
+            fact
+            for fact in changes.fields
+            if (held := withheld.fields.get((fact.reach, fact.item))) and merge_fields(fact, held) == fact
+        ]
+        for table, facts in (("withheld_fields", outdone), ("withheld_tombstones", changes.tombstones)):
+            cursor.executemany(
+                f"DELETE FROM {table} WHERE reach = ? AND partition = ? AND sort = ?",  # noqa: S608 (own names)
+                ((fact.reach, fact.item.partition, fact.item.sort) for fact in facts),
+            )
+        cursor.executemany(
+            "DELETE FROM withheld_runs WHERE partition = ? AND sort = ? AND address = ?",
+            ((run.item.partition, run.item.sort, run.address) for run in changes.runs),
+        )
+
+    def withhold(self, facts: Withheld, *, received_seconds: int, version: int) -> None:
+        """Put *facts* in the place of all that was withheld."""
+        when = received_seconds, version
+        with self._transaction() as cursor:
+            for table in _WITHHELD:
+                cursor.execute(f"DELETE FROM {table}")  # noqa: S608 (own names)
+            _insert(cursor, "withheld_fields", (field_row(fact, *when) for fact in facts.fields.values()))
+            _insert(cursor, "withheld_tombstones", (tombstone_row(fact, *when) for fact in facts.tombstones.values()))
+            _insert(cursor, "withheld_runs", (run_row(run, *when) for run in facts.runs.values()))
+
+    def prune(self, *, now_seconds: int) -> int:
+        """Forget withdrawn facts and tombstones that were received `RETENTION_SECONDS` ago; return how many.
+
+        Nothing is written until the oldest is a day over that, and then all that is over it goes.
+        """
+        expired = now_seconds - RETENTION_SECONDS
+        (oldest,) = self._connection.execute(
+            "SELECT min(received) FROM (SELECT min(received) AS received FROM field_facts WHERE present = 0 "
+            "UNION ALL SELECT min(received) FROM tombstones)"
+        ).fetchone()
+        if oldest is None or oldest > expired - _PRUNE_EVERY_SECONDS:
+            return 0
+        with self._transaction() as cursor:
+            gone = cursor.execute("DELETE FROM field_facts WHERE present = 0 AND received <= ?", (expired,)).rowcount
+            return gone + cursor.execute("DELETE FROM tombstones WHERE received <= ?", (expired,)).rowcount
 
     def remember_mapping(self, digest: Digest, meaning: Mapping[str, object]) -> None:
         """Note under which mapping facts are made, so that a changed one can be told from it in words."""
         with self._transaction() as cursor:
-            cursor.execute("INSERT OR IGNORE INTO mappings VALUES (?,?)", (digest, _json(meaning)))
-
-    def _store_run(self, cursor: sqlite3.Cursor, run: RunFact, received_seconds: int) -> None:
-        cursor.execute(
-            "INSERT INTO runs (partition, sort, address, position, digest, records, received) VALUES (?,?,?,?,?,?,?) "
-            "ON CONFLICT (partition, sort, address) DO UPDATE SET position = excluded.position, "
-            "received = excluded.received",
-            (
-                run.item.partition,
-                run.item.sort,
-                run.address,
-                str(run.position),
-                run.digest,
-                run.records,
-                received_seconds,
-            ),
-        )
+            cursor.execute("INSERT OR IGNORE INTO mappings VALUES (?,?)", (digest, to_json(meaning)))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        with _sqlite_errors(self._path), closing(self._connection.cursor()) as cursor:
+        with _sqlite_errors(self.path), closing(self._connection.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
             try:
                 yield cursor
@@ -277,6 +357,14 @@ class Ledger:
                 if self._connection.in_transaction:  # a full disk may have rolled back by itself
                     cursor.execute("ROLLBACK")
                 raise
+
+
+def _insert(cursor: sqlite3.Cursor, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+    rest = iter(rows)
+    if (first := next(rest, None)) is not None:
+        query = f"INSERT OR REPLACE INTO {table} VALUES ({','.join('?' * len(first))})"  # noqa: S608 (own names)
+        cursor.execute(query, first)
+        cursor.executemany(query, rest)
 
 
 @contextmanager
@@ -296,7 +384,7 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
 def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != _APPLICATION_ID:
+    if application != APPLICATION_ID:
         raise Corrupt(
             f"{path} is no ledger (application id {application:#x})", hint="restore the collection anew, or run verify"
         )
@@ -305,42 +393,3 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
             f"the ledger {path} has format {version}, this release knows formats up to {FORMAT}",
             hint="run a release of chroma-lifecycle at least as new as the one that wrote it",
         )
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))  # ASCII: a lone surrogate passes too
-
-
-def _field_row(fact: FieldFact, received: int) -> tuple[object, ...]:
-    later = {name: [str(position), value] for name, (position, value) in fact.later.items()}
-    return (
-        fact.reach,
-        fact.item.partition,
-        fact.item.sort,
-        fact.rule,
-        str(fact.position),
-        str(fact.seen),
-        int(fact.present),
-        _json(fact.attributes),
-        _json(later),
-        received,
-    )
-
-
-def _field_fact(row: tuple[Any, ...]) -> FieldFact:
-    reach, partition, sort, rule, position, seen, present, attributes, later, _ = row
-    return FieldFact(
-        rule,
-        ItemKey(partition, sort),
-        reach,
-        Position.parse(position),
-        Position.parse(seen),
-        bool(present),
-        json.loads(attributes),
-        {name: (Position.parse(at), value) for name, (at, value) in json.loads(later).items()},
-    )
-
-
-def _run_fact(row: tuple[Any, ...]) -> RunFact:
-    _, partition, sort, address, position, digest, records, _ = row
-    return RunFact(ItemKey(partition, sort), address, Position.parse(position), Digest(digest), records)

@@ -17,14 +17,16 @@ from chroma_lifecycle.intake.changes import Change, MergeDelta
 from chroma_lifecycle.intake.decode import changes_of
 from chroma_lifecycle.intake.envelopes import decode_event
 from chroma_lifecycle.intake.mapping_file import load_mapping
-from chroma_lifecycle.planning.join import Outcome, join
+from chroma_lifecycle.planning.join import Joined, Outcome, join
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.planning.planner import plan
+from chroma_lifecycle.planning.withheld import left_behind, reapply
 from chroma_lifecycle.values import Digest, digest_of
 from tests.model.flat import flat_messages
 from tests.model.histories import deltas, histories, kinds
 from tests.model.reference import Record, Reference
+from tests.model.undoing import Undoing
 from tests.support.table import Table, in_sqs
 
 MAPPING = load_mapping("receipts")
@@ -44,9 +46,13 @@ class World:
 
     def __init__(self, directory: Path, pool: dict[str, dict[str, Record]]) -> None:
         self._pool = pool
+        self._directory = directory
         self._ledgers = {name: Ledger.create(directory / f"{name}.sqlite3") for name in COLLECTIONS}
+        self._versions: dict[str, list[tuple[bytes, dict[str, Record]]]] = {name: [] for name in COLLECTIONS}
         self.records: dict[str, dict[str, Record]] = {name: {} for name in COLLECTIONS}
         self.outcomes: list[Outcome] = []
+        for name in COLLECTIONS:
+            self._note(name)
 
     def deliver(self, records: list[dict[str, Any]]) -> None:
         """Compact one batch."""
@@ -61,10 +67,37 @@ class World:
         ledger = self._ledgers[name]
         joined = join(ledger, changes, self._open)
         self.outcomes.extend(joined.outcomes.values())
+        self._bring(name, joined)
+
+    def _bring(self, name: str, joined: Joined) -> None:
+        ledger = self._ledgers[name]
         planned = plan(ledger, joined, MAPPING, name)
         self._apply(self.records[name], planned.plan)
         ledger.store(planned.changes, received_seconds=0)
         assert sorted(self.records[name]) == list(ledger.record_ids())
+        self._note(name)
+
+    def _note(self, name: str) -> None:
+        self._versions[name].append((self._ledgers[name].path.read_bytes(), dict(self.records[name])))
+
+    def rollback(self, name: str, moment: int) -> None:
+        """Put the version that one collection had at *moment* in the place of what it has."""
+        content, records = self._versions[name][moment]
+        now, path = self._ledgers[name], self._directory / f"{name}-{len(self._versions[name])}.sqlite3"
+        path.write_bytes(content)
+        with now, Ledger.open(path, read_only=True) as old:
+            behind = left_behind(old, now)
+        self._ledgers[name] = Ledger.open(path)
+        self._ledgers[name].withhold(behind, received_seconds=0, version=1)
+        self.records[name] = dict(records)
+        self._note(name)
+
+    def reapply(self, name: str) -> int:
+        """Let what is withheld in one collection count again; return how many facts were."""
+        withheld = len(self._ledgers[name].withheld())
+        self._bring(name, reapply(self._ledgers[name], MAPPING, name, self._open))
+        assert 0 == self._ledgers[name].counts()["withheld"]
+        return withheld
 
     def _open(self, change: MergeDelta) -> Opened:
         if change.address not in self._pool:
@@ -139,6 +172,41 @@ def test_flat_messages_end_in_the_models_records_too(data: st.DataObject) -> Non
             world.deliver(batch)
 
     assert typed(Reference(pool).replay(records)) == typed(world.records)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_what_is_rolled_back_stays_away_until_it_is_reapplied(data: st.DataObject) -> None:
+    """D1d: after rollbacks the records are those of the changes not withheld; after `reapply`, those of all.
+
+    Duplicates and stragglers come before, between and after.
+    """
+    pool = data.draw(deltas())
+    records = data.draw(histories())
+    with tempfile.TemporaryDirectory() as directory:
+        world = World(Path(directory), pool)
+        model = {name: Undoing(name) for name in COLLECTIONS}
+        for batch in data.draw(deliveries(records)):
+            world.deliver(batch)
+            for name in COLLECTIONS:
+                model[name].deliver(batch)
+                if data.draw(st.sampled_from([True, False, False]), label="rollback"):
+                    moment = data.draw(st.integers(0, len(model[name].moments) - 1), label="moment")
+                    world.rollback(name, moment)
+                    model[name].rollback(moment)
+                elif data.draw(st.sampled_from([True, False, False, False]), label="reapply"):
+                    event("reapplied something" if world.reapply(name) else "reapplied nothing")
+                    model[name].reapply()
+            assert typed(expected(model, pool)) == typed(world.records)
+        for name in COLLECTIONS:
+            world.reapply(name)
+
+    assert typed(Reference(pool).replay(records)) == typed(world.records)
+
+
+def expected(model: dict[str, Undoing], pool: dict[str, dict[str, Record]]) -> dict[str, dict[str, Record]]:
+    """Return the records of the changes that count."""
+    return {name: Reference(pool).replay(list(each.counted.values()))[name] for name, each in model.items()}
 
 
 def test_the_histories_hold_every_kind_of_event() -> None:
