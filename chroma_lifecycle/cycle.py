@@ -102,7 +102,13 @@ class CycleEnd:
 
 
 class Cycle:
-    """One collection, one batch."""
+    """One collection, one batch.
+
+    Attributes:
+        action: What `log` calls the version that it makes.
+    """
+
+    action = "compact"
 
     def __init__(
         self, around: Surroundings, workspace: Workspace, collection: str, deadline: Deadline, pace: Pace | None = None
@@ -165,7 +171,8 @@ class Cycle:
                 # 5. Objects, manifest, HEAD.
                 with self._phase("publish"):
                     details = details_of(parent.manifest.details, sealed, planned.plan, joined, counts, around.mapping)
-                    details = replace(details, milliseconds=self._milliseconds())
+                    summary = replace(details.summary, action=self.action)
+                    details = replace(details, summary=summary, milliseconds=self._milliseconds())
                     child = self._publish(parent, sealed, details)
         pace.note(self._seconds, planned.plan.size)
         # 6. The copy that readers look into first.
@@ -250,9 +257,16 @@ class Cycle:
                 client.apply(planned.plan, deltas)
             settle_tail(working / CHROMA, self._collection, budget=self._around.tail_budget)
         with Ledger.open(working / LEDGER) as ledger:
-            ledger.remember_mapping(self._around.mapping.digest, self._around.mapping.meaning)
-            ledger.store(planned.changes, received_seconds=int(self._around.clock.now().timestamp()))
+            self._write_facts(ledger, planned)
             return ledger.counts()
+
+    def _write_facts(self, ledger: Ledger, planned: Planned) -> None:
+        local = self._workspace.pristine.version()
+        assert local is not None  # what the batch was planned on
+        now_seconds = int(self._around.clock.now().timestamp())
+        ledger.remember_mapping(self._around.mapping.digest, self._around.mapping.meaning)
+        ledger.store(planned.changes, received_seconds=now_seconds, version=local.manifest.version.number + 1)
+        ledger.prune(now_seconds=now_seconds)
 
     def _seal(self, parent: Published, working: Path, done: Plan, counts: Mapping[str, int]) -> SealedSnapshot:
         unopened = [] if (working / CHROMA).exists() else [f.path for f in parent.manifest.files if f.path != LEDGER]

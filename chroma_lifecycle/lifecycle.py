@@ -92,7 +92,7 @@ def adopt(beginning: Beginning, directory: Path, fits: Callable[[str], bool], *,
         run = RunFact(ItemKey(""), "adopted", ADOPTED, delta.digest, len(delta.ids))
         with Ledger.create(working / LEDGER) as ledger:
             changes = LedgerChanges(runs=(run,), written={(run.item, run.address): delta.ids})
-            ledger.store(changes, received_seconds=int(beginning.clock.now().timestamp()))
+            ledger.store(changes, received_seconds=int(beginning.clock.now().timestamp()), version=1)
         return _publish(beginning, settings, working, Summary("adopt", added=len(delta.ids)))
 
 

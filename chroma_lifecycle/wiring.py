@@ -22,7 +22,7 @@ from chroma_lifecycle.stores.directory import DirectoryStore
 
 if TYPE_CHECKING:
     from chroma_lifecycle.compactor import Compactor
-    from chroma_lifecycle.cycle import Trace
+    from chroma_lifecycle.cycle import Surroundings, Trace
 
 BUCKET = "s3://"
 
@@ -86,9 +86,15 @@ def open_status(table: str | None) -> RunStatus | None:
 def compactor(settings: Settings, *, trace: Trace | None = None) -> Compactor:
     """Return what compacts batch after batch; close it at the end."""
     from chroma_lifecycle.compactor import Compactor  # imports chromadb, which takes seconds
-    from chroma_lifecycle.cycle import Surroundings, untraced
 
-    around = Surroundings(
+    return Compactor(surroundings(settings, trace=trace), settings.workspace)
+
+
+def surroundings(settings: Settings, *, trace: Trace | None = None) -> Surroundings:
+    """Return what a cycle needs beside its changes."""
+    from chroma_lifecycle.cycle import Surroundings, untraced  # as above
+
+    return Surroundings(
         mapping=load_mapping(settings.mapping),
         store=open_store(settings.store, checksums=settings.s3_checksums),
         mirror=open_mirror(settings.mirror),
@@ -100,7 +106,6 @@ def compactor(settings: Settings, *, trace: Trace | None = None) -> Compactor:
         writer=writer(),
         trace=trace or untraced,
     )
-    return Compactor(around, settings.workspace)
 
 
 def writer() -> str:

@@ -44,7 +44,7 @@ def details_of(
     found = sealed.soundness
     return Details(
         summary=Summary("compact", applied=applied, **record_counts(todo)),
-        counts=Counts(records=counts["records"], facts=counts["facts"], tail=found.tail),
+        counts=Counts(counts["records"], counts["facts"], counts["withheld"], tail=found.tail),
         chroma=ChromaVersion(version("chromadb"), found.migrations) if todo else before.chroma,
         dimension=before.dimension,
         space=before.space,

@@ -12,7 +12,18 @@ from typing import Annotated
 
 import typer
 
-from chroma_lifecycle.cli import compaction, doctor, mappings, places, records, report, retention, upkeep, versions
+from chroma_lifecycle.cli import (
+    compaction,
+    doctor,
+    mappings,
+    places,
+    records,
+    repair,
+    report,
+    retention,
+    upkeep,
+    versions,
+)
 from chroma_lifecycle.cli.output import (
     EXIT_DEFECT,
     EXIT_INTERRUPTED,
@@ -31,13 +42,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (compaction, versions, retention, places, records, report, upkeep, doctor):
+for module in (compaction, versions, retention, places, records, report, upkeep, repair, doctor):
     for command in module.COMMANDS:
         app.command()(command)
 app.add_typer(mappings.app, name="mapping", help="Look at mappings.")
 
 
-_LOGGING = {"init", "compact", "verify", "query", "rebase"}
+_LOGGING = {"init", "compact", "verify", "query", "rebase", "rollback", "reapply"}
 
 
 def _print_version(wanted: bool) -> None:

@@ -234,6 +234,12 @@ class Ledger:
         for (record_id,) in self._connection.execute("SELECT id FROM records ORDER BY id"):
             yield record_id
 
+    def record_runs(self) -> Iterator[tuple[str, RunKey]]:
+        """Yield the id of every record with the run that wrote it, in order."""
+        query = "SELECT id, partition, sort, address FROM records JOIN runs ON run = number ORDER BY id"
+        for record_id, partition, sort, address in self._connection.execute(query):
+            yield record_id, (ItemKey(partition, sort), address)
+
     def meaning_of(self, mapping: Digest) -> dict[str, object] | None:
         """Return what the mapping of this digest says, if facts here were made under it."""
         row = self._connection.execute("SELECT meaning FROM mappings WHERE digest = ?", (mapping,)).fetchone()

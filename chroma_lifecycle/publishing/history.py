@@ -5,8 +5,9 @@ A listing of the manifests is no history: those of lost swaps are in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
@@ -65,6 +66,24 @@ def find_version(store: Store, head: Head, version: Version) -> tuple[ManifestRe
     )
 
 
+def find_version_at(store: Store, head: Head, moment: datetime) -> tuple[ManifestRef, Manifest]:
+    """Return the version that was the newest at *moment*, by the time that its publisher wrote into it.
+
+    Raises:
+        BadInput: No version that lives is as old as that.
+    """
+    oldest = head.version
+    for ref, manifest in walk(store, head):
+        if manifest.written_at <= moment:
+            return ref, manifest
+        oldest = ref.version
+    raise BadInput(
+        f"no version of {head.collection} from {moment:%Y-%m-%d %H:%M:%S} UTC or before lives: "
+        f"version {oldest.number} is the oldest",
+        hint="`chroma-lifecycle log` lists them with their times",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Verified:
     """What a verification looked at, and what it found.
@@ -94,19 +113,31 @@ def verify_store(
     Raises:
         StoreUnavailable: The store does not answer.
     """
-    sources, damage = Sources(store), dict[str, str]()
-    refs = [published.head.manifest]
-    if every_version:
-        refs = list(_retained(store, published.head, damage))
+    damage = dict[str, str]()
+    refs = list(_retained(store, published.head, damage)) if every_version else [published.head.manifest]
     manifests = [manifest for ref in refs if (manifest := _try_manifest(store, ref, damage))]
+    return _verify(manifests, len(refs), store, damage, deadline or Deadline())
+
+
+def verify_version(manifest: Manifest, store: Store, *, deadline: Deadline | None = None) -> Verified:
+    """Read every object of one version, as :func:`verify_store` does."""
+    return _verify([manifest], 1, store, {}, deadline or Deadline())
+
+
+def _verify(
+    manifests: Sequence[Manifest], versions: int, store: Store, damage: dict[str, str], deadline: Deadline
+) -> Verified:
+    if not manifests:
+        return Verified(versions, 0, 0, damage)
+    sources = Sources(store)
     parts = {part.object: part for manifest in manifests for part in manifest.chain.base.parts}
     packs = {pack.carrier: (pack, manifest) for manifest in manifests for pack in manifest.chain.packs}
-    look = _Look(Names(published.collection), sources, deadline or Deadline(), damage)
+    look = _Look(Names(manifests[0].collection), sources, deadline, damage)
     pages = dict(zip(parts, in_parallel(look.part, parts.values()), strict=True))
     in_parallel(look.pack, packs.values())
     for manifest in manifests:
         look.base(manifest, pages)
-    return Verified(len(refs), len(parts) + len(packs), sum(sources.from_store), damage)
+    return Verified(versions, len(parts) + len(packs), sum(sources.from_store), damage)
 
 
 def _retained(store: Store, head: Head, damage: dict[str, str]) -> Iterator[ManifestRef]:

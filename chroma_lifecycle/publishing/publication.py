@@ -115,16 +115,21 @@ class Publication:
         return Content(Chain(base), stored_bytes)
 
     def store_manifest(
-        self, place: Place, files: tuple[FileEntry, ...], content: Content, details: Details
+        self,
+        place: Place,
+        files: tuple[FileEntry, ...],
+        content: Content,
+        details: Details,
+        source: ManifestRef | None = None,
     ) -> Manifest:
-        """Store the manifest of a version that holds *files*."""
+        """Store the manifest of a version that holds *files*; *source* is what it took them from, if not its parent."""
         manifest = Manifest(
             collection=self.collection,
             version=place.version,
             era=place.era,
             write_id=place.write_id,
             parent=place.parent,
-            source=None,
+            source=source,
             files=files,
             chain=content.chain,
             details=details,

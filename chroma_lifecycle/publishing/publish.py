@@ -16,6 +16,7 @@ from chroma_lifecycle.publishing.swap import Lost, require_landed
 from chroma_lifecycle.snapshot.details import Details
 from chroma_lifecycle.snapshot.image import Image, file_changes, make_pack, read_image
 from chroma_lifecycle.snapshot.manifest import Manifest
+from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.snapshot.pack import LARGEST_RAW_BYTES, encode_pack
 from chroma_lifecycle.snapshot.pristine import LocalVersion, Pristine
 from chroma_lifecycle.snapshot.sealed import SealedSnapshot
@@ -42,11 +43,16 @@ def publish(
     deadline: Deadline,
     clock: Clock,
     writer: str,
+    source: tuple[ManifestRef, Manifest] | None = None,
 ) -> Published:
     """Make *sealed*, which was made from *parent*, the next version.
 
     A swap that was lost to a HEAD of the same content (a pin, an expiry, a sweep, a new base) is
     done again on that HEAD. In every other case the caller restores, plans and applies again.
+
+    Args:
+        source: An older version that the HEAD of *parent* retains, if *sealed* was made from that one
+            instead (a rollback). Then a newer HEAD may have condemned it, and no lost swap is done again.
 
     Raises:
         HeadMoved: Another version was published meanwhile.
@@ -55,19 +61,20 @@ def publish(
         BadInput: The store has moved to another address.
     """
     publication = Publication(store, parent.collection, deadline, clock, writer)
+    source_ref, origin = source or (None, None)
     # 1. Digest the pages that changed. Nothing is sent yet.
-    image = _compare(sealed, workspace.pristine, parent.manifest)
+    image = _compare(sealed, workspace.pristine, origin or parent.manifest)
     pack = _encode(image, workspace.pristine)
     for _ in range(_ATTEMPTS):
         deadline.require(_SECONDS_FOR_THE_SWAP, "publishing a version")
         place = publication.place_after(parent)
         # 2. The objects: immutable, and named by nobody.
-        content = publication.store_objects(place, image, pack, parent.manifest)
+        content = publication.store_objects(place, image, pack, origin or parent.manifest)
         # 3. The manifest: immutable, and named by nobody.
-        manifest = publication.store_manifest(place, image.entries, content, details)
+        manifest = publication.store_manifest(place, image.entries, content, details, source_ref)
         # 4. HEAD: the only visible step.
         outcome = publication.move_head(manifest, parent)
-        if isinstance(outcome, Lost) and (newer := publication.same_content(outcome.newest, parent)):
+        if isinstance(outcome, Lost) and origin is None and (newer := publication.same_content(outcome.newest, parent)):
             parent = newer
             continue
         newest = require_landed(outcome)

@@ -386,3 +386,41 @@ def test_a_defect_ends_in_one_error_too(cli: CommandLine, raised: Exception, cod
 
     assert_refused(ended, code, text)
     assert "SECRET" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "a rollback goes back to one version"),
+        (["2", "--at", "2026-01-01"], "a rollback goes back to one version"),
+        (["--at", "yesterday"], "--at 'yesterday' is no time"),
+        (["--at", "2001-01-01"], "no version of notes from 2001-01-01 00:00:00 UTC or before lives"),
+        (["3"], "version 3 of notes is the newest already"),
+        (["77"], "version 77 of notes is not there: versions 1 to 3 are"),
+        (["0"], "greater than or equal to 1"),
+    ],
+)
+def test_a_rollback_to_no_version_is_refused(cli: CommandLine, arguments: list[str], message: str) -> None:
+    """Exit 2, a hint, and the store keeps its bytes."""
+    before = cli.contents()
+
+    ended = cli.at("rollback", *arguments, "--workspace", "workspace")
+
+    assert (2, "") == (ended.code, ended.out)
+    assert message in ended.err
+    assert "hint:" in ended.err
+    assert before == cli.contents()
+
+
+def test_reapplying_needs_the_mapping_of_the_collection(cli: CommandLine) -> None:
+    """Another mapping is refused with what differs; a collection that it lacks as well."""
+    (cli.home / "other.yaml").write_text((cli.home / "notes.yaml").read_text().replace("[title, folder]", "[title]"))
+    given = ("--store", "store", "--workspace", "workspace")
+
+    other = cli("reapply", *given, "--mapping", "other.yaml")
+    unknown = cli("reapply", *given, "--mapping", "notes.yaml", "--collection", "else")
+
+    assert (2, 2) == (other.code, unknown.code)
+    assert "was made under the mapping" in other.err
+    assert "go back to the mapping" in other.err
+    assert "the mapping has no collection else: it has notes" in unknown.err

@@ -35,19 +35,24 @@ class Undoing:
         self._note()
 
     def deliver(self, records: list[StreamRecord]) -> None:
-        """Receive a batch, newest first."""
-        barred: dict[Kind, int] = {}
-        for number, record in self.withheld.items():
-            if (kind := self._kind(record)) is not None:
-                barred[kind] = max(number, barred.get(kind, -1))
+        """Receive a batch."""
         for record in records:
-            number, kind = _sequence(record), self._kind(record)
-            if kind is not None and number <= barred.get(kind, -1):
-                if number not in self.counted:
-                    self.withheld[number] = record
-            else:
-                self.counted[number] = record
+            number = _sequence(record)
+            if number not in self.counted:
+                (self.withheld if self._is_barred(record) else self.counted)[number] = record
         self._note()
+
+    def barred(self, records: list[StreamRecord]) -> set[str]:
+        """Return of what kinds the items are that something withheld stands in the way of in a batch."""
+        sorts = [record["dynamodb"]["Keys"]["SK"]["S"] for record in records if self._is_barred(record)]
+        markers = ("COMPACTION_RUN", "PLACE", "LABEL")
+        return {next((marker for marker in markers if marker in sort), "a removed entity") for sort in sorts}
+
+    def _is_barred(self, record: StreamRecord) -> bool:
+        kind, number = self._kind(record), _sequence(record)
+        return kind is not None and any(
+            number <= other and kind == self._kind(held) for other, held in self.withheld.items()
+        )
 
     def rollback(self, moment: int) -> None:
         """Let count what counted at an earlier moment, and nothing else."""

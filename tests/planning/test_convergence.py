@@ -186,22 +186,28 @@ def test_what_is_rolled_back_stays_away_until_it_is_reapplied(data: st.DataObjec
     with tempfile.TemporaryDirectory() as directory:
         world = World(Path(directory), pool)
         model = {name: Undoing(name) for name in COLLECTIONS}
-        for batch in data.draw(deliveries(records)):
-            world.deliver(batch)
-            for name in COLLECTIONS:
-                model[name].deliver(batch)
-                if data.draw(st.sampled_from([True, False, False]), label="rollback"):
-                    moment = data.draw(st.integers(0, len(model[name].moments) - 1), label="moment")
+        for action in [*data.draw(st.lists(ACTIONS, min_size=4, max_size=8)), "all", "reapply"]:
+            batch = records if action == "all" else data.draw(st.lists(st.sampled_from(records), max_size=8))
+            if action in ("deliver", "all"):
+                world.deliver(batch)
+            for name, each in model.items():
+                if action in ("deliver", "all"):
+                    for kind in each.barred(batch):
+                        event(f"{kind} stands in the way")
+                    each.deliver(batch)
+                elif action == "rollback":
+                    moment = data.draw(st.integers(0, len(each.moments) - 1))
                     world.rollback(name, moment)
-                    model[name].rollback(moment)
-                elif data.draw(st.sampled_from([True, False, False, False]), label="reapply"):
+                    each.rollback(moment)
+                else:
                     event("reapplied something" if world.reapply(name) else "reapplied nothing")
-                    model[name].reapply()
-            assert typed(expected(model, pool)) == typed(world.records)
-        for name in COLLECTIONS:
-            world.reapply(name)
+                    each.reapply()
+            assert typed(expected(model, pool)) == typed(world.records), action
 
     assert typed(Reference(pool).replay(records)) == typed(world.records)
+
+
+ACTIONS = st.sampled_from(["deliver", "deliver", "deliver", "rollback", "rollback", "reapply"])
 
 
 def expected(model: dict[str, Undoing], pool: dict[str, dict[str, Record]]) -> dict[str, dict[str, Record]]:
