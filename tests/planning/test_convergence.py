@@ -51,8 +51,12 @@ class World:
         self._versions: dict[str, list[tuple[bytes, dict[str, Record]]]] = {name: [] for name in COLLECTIONS}
         self.records: dict[str, dict[str, Record]] = {name: {} for name in COLLECTIONS}
         self.outcomes: list[Outcome] = []
+        self.day = 0
         for name in COLLECTIONS:
             self._note(name)
+
+    def ledger(self, name: str) -> Ledger:
+        return self._ledgers[name]
 
     def deliver(self, records: list[dict[str, Any]]) -> None:
         """Compact one batch."""
@@ -73,7 +77,7 @@ class World:
         ledger = self._ledgers[name]
         planned = plan(ledger, joined, MAPPING, name)
         self._apply(self.records[name], planned.plan)
-        ledger.store(planned.changes, received_seconds=0)
+        ledger.store(planned.changes, received_seconds=self.day * 86_400)
         assert sorted(self.records[name]) == list(ledger.record_ids())
         self._note(name)
 

@@ -1,0 +1,89 @@
+"""Retention of facts: withdrawn facts and tombstones go, and no message that can still come needs one."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from chroma_lifecycle.planning.facts import FieldFact, Tombstone
+from chroma_lifecycle.planning.ledger import RETENTION_SECONDS, Ledger, LedgerChanges, Withheld
+from chroma_lifecycle.values import ItemKey, Position
+from tests.model.histories import deltas, histories
+from tests.model.reference import PLACE_KEYS, Record, Reference, typed
+from tests.planning.test_convergence import COLLECTIONS, World
+
+DAY = 86_400
+LATEST_DAYS = 28  # fourteen in the queue, and fourteen more after one redrive
+OWNED = {*PLACE_KEYS, "label_total", "label_status"}
+
+
+def without_owned_keys(pool: dict[str, dict[str, Record]]) -> dict[str, dict[str, Record]]:
+    """Return deltas that were not captured long ago: they bring no value that the table has taken back."""
+    return {
+        address: {
+            id_: (vector, document, {key: value for key, value in metadata.items() if key not in OWNED})
+            for id_, (vector, document, metadata) in records.items()
+        }
+        for address, records in pool.items()
+    }
+
+
+@st.composite
+def deliveries_by_day(draw: st.DrawFn, records: list[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    """The records as they come, some twice, each at most `LATEST_DAYS` after it was made, by day."""
+    day = 0
+    found: list[tuple[int, dict[str, Any]]] = []
+    for record in records:
+        day += draw(st.integers(0, 12))
+        waits = draw(st.lists(st.integers(0, LATEST_DAYS), min_size=1, max_size=2))
+        found += [(day + wait, record) for wait in waits]
+    return sorted(found, key=lambda each: each[0])
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_what_is_forgotten_is_missed_by_no_message_of_a_queue_and_its_redrive(data: st.DataObject) -> None:
+    """Whatever the order within 28 days, the records are the model's, although facts are pruned each day."""
+    pool = without_owned_keys(data.draw(deltas()))
+    records = data.draw(histories())
+    pruned = 0
+    with tempfile.TemporaryDirectory() as directory:
+        world = World(Path(directory), pool)
+        for day, record in data.draw(deliveries_by_day(records)):
+            world.day = day
+            world.deliver([record])
+            pruned += sum(world.ledger(name).prune(now_seconds=day * DAY) for name in COLLECTIONS)
+    event("pruned" if pruned else "nothing to prune")
+
+    assert typed(Reference(pool).replay(records)) == typed(world.records)
+
+
+def test_forgetting_waits_for_a_day_and_takes_what_is_over_then(tmp_path: Path) -> None:
+    """Not every cycle writes: a day after the oldest is due, all that is due goes at once; the rest stays."""
+    position = Position.of_stream("label", 5, 7)
+
+    def gone(name: str) -> FieldFact:
+        return FieldFact("place", ItemKey(name, "x"), name, position, position, present=False)
+
+    def stone(name: str) -> Tombstone:
+        return Tombstone("word", ItemKey(name, "x"), name, position)
+
+    there = FieldFact("place", ItemKey("there", "x"), "there", position, position, present=True)
+    with Ledger.create(tmp_path / "ledger.sqlite3") as ledger:
+        for seconds, name in ((0, "old"), (DAY // 2, "older than a day too"), (2 * DAY, "young")):
+            changes = LedgerChanges(fields=(gone(name), there), tombstones=(stone(name),))
+            ledger.store(changes, received_seconds=seconds)
+        held = Withheld({("held", ItemKey("held", "x")): gone("held")})
+        ledger.withhold(held, received_seconds=0, version=2)
+        before = ledger.path.read_bytes()
+
+        assert 0 == ledger.prune(now_seconds=RETENTION_SECONDS + DAY - 1)
+        assert before == ledger.path.read_bytes()
+        assert 4 == ledger.prune(now_seconds=RETENTION_SECONDS + DAY)
+        assert {"there", "young"} == {fact.reach for fact in ledger.every_field_fact()}
+        assert {"young"} == ledger.tombstones(["old", "young"]).keys()
+        assert {"records": 0, "facts": 3, "withheld": 1} == ledger.counts()
