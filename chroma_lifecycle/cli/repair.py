@@ -21,12 +21,12 @@ from chroma_lifecycle.cli.options import (
     StoreOption,
     WorkspaceOption,
     choose_collection,
+    parse_moment,
 )
 from chroma_lifecycle.cli.output import Output
 from chroma_lifecycle.cli.upkeep import open_site
 from chroma_lifecycle.config import DEFAULT_WORKSPACE, Settings
 from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.intake.records import datetime_of
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import Version
 from chroma_lifecycle.wiring import surroundings
@@ -39,7 +39,8 @@ def rollback(
     store: StoreOption,
     version: Annotated[int | None, typer.Argument(help="The version to go back to.", min=1)] = None,
     at: Annotated[
-        str | None, typer.Option("--at", help="Go back to the newest version of this time (ISO 8601, UTC).")
+        str | None,
+        typer.Option("--at", help="Go back to the version of this time (UTC): 2026-01-31, 2026-01-31T12:00."),
     ] = None,
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,
@@ -83,11 +84,7 @@ def _target(version: int | None, at: str | None) -> Version | datetime:
             "a rollback goes back to one version",
             hint="give its number, as `chroma-lifecycle log` lists it, or --at TIME",
         )
-    if version is not None:
-        return Version(version)
-    if (moment := datetime_of(at or "")) is None:
-        raise BadInput(f"--at {at!r} is no time", hint="write it as 2026-01-31T12:00:00Z or 2026-01-31")
-    return moment
+    return Version(version) if version is not None else parse_moment(at or "")
 
 
 def reapply(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
@@ -63,24 +62,6 @@ def find_version(store: Store, head: Head, version: Version) -> tuple[ManifestRe
         f"version {version.number} of {head.collection} is not there: versions {head.floor.number} to "
         f"{head.version.number} are, and the pinned ones",
         hint="`chroma-lifecycle log` lists them",
-    )
-
-
-def find_version_at(store: Store, head: Head, moment: datetime) -> tuple[ManifestRef, Manifest]:
-    """Return the version that was the newest at *moment*, by the time that its publisher wrote into it.
-
-    Raises:
-        BadInput: No version that lives is as old as that.
-    """
-    oldest = head.version
-    for ref, manifest in walk(store, head):
-        if manifest.written_at <= moment:
-            return ref, manifest
-        oldest = ref.version
-    raise BadInput(
-        f"no version of {head.collection} from {moment:%Y-%m-%d %H:%M:%S} UTC or before lives: "
-        f"version {oldest.number} is the oldest",
-        hint="`chroma-lifecycle log` lists them with their times",
     )
 
 

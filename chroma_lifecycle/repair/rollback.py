@@ -16,7 +16,8 @@ from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved
 from chroma_lifecycle.planning.ledger import Ledger, Withheld
 from chroma_lifecycle.planning.withheld import left_behind
-from chroma_lifecycle.publishing.history import find_version, find_version_at, verify_version
+from chroma_lifecycle.publishing.choosing import version_at
+from chroma_lifecycle.publishing.history import find_version, verify_version
 from chroma_lifecycle.publishing.publish import publish
 from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.restore import bring_forward
@@ -124,9 +125,8 @@ class _Going:
     def _find(self, newest: Published) -> tuple[ManifestRef, Manifest]:
         """Find the version again in each new HEAD: it may have been condemned meanwhile."""
         store, head, target = self._site.store, newest.head, self._target
-        ref, old = (
-            find_version(store, head, target) if isinstance(target, Version) else find_version_at(store, head, target)
-        )
+        version = target if isinstance(target, Version) else version_at(store, head, target).version
+        ref, old = find_version(store, head, version)
         number, name = old.version.number, old.collection
         if old.version == newest.manifest.version:
             raise BadInput(

@@ -393,8 +393,8 @@ def test_a_defect_ends_in_one_error_too(cli: CommandLine, raised: Exception, cod
     [
         ([], "a rollback goes back to one version"),
         (["2", "--at", "2026-01-01"], "a rollback goes back to one version"),
-        (["--at", "yesterday"], "--at 'yesterday' is no time"),
-        (["--at", "2001-01-01"], "no version of notes from 2001-01-01 00:00:00 UTC or before lives"),
+        (["--at", "yesterday"], "yesterday"),
+        (["--at", "2001-01-01"], "no version of notes that is there is as old as 2001-01-01 23:59:59 UTC"),
         (["3"], "version 3 of notes is the newest already"),
         (["77"], "version 77 of notes is not there: versions 1 to 3 are"),
         (["0"], "greater than or equal to 1"),

@@ -178,7 +178,7 @@ def test_a_moment_stands_for_the_version_that_was_the_newest_then(world: World) 
 
     assert 2 == done.source.number
     assert expected_words(records[:1]) == typed({"words": world.records()})
-    with pytest.raises(BadInput, match="version 1 is the oldest"):
+    with pytest.raises(BadInput, match="the oldest is version 1"):
         roll_back(world, datetime(2020, 1, 1, tzinfo=UTC))
 
 
