@@ -47,12 +47,13 @@ def running(
     """Run a program in the background, its output in *log*, until this ends.
 
     It has a session of its own: Ctrl-C in the terminal reaches this process alone, which then ends
-    the others in their order.
+    the others in their order. Where Linux can be asked for it, it also ends when this process is killed.
     """
+    bound = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            [*bound, *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -60,6 +61,7 @@ def running(
             cwd=cwd,
             start_new_session=True,
         )
+        process.args = command  # what it is called by in messages
         try:
             yield process
         finally:

@@ -31,7 +31,7 @@ judge() { # name, exit code
 
 # The daemon that was started for this is ended, unless somebody else uses it by now.
 finish() {
-    [[ -z ${STREAMS:-} ]] || kill "$STREAMS" 2>/dev/null || true
+    [[ -z ${STREAMS:-} ]] || kill -- "-$STREAMS" 2>/dev/null || true
     [[ -n $HAD_DOCKER || -n $(docker ps -q 2>/dev/null) ]] || "$ROOT/scripts/e2e/docker.sh" stop
 }
 HAD_DOCKER=$(docker info >/dev/null 2>&1 && echo yes || true)
@@ -44,7 +44,7 @@ closing() {
 }
 
 # The streams beside the building of the image, which mostly waits for the network and the disk.
-"$ROOT/scripts/e2e/streams.sh" >"$WORK/streams.log" 2>"$WORK/streams.err" &
+setsid "$ROOT/scripts/e2e/streams.sh" >"$WORK/streams.log" 2>"$WORK/streams.err" &
 STREAMS=$!
 
 if part template "$ROOT/scripts/e2e/lint.sh"; then RUN=$((RUN + 1)); fi

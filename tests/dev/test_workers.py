@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from chroma_lifecycle.clock import wait_until
 from dev import dynamodb_local
 from dev.processes import Missing, running, wait_for_http
-from dev.workers import Worker
+from dev.workers import ROOT, Worker
 
 
 @pytest.fixture
@@ -50,3 +53,18 @@ def test_a_server_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
         wait_until(lambda: process.poll() is not None, timeout_seconds=60)
         with pytest.raises(Missing, match=r"(?s)sh ended with 3.*the disk is full"):
             wait_for_http("http://127.0.0.1:1", process, log)
+
+
+def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """Also when that one is killed and cannot end anything."""
+    program = (
+        "import sys; from pathlib import Path; from dev.processes import running\n"
+        "with running(['sleep', '600'], Path(sys.argv[1])) as server: print(server.pid, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as starter:
+        assert starter.stdout is not None
+        server = psutil.Process(int(starter.stdout.readline()))
+        starter.kill()
+
+    server.wait(60)
