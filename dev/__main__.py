@@ -97,6 +97,7 @@ def run(given: argparse.Namespace) -> None:
                 announce_packages(pipeline)
             pipeline.wait_for(lambda: False, "the end", seconds=threading.TIMEOUT_MAX)
         finally:
+            (home / "env").unlink()  # it leads nowhere any more
             pipeline.stop()
 
 

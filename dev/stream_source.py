@@ -46,19 +46,19 @@ class StreamSource:
         done = next((place for place, sequence in enumerate(sequences) if sequence in failed), len(batch))
         self._most = max(1, len(batch) // 2) if answer.error is not None else 0
         del self._waiting[:done]
-        if failed:
-            self._count(sequences[done])
-        self.told(Invocation(0, len(batch), len(batch) - done, self._front[1], answer.error, answer.seconds))
+        times = self._count(sequences[done]) if failed else 1
+        self.told(Invocation(0, len(batch), len(batch) - done, times, answer.error, answer.seconds))
         return not failed
 
-    def _count(self, sequence: str) -> None:
-        """Note that *sequence* failed in front of a batch, and give it up in the end."""
+    def _count(self, sequence: str) -> int:
+        """Return how often *sequence* has failed in front of a batch by now, and give it up in the end."""
         times = self._front[1] + 1 if self._front[0] == sequence else 1
         self._front = (sequence, times)
         if times == self.attempts:
             self.given_up.append(sequence)
             del self._waiting[0]
             self._front, self._most = ("", 0), 0
+        return times
 
 
 def _sequence(record: Record) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dev.queue_source import Batching
+from dev.queue_source import Batching, Invocation
 from dev.stream_source import StreamSource
 from tests.dev.conftest import Scripted
+
+TOLD: list[Invocation] = []
 
 
 class Reader:
@@ -22,7 +24,8 @@ class Reader:
 
 def deliver(function: Scripted, *, count: int, most: int = 100, attempts: int | None = None) -> StreamSource:
     """Let a source work until it has nothing left, at most twenty batches."""
-    source = StreamSource(Reader(count), function, Batching(most), attempts)  # type: ignore[arg-type]
+    source = StreamSource(Reader(count), function, Batching(most), attempts, TOLD.append)  # type: ignore[arg-type]
+    TOLD.clear()
     for _ in range(20):
         source.step()
     return source
@@ -55,4 +58,5 @@ def test_a_record_that_always_fails_is_given_up_alone() -> None:
     source = deliver(function, count=3, attempts=3)
 
     assert ["2"] == source.given_up
+    assert [1, 2, 3, 1] == [each.receives for each in TOLD]
     assert [["1", "2", "3"], ["2", "3"], ["2", "3"], ["3"]] == function.batches
