@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site dev streams
+.PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site dev streams recipes
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ streams: $(READY) ## The tests on real streams: WRITES=10000 to the table, two w
 
 soak: $(READY) ## Run the long profiles: more schedules, kills, swaps; SEED=n replays one
 	$(BIN)/pytest -q -m soak --hypothesis-profile soak $(if $(SEED),--hypothesis-seed=$(SEED))
+
+recipes: $(READY) ## Run the recipes for readers with LangChain, LlamaIndex and FastAPI, in their own environment
+	scripts/recipes.sh
 
 browser: $(READY) ## Look at the HTML report in a real headless browser (Chromium)
 	$(BIN)/pytest -q -m browser tests/browser

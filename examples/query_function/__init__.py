@@ -1,0 +1,1 @@
+"""A Lambda function that answers queries."""

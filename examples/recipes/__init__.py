@@ -1,0 +1,1 @@
+"""Readers in other frameworks; ``make recipes`` runs them."""
