@@ -56,7 +56,7 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
 
 def test_the_library_example_of_the_readme_runs(tmp_path: Path) -> None:
     """As it stands there, in an empty directory."""
-    [example] = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    example, _ = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 
     ended = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
 

@@ -143,7 +143,8 @@ def test_minutes_of_queries_while_a_version_a_second_is_published(tmp_path: Path
     assert stale < INTERVAL + 5.0
     for what in ("descriptors", "threads", "files"):
         assert abs(held[-1][what] - held[0][what]) <= 16, (what, held)  # a swap may be under way
-    assert held[-1]["memory"] - held[0]["memory"] < 128 << 20
+    # glibc keeps an arena for each thread, which takes some fifty swaps to fill (docs/reading.md).
+    assert held[-1]["memory"] - held[2]["memory"] < 128 << 20
 
 
 def watch(world: World, reader: SnapshotReader, publisher: Publisher) -> list[dict[str, int]]:
