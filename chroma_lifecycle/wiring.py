@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import Checksums, Settings
-from chroma_lifecycle.deltas.addresses import BucketRoot, DirectoryRoot, Root, Roots
+from chroma_lifecycle.deltas.addresses import BucketRoot, DirectoryRoot, Root, Roots, parse_root
+from chroma_lifecycle.deltas.delivery import Delivery, DirectoryDelivery
 from chroma_lifecycle.deltas.sources import DeltaSource, DirectorySource, RootedDeltas
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.mirror import Mirror
-from chroma_lifecycle.publishing.status import RunStatus
 from chroma_lifecycle.stores.directory import DirectoryStore
 
 if TYPE_CHECKING:
+    from chroma_lifecycle.aws.dynamodb import DynamoRunStatus
     from chroma_lifecycle.compactor import Compactor
     from chroma_lifecycle.cycle import Surroundings, Trace
 
@@ -70,12 +71,22 @@ def open_deltas(roots: Sequence[str], store: str, *, checksums: Checksums | None
     return RootedDeltas(parsed, sources)
 
 
+def open_deliveries(root: str, *, checksums: Checksums | None = None) -> Mapping[type[Root], Delivery]:
+    """Return what puts deltas below *root*."""
+    if isinstance(parse_root(root), DirectoryRoot):
+        return {DirectoryRoot: DirectoryDelivery()}
+    from chroma_lifecycle.aws.clients import make_client  # boto3, as above
+    from chroma_lifecycle.aws.deltas import S3DeltaSource
+
+    return {BucketRoot: S3DeltaSource(make_client("s3", checksums=checksums))}
+
+
 def _home_of(store: str) -> str:
     return f"{BUCKET}{store.removeprefix(BUCKET).partition('/')[0]}/" if store.startswith(BUCKET) else store
 
 
-def open_status(table: str | None) -> RunStatus | None:
-    """Return what tells the table how runs ended, if there is a table to be told."""
+def open_status(table: str | None) -> DynamoRunStatus | None:
+    """Return what announces runs in the table and tells it how they ended, if there is a table to be told."""
     if not table:
         return None
     from chroma_lifecycle.aws.dynamodb import DynamoRunStatus  # boto3, as above

@@ -21,6 +21,8 @@ from chroma_lifecycle.errors import BadInput, StoreUnavailable
 _READS = 3
 # The bucket of a root is a setting, but what an item says about it can only fail that item.
 _GONE = {*MISSING, "NoSuchBucket"}
+_EXISTS = {"PreconditionFailed", "ConditionalRequestConflict"}
+_WRITING = "s3:PutObject, s3:GetObject and s3:ListBucket below the root"
 _PERMISSIONS = "s3:GetObject and s3:ListBucket on the roots of CHROMA_LIFECYCLE_DELTAS"
 
 
@@ -66,6 +68,19 @@ class S3DeltaSource:
             f"delta {place.address!r}: {name} in {bucket} breaks off each time",
             hint="the message comes again by itself",
         )
+
+    def put(self, place: Place, file: Path) -> bool:
+        """Store *file* unless there is an object of this key (see :class:`.delivery.Delivery`)."""
+        bucket, key = _key(place)
+        with aws_errors(f"delta {place.address!r} (below {place.root})", permissions=_WRITING), file.open("rb") as body:
+            try:
+                self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+            except boto.ClientError as problem:
+                # Of a retry that comes after our own request: whoever asked compares the content.
+                if code_of(problem) in _EXISTS:
+                    return False
+                raise
+        return True
 
     def _copied(self, place: Place, bucket: str, key: str, target: BinaryIO) -> bool:
         """Write the object to *target*; return whether all of it came."""

@@ -19,7 +19,7 @@ from chroma_lifecycle.aws.clients import make_client
 from chroma_lifecycle.aws.errors import aws_errors, code_of
 from chroma_lifecycle.errors import StoreUnavailable
 from chroma_lifecycle.intake.changes import AttributeValue
-from chroma_lifecycle.intake.rules import MergeTarget
+from chroma_lifecycle.intake.rules import PENDING, MergeTarget
 from chroma_lifecycle.values import ItemKey
 
 COMPLETED = "COMPLETED"
@@ -53,7 +53,8 @@ class DynamoRunStatus:
         same = dict(written)
         if target.finished_at:
             written[target.finished_at] = {"S": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-        update = _Update(item, target, address)
+        update = _Update(item)
+        update.only_if(target.delta, {"S": address})
         update.unless_all(same)
         update.sets(written)
         if target.error:
@@ -64,10 +65,26 @@ class DynamoRunStatus:
         if not target.error:
             return False
         written: dict[str, AttributeValue] = {target.error: {"S": error[:_LONGEST_ERROR]}}
-        update = _Update(item, target, address)
+        update = _Update(item)
+        update.only_if(target.delta, {"S": address})
         update.unless_all({target.state: {"S": COMPLETED}})
         update.unless_all(written)
         update.sets(written)
+        return self._send(update)
+
+    def announce(self, item: ItemKey, target: MergeTarget, address: str) -> bool:
+        """Put the run's delta and PENDING into its item, which is made if it is not there.
+
+        Returns:
+            False if the item says so already, or that this delta is merged: the same announced again begins nothing.
+        """
+        update, delta = _Update(item), {target.delta: {"S": address}}
+        update.unless_all(delta | {target.state: {"S": PENDING}})
+        update.unless_all(delta | {target.state: {"S": COMPLETED}})
+        update.sets(delta | {target.state: {"S": PENDING}})
+        for old in (target.count, target.error, target.finished_at):
+            if old:
+                update.removes(old)  # of a delta before
         return self._send(update)
 
     def _send(self, update: _Update) -> bool:
@@ -108,12 +125,13 @@ class DynamoRunStatus:
 class _Update:
     """One UpdateItem, being put together: names and values get placeholders, since any name may be a reserved word."""
 
-    def __init__(self, item: ItemKey, target: MergeTarget, address: str) -> None:
+    def __init__(self, item: ItemKey) -> None:
         self.item = item
         self._names: dict[str, str] = {}
         self._values: dict[str, AttributeValue] = {}
-        self._actions: list[str] = []
-        self._conditions = [f"{self._name(target.delta)} = {self._value({'S': address})}"]
+        self._sets: list[str] = []
+        self._removes: list[str] = []
+        self._conditions: list[str] = []
 
     def _name(self, attribute: str) -> str:
         return self._names.setdefault(attribute, f"#a{len(self._names)}")
@@ -122,6 +140,10 @@ class _Update:
         placeholder = f":v{len(self._values)}"
         self._values[placeholder] = value
         return placeholder
+
+    def only_if(self, attribute: str, value: AttributeValue) -> None:
+        """Write only if the item has this value; so an item that is not there is not made."""
+        self._conditions.append(f"{self._name(attribute)} = {self._value(value)}")
 
     def unless_all(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Write nothing if the item has all of these values."""
@@ -133,20 +155,19 @@ class _Update:
 
     def sets(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Write these values."""
-        pairs = [f"{self._name(attribute)} = {self._value(value)}" for attribute, value in attributes.items()]
-        self._actions.append(f"SET {', '.join(pairs)}")
+        self._sets += [f"{self._name(attribute)} = {self._value(value)}" for attribute, value in attributes.items()]
 
     def removes(self, attribute: str) -> None:
         """Take an attribute away."""
-        self._actions.append(f"REMOVE {self._name(attribute)}")
+        self._removes.append(self._name(attribute))
 
     def request(self, key_types: Mapping[str, str]) -> Mapping[str, object]:
         """Return the arguments of UpdateItem, but for the table."""
         texts = (self.item.partition, self.item.sort)
-        # An item that is not there has no address, so that its condition fails and nothing creates it.
+        actions = [("SET", self._sets), ("REMOVE", self._removes)]
         return {
             "Key": {name: {kind: text} for (name, kind), text in zip(key_types.items(), texts, strict=False)},
-            "UpdateExpression": " ".join(self._actions),
+            "UpdateExpression": " ".join(f"{verb} {', '.join(what)}" for verb, what in actions if what),
             "ConditionExpression": " AND ".join(self._conditions),
             "ExpressionAttributeNames": {placeholder: name for name, placeholder in self._names.items()},
             "ExpressionAttributeValues": dict(self._values),

@@ -62,13 +62,13 @@ class Expectation:
 
     Attributes:
         collection: Name of the collection that they are for.
-        dimension: The collection's, fixed by ``init``.
+        dimension: The collection's, fixed by ``init``; ``None``, for tools alone, for that of the first record.
         below: The prefix that every id must have, where the ordering is exact.
         fits: Whether an id fits the collection's pattern.
     """
 
     collection: str
-    dimension: int
+    dimension: int | None
     below: str | None
     fits: Callable[[str], bool]
 
@@ -79,6 +79,7 @@ class Checker:
 
     Attributes:
         subject: What holds the records, for messages: the delta, perhaps with a file's name.
+        dimension: Of every vector; ``None`` until the first one says it.
         whose: Who has this dimension, for messages.
         problem_of_id: Tells what is wrong with an id where it goes, or ``None``.
         seen: The digest of each record so far, by id.
@@ -86,7 +87,7 @@ class Checker:
     """
 
     subject: str
-    dimension: int
+    dimension: int | None
     whose: str
     problem_of_id: Callable[[str], str | None] = field(default=lambda _: None)
     seen: dict[str, bytes] = field(default_factory=dict)
@@ -138,6 +139,8 @@ class Checker:
         return list(ids)
 
     def _embeddings(self, ids: Sequence[str], raw: RawRows) -> npt.NDArray[np.float32]:
+        if self.dimension is None:
+            self.dimension = max(1, *raw.lengths[:1].tolist(), 1)
         for at in np.flatnonzero(raw.lengths != self.dimension)[:1]:
             length = int(raw.lengths[at])
             found = "no vector" if length < 0 else f"a vector of {length:,} numbers"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,15 @@ def require_room(directory: Path, needed_bytes: int, step: str) -> None:
             f"{step} needs about {needed_bytes:,} bytes below {directory}, {free:,} are free",
             hint="give the workspace more room (in a function: its ephemeral storage)",
         )
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the entries of a directory, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
 
@@ -33,13 +33,13 @@ Chroma *directory*, which is the reader's own to change, to the new Parquet file
 ``BadInput`` about *subject* where it cannot."""
 
 
-class Form(Enum):
+class Form(StrEnum):
     """How a delta is written."""
 
-    PARQUET = auto()
-    JSONL = auto()
-    CHROMA = auto()
-    ARCHIVE = auto()
+    PARQUET = "Parquet"
+    JSONL = "JSON Lines"
+    CHROMA = "Chroma directory"
+    ARCHIVE = "tar.gz of a Chroma directory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _normalise(listed: _Listed, room: Path, expected: Expectation, read_chroma: 
         digest = checker.content_digest()
         records.finish(digest)
     ids = tuple(checker.seen)
-    return Delta(listed.place.address, digest, path, ids, expected.dimension if ids else None)
+    return Delta(listed.place.address, digest, path, ids, checker.dimension if ids else None)
 
 
 def _raw(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -13,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chroma_lifecycle.clock import new_id
-from chroma_lifecycle.deltas.checks import MAX_DIMENSION, Checker, RawRows
-from chroma_lifecycle.deltas.disk import writing
+from chroma_lifecycle.deltas.checks import MAX_DIMENSION, Checker, Expectation, RawRows
+from chroma_lifecycle.deltas.disk import sync, writing
 from chroma_lifecycle.deltas.records import RecordWriter
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.values import Digest, Scalar
@@ -38,19 +37,27 @@ class DeltaWriter:
 
     The file appears under its name when the block ends, whole and synced, and never after an error.
 
+    Args:
+        path: The new file.
+        dimension: Of the vectors.
+        expected: What else the compactor will check: whether ids fit the collection and the run.
+
     Raises:
         BadInput: The file exists (an address holds one content for ever), its directory does not,
             a record cannot be applied, or no record came.
         NoRoom: The disk is full.
     """
 
-    def __init__(self, path: Path | str, *, dimension: int) -> None:
+    def __init__(self, path: Path | str, *, dimension: int, expected: Expectation | None = None) -> None:
         if not 1 <= dimension <= MAX_DIMENSION:
             raise BadInput(f"a dimension of {dimension}", hint=f"allowed: 1 to {MAX_DIMENSION:,}")
         self._path = Path(path)
         # Readers of a directory of parts ignore names that begin with a dot.
         self._partial = self._path.with_name(f".{self._path.name}.{new_id()}.partial")
-        self._checker = Checker(f"delta {str(self._path)!r}", dimension, "this writer")
+        subject = f"delta {str(self._path)!r}"
+        self._checker = Checker(subject, dimension, "this writer")
+        if expected is not None:
+            self._checker = Checker.against(subject, replace(expected, dimension=dimension))
         self._closing = ExitStack()
         self._records: RecordWriter | None = None
         self._result: WrittenDelta | None = None
@@ -65,6 +72,11 @@ class DeltaWriter:
         if self._result is None:
             raise BadInput(f"delta {str(self._path)!r} is not complete", hint="ask for the result after the block")
         return self._result
+
+    @property
+    def count(self) -> int:
+        """How many records were added so far."""
+        return len(self._checker.seen)
 
     def __enter__(self) -> DeltaWriter:
         self._refuse_existing()
@@ -108,10 +120,10 @@ class DeltaWriter:
             )
         assert self._records is not None
         self._records.finish(digest)
-        _sync(self._partial)
+        sync(self._partial)
         self._refuse_existing()
         self._partial.rename(self._path)
-        _sync(self._path.parent)
+        sync(self._path.parent)
         self._result = WrittenDelta(self._path, count, digest)
 
     def _refuse_existing(self) -> None:
@@ -151,11 +163,3 @@ def _vector(values: object) -> npt.NDArray[np.floating]:
     if whole.dtype.kind != "f" or whole.ndim != 1:
         raise BadInput("an embedding is no list of numbers", hint="give each vector as a list or an array of floats")
     return whole
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

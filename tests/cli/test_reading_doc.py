@@ -1,4 +1,4 @@
-"""The examples of readers, in the README and in docs/reading.md, run on the store of the command line's tests."""
+"""The examples of readers and producers, in the README and in docs/, run on the store of the command line's tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from tests.support.command_line import CommandLine
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("page", "at", "printed"), [("docs/reading.md", 0, "3 ['USER#u#NOTE#"), ("README.md", 1, "")])
+@pytest.mark.parametrize(
+    ("page", "at", "printed"),
+    [("docs/reading.md", 0, "3 ['USER#u#NOTE#"), ("docs/producing.md", 0, "notes/USER_u_RUN"), ("README.md", 1, "")],
+)
 def test_the_example_runs(cli: CommandLine, page: str, at: int, printed: str) -> None:
     """As it stands there, but for the address of the store."""
     examples = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
