@@ -253,7 +253,8 @@ class Cycle:
             from chroma_lifecycle.chroma.client import ManagedClient
             from chroma_lifecycle.chroma.tail import settle_tail
 
-            with ManagedClient.open(working / CHROMA, self._collection) as client, refusals():
+            # Nobody else knows of this directory, and before it is published the seal looks at every process.
+            with ManagedClient.open(working / CHROMA, self._collection, everywhere=False) as client, refusals():
                 client.apply(planned.plan, deltas)
             settle_tail(working / CHROMA, self._collection, budget=self._around.tail_budget)
         with Ledger.open(working / LEDGER) as ledger:

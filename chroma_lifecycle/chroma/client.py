@@ -51,19 +51,26 @@ class ManagedClient:
     without an error means that the directory is proven closed.
     """
 
-    def __init__(self, client: Any, collection: Any, ownership: Ownership, dimension: int | None) -> None:
+    def __init__(
+        self, client: Any, collection: Any, ownership: Ownership, dimension: int | None, *, everywhere: bool = True
+    ) -> None:
         self._client = client
+        self._everywhere = everywhere
         self._ownership = ownership
         self._collection = collection
         self._report: CloseReport | None = None
         self.dimension = dimension
 
     @classmethod
-    def open(cls, directory: Path, collection: str, *, create: CollectionSettings | None = None) -> Self:
+    def open(
+        cls, directory: Path, collection: str, *, create: CollectionSettings | None = None, everywhere: bool = True
+    ) -> Self:
         """Open *collection* in *directory*, exclusively, without a model, telemetry or the network.
 
         Args:
             create: Make the collection, in a directory that is missing or empty.
+            everywhere: Look at the descriptors of every other process, now and at the close. Where the
+                directory is sealed afterwards that happens then, and need not happen three times.
 
         Raises:
             NotOwned: Somebody else has the directory open.
@@ -75,7 +82,7 @@ class ManagedClient:
             if create is not None:
                 _make_room(directory)
             # 1. Nobody else has it, and nobody else gets it.
-            ownership = own(directory, collection)
+            ownership = own(directory, collection, everywhere=everywhere)
             undo.callback(ownership.release)
             # 2. Look before Chroma does: it answers torn files by wrong results or by dying.
             dimension = create.dimension if create else _check_before(ownership.directory, collection)
@@ -88,7 +95,7 @@ class ManagedClient:
                     if create
                     else client.get_collection(collection, embedding_function=None)
                 )
-            managed = cls(client, found, ownership, dimension)
+            managed = cls(client, found, ownership, dimension, everywhere=everywhere)
             undo.pop_all()
             return managed
 
@@ -129,7 +136,7 @@ class ManagedClient:
         if self._report is not None:
             return replace(self._report, way=Way.AGAIN, seconds=0.0)
         try:
-            report = end_and_prove(self._client, timeout_seconds=timeout_seconds)
+            report = end_and_prove(self._client, timeout_seconds=timeout_seconds, everywhere=self._everywhere)
         finally:
             self._ownership.release()
         name = self._ownership.owner.collection

@@ -89,10 +89,18 @@ def record_path(directory: Path) -> Path:
     return directory.with_name(f".{directory.name}.owner")
 
 
-def own(directory: Path, collection: str, *, clock: Clock = SYSTEM_CLOCK, timeout_seconds: float = 5.0) -> Ownership:
+def own(
+    directory: Path,
+    collection: str,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    timeout_seconds: float = 5.0,
+    everywhere: bool = True,
+) -> Ownership:
     """Become the only owner of a directory that exists.
 
     Args:
+        everywhere: Look at the descriptors of every other process too.
         timeout_seconds: How long descriptors of a client that has just ended may take to go.
 
     Raises:
@@ -111,7 +119,7 @@ def own(directory: Path, collection: str, *, clock: Clock = SYSTEM_CLOCK, timeou
         ownership = Ownership(home, owner, stale, identity, lock)
         _owned.append(ownership)
     try:
-        _refuse_other_holders(home, timeout_seconds)
+        _refuse_other_holders(home, timeout_seconds, everywhere=everywhere)
     except NotOwned:
         ownership.release()
         raise
@@ -193,7 +201,7 @@ def _is_still(path: Path, handle: int) -> bool:
         return False
 
 
-def _refuse_other_holders(home: Path, timeout_seconds: float) -> None:
+def _refuse_other_holders(home: Path, timeout_seconds: float, *, everywhere: bool) -> None:
     for system in systems.on_directory(home):
         if systems.is_running(system):
             raise NotOwned(
@@ -204,7 +212,7 @@ def _refuse_other_holders(home: Path, timeout_seconds: float) -> None:
         systems.evict(system)
     # A client that has just ended goes on closing for some milliseconds.
     wait_until(lambda: not below(home), timeout_seconds=timeout_seconds)
-    if held := (*below(home), *below_by_others(home)):
+    if held := (*below(home), *(below_by_others(home) if everywhere else ())):
         raise NotOwned(
             f"{home} is open already: {listing(held)}", hint="end the holders, or work on a copy made after they ended"
         )
