@@ -89,7 +89,9 @@ class Ledger:
         connection.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;")
         self._connection = connection
         self.path = path
+        # What was read: join and plan ask for the same.
         self._runs: dict[int, RunFact] = {}
+        self._facts: dict[str, list[FieldFact]] = {}
 
     @classmethod
     def create(cls, path: Path) -> Ledger:
@@ -138,10 +140,12 @@ class Ledger:
 
     def field_facts(self, reaches: Iterable[str]) -> dict[str, list[FieldFact]]:
         """Return the field facts of each of *reaches*, by reach; those without any are left out."""
-        found: dict[str, list[FieldFact]] = {}
-        for row in self._rows("SELECT * FROM field_facts WHERE reach IN ({})", reaches):
-            found.setdefault(row[0], []).append(field_fact(row))
-        return found
+        wanted = set(reaches)
+        read: dict[str, list[FieldFact]] = {reach: [] for reach in wanted - self._facts.keys()}
+        for row in self._rows("SELECT * FROM field_facts WHERE reach IN ({})", read):
+            read[row[0]].append(field_fact(row))
+        self._facts |= read
+        return {reach: facts for reach in wanted if (facts := self._facts[reach])}
 
     def tombstones(self, reaches: Iterable[str]) -> dict[str, list[Tombstone]]:
         """Return the tombstones of each of *reaches*, by reach; those without any are left out."""
@@ -281,7 +285,6 @@ class Ledger:
         Raises:
             NoRoom: The disk is full; nothing was written.
         """
-        self._runs.clear()
         when = received_seconds, version
         with self._transaction() as cursor:
             self._release(cursor, changes)
@@ -363,6 +366,9 @@ class Ledger:
                 if self._connection.in_transaction:  # a full disk may have rolled back by itself
                     cursor.execute("ROLLBACK")
                 raise
+            finally:
+                self._runs.clear()
+                self._facts.clear()
 
 
 def _insert(cursor: sqlite3.Cursor, table: str, rows: Iterable[tuple[object, ...]]) -> None:

@@ -161,10 +161,11 @@ class _Planner:
         return facts.values()
 
     def _owned_by(self, ids: set[str]) -> dict[str, OwnedKeys]:
-        known = self._ledger.field_facts({reach for record_id in ids for reach in prefixes(record_id)})
+        reaches = {reach for record_id in ids for reach in prefixes(record_id)}
+        known = self._ledger.field_facts(reaches)
         by_reach = {
             reach: self._resolve(self._as_moved_now(known.get(reach, []), reach))
-            for reach in known.keys() | self._moved_by_reach.keys()
+            for reach in known.keys() | (self._moved_by_reach.keys() & reaches)
         }
         return {
             record_id: {key: value for reach in prefixes(record_id) for key, value in by_reach.get(reach, {}).items()}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from chroma_lifecycle import cycle
+from chroma_lifecycle.chroma import tail
 from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.errors import (
     BadInput,
@@ -120,7 +121,7 @@ STEPS: dict[str, tuple[Any, str, LifecycleError]] = {
     "restore": (cycle, "bring_forward", Corrupt("a block is damaged", hint="")),
     "merge": (ManagedClient, "apply", NoRoom("no room on the disk", hint="")),
     "close": (ManagedClient, "close_proven", NotClosed("it is still open", hint="")),
-    "tail": (cycle, "settle_tail", Corrupt("the queue is damaged", hint="")),
+    "tail": (tail, "settle_tail", Corrupt("the queue is damaged", hint="")),
     "seal": (cycle, "seal", Corrupt("the header is torn", hint="")),
     "publish": (cycle, "publish", StoreUnavailable("no answer", hint="")),
 }
