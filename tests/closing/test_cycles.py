@@ -100,7 +100,7 @@ def test_the_cycle_goes_red_without_the_proof(directory: Path, monkeypatch: pyte
 
     Mostly it reports success, and the descriptors show the lie; or what it reads is torn by then.
     """
-    monkeypatch.setattr(closing, "_prove_closed", lambda *_: None)
+    monkeypatch.setattr(closing, "_prove_closed", lambda *_, **__: None)
     with writing(directory), pytest.raises((AssertionError, Corrupt, NotClosed)):
         write_and_close(directory, 0, close_client)
 
