@@ -86,6 +86,11 @@ def wait_until(condition: Callable[[], bool], *, timeout_seconds: float, poll_se
     return True
 
 
+def jitter(most_seconds: float) -> float:
+    """Return a random number of seconds below *most_seconds*, so that those who met do not meet again."""
+    return secrets.SystemRandom().uniform(0.0, most_seconds)
+
+
 def new_id() -> str:
     """Return a fresh random id: 16 lower-case hex digits."""
     return secrets.token_hex(8)

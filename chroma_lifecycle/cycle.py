@@ -18,7 +18,7 @@ from chroma_lifecycle.batch.isolation import Refused, isolate, refusals
 from chroma_lifecycle.batch.pace import Pace
 from chroma_lifecycle.batch.portion import Portion
 from chroma_lifecycle.batch.summary import details_of, record_counts
-from chroma_lifecycle.clock import Clock, Deadline
+from chroma_lifecycle.clock import Clock, Deadline, jitter, wait_until
 from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.sources import RootedDeltas
 from chroma_lifecycle.errors import BadInput, HeadMoved, LifecycleError
@@ -130,18 +130,35 @@ class Cycle:
         """
         portion = Portion(changes)
         for attempt in count(1):
+            began = self._around.clock.monotonic()
             try:
                 return self._attempt(portion, attempt, dry_run=dry_run)
             except HeadMoved as lost:
                 log.info("swap lost", collection=self._collection, attempt=attempt, why=lost.message)
                 if attempt == ATTEMPTS:
                     raise
+                with self._phase("give way"):
+                    self._give_way(attempt, self._around.clock.monotonic() - began)
             except Refused as refusal:
                 if attempt == ATTEMPTS:
                     raise refusal.problem from refusal
                 with self._phase("isolate"):
                     self._isolate(portion, refusal.problem)
         raise AssertionError("counting has no end")
+
+    def _give_way(self, attempt: int, seconds: float) -> None:
+        """Let others go first for a random while, longer after each lost swap; less when time gets short.
+
+        Args:
+            attempt: How many swaps were lost.
+            seconds: What the last attempt took, which is about what the next one and everybody else's takes.
+        """
+
+        def is_short_of_time() -> bool:
+            return self._deadline.remaining_seconds() < self._pace.reserve_seconds + 2 * seconds
+
+        pause_seconds = jitter(attempt * seconds)
+        wait_until(is_short_of_time, timeout_seconds=pause_seconds, poll_seconds=max(pause_seconds / 8, 0.001))
 
     def _attempt(self, portion: Portion, attempt: int, *, dry_run: bool) -> CycleEnd:
         around, pace = self._around, self._pace

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,10 +34,12 @@ def fail_with(code: int) -> OnStep:
 
 
 @contextmanager
-def stopping_at(step: int, on_step: OnStep, *, after: bool = False) -> Iterator[list[str]]:
-    """Do *on_step* at call number *step*, before it or after it took effect; gives the calls made."""
+def stopping_at(
+    step: int, on_step: OnStep, *, after: bool = False, calls: Sequence[str] = CALLS
+) -> Iterator[list[str]]:
+    """Do *on_step* at call number *step* of *calls*, before it or after it took effect; gives the calls made."""
     made: list[str] = []
-    originals = {name: getattr(os, name) for name in CALLS}
+    originals = {name: getattr(os, name) for name in calls}
 
     def wrapped(name: str) -> Callable[..., object]:
         def call(*args: object, **kwargs: object) -> object:
@@ -53,7 +55,7 @@ def stopping_at(step: int, on_step: OnStep, *, after: bool = False) -> Iterator[
 
         return call
 
-    for name in CALLS:
+    for name in calls:
         setattr(os, name, wrapped(name))
     try:
         yield made

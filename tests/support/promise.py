@@ -1,0 +1,395 @@
+"""The promise of the product under test: what is delivered in whatever way, and what must then be true.
+
+It knows what every batch must come to (`tests.model.expected`), notes what was really published by
+looking at HEAD, and compares records, ledger, history and answers with the models after each step.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from chroma_lifecycle.chroma.client import ManagedClient
+from chroma_lifecycle.clock import SYSTEM_CLOCK, Deadline
+from chroma_lifecycle.compactor import Compactor
+from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.intake.rules import MergeTarget
+from chroma_lifecycle.planning.ledger import Ledger
+from chroma_lifecycle.publishing.history import walk
+from chroma_lifecycle.publishing.mirror import repair_mirror
+from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.publishing.rebase import rebase
+from chroma_lifecycle.publishing.restore import bring_forward
+from chroma_lifecycle.publishing.swap import amend_head
+from chroma_lifecycle.publishing.unpack import Stores, files_of
+from chroma_lifecycle.report import Report
+from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.values import ItemKey
+from tests.model.expected import COLLECTIONS, Expected, Joined, StreamRecord, begins, is_refused, moves, worst
+from tests.model.reference import Record, Reference, typed
+from tests.support.deltas import write_parquet
+from tests.support.envelopes import ENVELOPES, Body
+from tests.support.faults import Fault
+from tests.support.table import Table
+from tests.support.telling import ToldTable
+from tests.support.watching import Crash
+from tests.support.world import World, _tag, vector
+
+MISSING = "no delta lies here"
+CONDITIONS = ("sound", "missing", "corrupt", "other dimension")
+"""What may be found at the address of a delta."""
+
+
+@dataclass
+class Delivery:
+    """A batch on its way.
+
+    Attributes:
+        messages: What the queue calls each, and the record; those that are no records are left out.
+        versions: Of each collection that is not known to have taken the batch, when it set out.
+        joined: What the batch comes to in each collection, as far as we know.
+    """
+
+    messages: list[tuple[str, StreamRecord]]
+    versions: dict[str, int]
+    joined: dict[str, Joined] = field(default_factory=dict)
+
+
+@dataclass
+class Promise:
+    """A table, its stream, and containers that compact it; everything below `world`.
+
+    Attributes:
+        pool: What each delta holds, by address; none changes, ever.
+        history: Every record of the stream, in order.
+        owed: Records that were not answered for, by eventID; the queue holds them.
+        expected: What each collection must be.
+        seen: What really happened, counted.
+    """
+
+    world: World
+    pool: dict[str, dict[str, Record]]
+    table: Table = field(default_factory=Table)
+    history: list[StreamRecord] = field(default_factory=list)
+    owed: dict[str, StreamRecord] = field(default_factory=dict)
+    expected: dict[str, Expected] = field(default_factory=lambda: {name: Expected(name) for name in COLLECTIONS})
+    conditions: dict[str, str] = field(default_factory=dict)
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.told = ToldTable(self.table, on_completed=self._expect_published)
+        self._machines: dict[str, Compactor] = {}
+        self._looked_at: dict[str, str] = {}
+        for address in self.pool:
+            self.put_delta(address, "sound")
+
+    # The table and the deltas
+
+    def write(self, *records: StreamRecord) -> None:
+        """Something was written to the table; the stream has it, and the queue."""
+        for record in records:
+            self.history.append(record)
+            self.owed[record["eventID"]] = record
+
+    def put_delta(self, address: str, condition: str) -> None:
+        """Let there be at *address* what a producer wrote, or nothing, or what is no delta any more."""
+        path = self.world.home / "deltas" / address / "part.parquet"
+        rows = [
+            {"id": id_, "embedding": vector(tag), "document": document, "metadata": metadata}
+            for id_, (tag, document, metadata) in self.pool[address].items()
+        ]
+        shutil.rmtree(path.parent, ignore_errors=True)
+        if condition != "missing":
+            if condition == "other dimension":
+                rows = rows or [{"id": "IMAGE#a#RECEIPT#00001#LINE#00001", "document": None, "metadata": {}}]
+                rows = [row | {"embedding": [1.0, 2.0]} for row in rows]
+            write_parquet(path, rows)
+            if condition == "corrupt":
+                path.write_bytes(path.read_bytes()[:-9])
+        self.conditions[address] = condition
+
+    def fails(self, record: StreamRecord, collection: str) -> bool:
+        """Return whether *record* cannot become a fact of *collection* as things are now."""
+        if is_refused(record):
+            return True
+        address = begins(record, collection)
+        return address is not None and self.conditions.get(address, "missing") != "sound"
+
+    # Deliveries
+
+    def deliver(
+        self,
+        bodies: Sequence[Body],
+        *,
+        envelope: str = "queue",
+        fault: Fault | None = None,
+        container: str = "workspace",
+    ) -> Report | None:
+        """Hand a batch to a container and settle what came of it; ``None`` if the container died or raised."""
+        fault = fault or Fault()
+        event, packed = ENVELOPES[envelope](bodies)
+        if not packed:
+            return None
+        messages = [(name, body) for name, body in packed if isinstance(body, dict)]
+        if late := self._is_late(messages):
+            self.seen["late"] += late
+        self.seen[f"envelope {envelope}"] += 1
+        delivery = Delivery(messages, {name: self.world.version(name) for name in COLLECTIONS})
+        self._under_way.append(delivery)
+        report = None
+        try:
+            report = self._compact(event, fault, container)
+        finally:
+            self._under_way.pop()
+            self._settle(delivery)
+        self._answered(
+            delivery, {name for name, _ in packed}, report, exact=type(fault) is Fault and not self.told.away
+        )
+        self.look()
+        return report
+
+    _under_way: list[Delivery] = field(default_factory=list)
+
+    def _compact(self, event: Any, fault: Fault, container: str) -> Report | None:
+        kind = type(fault).__name__
+        try:
+            with fault.around():
+                machine = self._machine(container, fault)
+                report = machine.compact(event)
+        except Crash:
+            self.seen[f"died {kind}"] += 1
+            self._bury(container)
+            return None
+        except LifecycleError as problem:
+            self.seen[f"raised {type(problem).__name__}"] += 1
+            return None
+        else:
+            self.seen["answered"] += 1
+            if kind != "Fault" and any(each.attempts > 1 for each in report.collections):
+                self.seen["swap lost"] += 1
+            if {failure.collection for failure in report.failures} - {None} and report.collections:
+                failed = {f.collection for f in report.failures if f.collection}
+                if len(failed) == 1 and failed.isdisjoint(each.collection for each in report.collections):
+                    self.seen["one collection failed"] += 1
+            return report
+
+    def _machine(self, container: str, fault: Fault) -> Compactor:
+        machine = self._machines.get(container)
+        if machine is None:
+            machine = self._machines[container] = self.world.compactor(container)
+            self.seen["cold"] += 1
+        else:
+            self.seen["warm"] += 1
+        machine._around = replace(machine._around, store=fault.store(self.world.store), status=self.told)
+        return machine
+
+    def _bury(self, container: str) -> None:
+        """The container's process is gone, and the system has given up its locks."""
+        machine = self._machines.pop(container, None)
+        for workspace in machine._workspaces.values() if machine else ():
+            os.close(workspace._lock)
+
+    def stop(self, container: str) -> None:
+        """The container ends in peace."""
+        if machine := self._machines.pop(container, None):
+            machine.close()
+
+    def stop_all(self) -> None:
+        for container in list(self._machines):
+            self.stop(container)
+
+    # What came of it
+
+    def _settle(self, delivery: Delivery) -> None:
+        """Look at HEAD: what was published counts from now on."""
+        for name, before in list(delivery.versions.items()):
+            found = delivery.joined[name] = self.expected[name].join(delivery.messages, self.fails)
+            if self.world.version(name) != before:
+                assert found.moved, f"version {before + 1} of {name} was published for a batch that moves no fact"
+                self.expected[name].keep(found)
+                del delivery.versions[name]
+
+    def somebody_else(self, act: Any) -> None:
+        """Run *act* in the middle of a delivery, and keep apart what each of both published."""
+        for delivery in self._under_way:
+            self._settle(delivery)
+        act()
+        for delivery in self._under_way:
+            for name in delivery.versions:
+                delivery.versions[name] = self.world.version(name)
+
+    def _answered(
+        self,
+        delivery: Delivery,
+        names: set[str],
+        report: Report | None,
+        *,
+        exact: bool,
+    ) -> None:
+        for record in self.told.written:
+            self.seen["status write"] += 1
+            self.write(record)
+        self.told.written.clear()
+        if report is None:
+            return
+        assert len(names) == report.received
+        assert report.received == report.applied + report.no_op + report.ignored + report.failed, "D6"
+        failed = set(report.failed_sources())
+        assert names - {name for name, _ in delivery.messages} <= failed, "what cannot be read was answered for"
+        outcomes = {
+            name: worst("ignored", *(each.outcomes.get(name) for each in delivery.joined.values()))
+            for name, _ in delivery.messages
+        }
+        for name, record in delivery.messages:
+            if name not in failed:
+                for collection in COLLECTIONS:
+                    assert self.expected[collection].holds(record), f"{name} was answered for early in {collection}"
+                self.owed.pop(record["eventID"], None)
+        if exact:
+            told = {name: str(report.outcomes.get(name, "ignored")) for name, _ in delivery.messages}
+            differ = {name: (outcomes[name], told[name]) for name in told if outcomes[name] != told[name]}
+            assert not differ, f"expected, and told: {differ}"
+            for collection, found in delivery.joined.items():
+                assert (collection in delivery.versions) != bool(found.moved), f"{collection}: {found.moved}"
+            self.seen.update(f"outcome {outcome}" for outcome in told.values())
+
+    def _is_late(self, messages: list[tuple[str, StreamRecord]]) -> int:
+        """Count the runs that come after a removal or a label of their own partition that is newer."""
+        return sum(
+            1
+            for _, record in messages
+            for name in COLLECTIONS
+            if begins(record, name)
+            and any(
+                key[1] == record["dynamodb"]["Keys"]["PK"]["S"] and position > int(record["dynamodb"]["SequenceNumber"])
+                for key, position in self.expected[name].known.items()
+            )
+            and not self.expected[name].holds(record)
+        )
+
+    # What must be true
+
+    def look(self) -> None:
+        """Compare each collection that has a new version with the models."""
+        for collection in COLLECTIONS:
+            published = self.world.published(collection)
+            if self._looked_at.get(collection) == published.head.swap_id:
+                continue
+            self._looked_at[collection] = published.head.swap_id
+            self._compare(collection)
+            self._look_at_history(collection)
+
+    def _compare(self, collection: str) -> None:
+        store = self.world.store
+        expected = self.expected[collection]
+        manifest = self.world.published(collection).manifest
+        with files_of(manifest, Stores(store)) as files:
+            with ManagedClient.open(files / "chroma", collection) as client:
+                found = client.collection.get(include=["documents", "metadatas", "embeddings"])
+            with Ledger.open(files / "ledger.sqlite3", read_only=True) as ledger:
+                assert sorted(found["ids"]) == list(ledger.record_ids()), "ledger and records disagree"
+                assert len(expected.known) == ledger.counts()["facts"], "the ledger holds other facts"
+        rows = zip(found["ids"], found["embeddings"], found["documents"], found["metadatas"], strict=True)
+        records = {id_: (_tag(row), document, metadata or {}) for id_, row, document, metadata in rows}
+        model = Reference(self.pool).replay(list(expected.taken.values()))[collection]
+        assert typed({collection: model}) == typed({collection: records})
+        self.seen["compared"] += 1
+
+    def _look_at_history(self, collection: str) -> None:
+        """HEAD's chain is unbroken, and nothing that it reaches is gone."""
+        store, head = self.world.store, self.world.published(collection).head
+        history = list(walk(store, head))
+        numbers = [ref.version.number for ref, _ in history]
+        assert list(range(head.version.number, head.floor.number - 1, -1)) == numbers
+        named = {ref.name for ref, _ in history}
+        for _, manifest in history:
+            named |= {part.object for part in manifest.chain.base.parts}
+            named |= {pack.carrier for pack in manifest.chain.packs}
+        assert named == store.present(named), "something that is retained is gone"
+
+    # Other people
+
+    def pin(self, collection: str) -> None:
+        """Somebody pins the newest version: HEAD moves, the content does not."""
+
+        def amend(head: Any) -> Any:
+            return replace(head, pins={**head.pins, f"pin-{head.serial}": head.manifest})
+
+        amend_head(self.world.store, collection, amend, writer="test")
+
+    def rebase(self, collection: str) -> None:
+        """Somebody gives the chain a new base."""
+        before = self.world.version(collection)
+        with Workspace.open(self.world.home / "rebasing" / collection) as workspace:
+            published = read_published(self.world.store, collection, local=workspace.pristine.version())
+            bring_forward(workspace, published, self.world.store, None, Deadline())
+            rebase(
+                workspace,
+                read_published(self.world.store, collection, local=workspace.pristine.version()),
+                store=self.world.store,
+                deadline=Deadline(),
+                clock=SYSTEM_CLOCK,
+                writer="test",
+            )
+        assert before + 1 == self.world.version(collection)
+
+    # The end
+
+    def drain(self) -> None:
+        """The queue hands out what is owed until nothing is left but what can never succeed."""
+        self.told.away = False
+        for address, condition in list(self.conditions.items()):
+            if condition != "sound":
+                self.put_delta(address, "sound")
+        for _ in range(6):
+            before = set(self.owed)
+            if not before:
+                break
+            self.deliver(list(self.owed.values()))
+            if before == set(self.owed):
+                break
+        for record in self.owed.values():
+            assert any(moves(record, name) and self.fails(record, name) for name in COLLECTIONS), "it should have ended"
+
+    def end(self) -> None:
+        """Everything is delivered: records equal those of the model that replays the stream."""
+        self.drain()
+        sound = [record for record in self.history if not is_refused(record)]
+        assert typed(Reference(self.pool).replay(sound)) == typed(self.world.everything())
+        self._expect_statuses()
+        self._expect_mirror()
+        self.stop_all()
+        for container in self.world.home.glob("w*"):
+            left = [path for path in container.glob("*/*-*") if not path.name.startswith("manifest")]
+            assert not left, f"left in a workspace: {left}"
+
+    def _expect_published(self, item: ItemKey, target: MergeTarget, address: str) -> None:
+        """The table is never ahead of the store."""
+        self._settle(self._under_way[-1])  # the one whose container writes
+        collection = target.state.partition("_")[0]
+        key = ("run", item.partition, item.sort, address)
+        assert key in self.expected[collection].known, "a run was called completed before it was published"
+
+    def _expect_statuses(self) -> None:
+        for key, item in self.table.items.items():
+            for name in COLLECTIONS:
+                address = item.get(f"{name}_delta_prefix")
+                if address in self.pool and ("run", *key, address) in self.expected[name].known:
+                    assert "PENDING" != item[f"{name}_state"], (key, item)
+
+    def _expect_mirror(self) -> None:
+        """Whatever befell it, a repair makes it the store's equal."""
+        for name in COLLECTIONS:
+            repair_mirror(self.world.store, self.world.mirror, name, deadline=Deadline(), writer="test")
+            assert self.world.published(name).manifest == self.world.published(name, self.world.mirror).manifest
+        assert typed(self.world.everything()) == typed(self.world.everything(self.world.mirror))
+
+
+def copy_of(begun: Path, place: Path) -> World:
+    """Return a world of its own that has begun."""
+    return World(Path(shutil.copytree(begun, place)))
