@@ -14,6 +14,7 @@ from chroma_lifecycle.chroma.stored_settings import read_settings
 from chroma_lifecycle.chroma.tail import settle_tail
 from chroma_lifecycle.clock import Clock, Deadline
 from chroma_lifecycle.deltas.checks import Expectation
+from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.open import open_delta
 from chroma_lifecycle.deltas.sources import directory_deltas
 from chroma_lifecycle.planning.facts import RunFact
@@ -61,6 +62,28 @@ def begin(beginning: Beginning, settings: CollectionSettings) -> Published:
         return _publish(beginning, settings, working, Summary("init"))
 
 
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What is to be adopted, every record of it checked."""
+
+    settings: CollectionSettings
+    delta: Delta
+
+
+def examine_adoption(collection: str, directory: Path, fits: Callable[[str], bool], scratch: Path) -> Adoption:
+    """Check what `adopt` would take; its records are copied below *scratch*.
+
+    Raises:
+        LifecycleError: As :func:`adopt`, but for what is in the store.
+    """
+    source = directory.absolute()
+    require_closed(source, timeout_seconds=5.0)
+    settings = read_settings(source, collection)
+    expected = Expectation(collection, settings.dimension, None, fits)
+    delta = open_delta(source.name, directory_deltas(source.parent), scratch, expected, read_chroma_delta)
+    return Adoption(settings, delta)
+
+
 def adopt(beginning: Beginning, directory: Path, fits: Callable[[str], bool], *, tail_budget: int) -> Published:
     """Publish version 1 of a collection with the records of an existing Chroma directory.
 
@@ -79,12 +102,10 @@ def adopt(beginning: Beginning, directory: Path, fits: Callable[[str], bool], *,
         Corrupt: The directory is not whole.
         NotClosed: This process has it open.
     """
-    collection, source = beginning.collection, directory.absolute()
-    require_closed(source, timeout_seconds=5.0)
-    settings = read_settings(source, collection)
-    expected = Expectation(collection, settings.dimension, None, fits)
+    collection = beginning.collection
     with beginning.workspace.blank() as scratch, beginning.workspace.blank() as working:
-        delta = open_delta(source.name, directory_deltas(source.parent), scratch, expected, read_chroma_delta)
+        found = examine_adoption(collection, directory, fits, scratch)
+        settings, delta = found.settings, found.delta
         whole = Plan(writes=(Write(delta.address, frozenset(delta.ids), existing=frozenset()),))
         with ManagedClient.open(working / CHROMA, collection, create=settings) as client:
             client.apply(whole, {delta.address: delta})

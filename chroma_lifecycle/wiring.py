@@ -13,12 +13,15 @@ from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import Checksums, Settings
 from chroma_lifecycle.deltas.addresses import BucketRoot, DirectoryRoot, Root, Roots, parse_root
 from chroma_lifecycle.deltas.delivery import Delivery, DirectoryDelivery
+from chroma_lifecycle.deltas.snapshots import SnapshotSource
 from chroma_lifecycle.deltas.sources import DeltaSource, DirectorySource, RootedDeltas
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.export import ExportTarget
 from chroma_lifecycle.publishing.mirror import Mirror
 from chroma_lifecycle.stores.directory import DirectoryStore
+from chroma_lifecycle.stores.exporting import DirectoryTarget
 
 if TYPE_CHECKING:
     from chroma_lifecycle.aws.dynamodb import DynamoRunStatus
@@ -79,6 +82,29 @@ def open_deliveries(root: str, *, checksums: Checksums | None = None) -> Mapping
     from chroma_lifecycle.aws.deltas import S3DeltaSource
 
     return {BucketRoot: S3DeltaSource(make_client("s3", checksums=checksums))}
+
+
+def open_snapshots(address: str) -> SnapshotSource:
+    """Return what reads the snapshot of another system at *address*: ``s3://bucket/prefix``, or a path."""
+    if not address.startswith(BUCKET):
+        _refuse_mistyped(address)
+        return SnapshotSource.in_directory(Path(address), DirectorySource())
+    from chroma_lifecycle.aws.address import S3Address
+    from chroma_lifecycle.aws.clients import make_client  # boto3, as above
+    from chroma_lifecycle.aws.deltas import S3DeltaSource
+
+    at = S3Address.parse(address)
+    return SnapshotSource.in_bucket(at.bucket, at.prefix, S3DeltaSource(make_client("s3")))
+
+
+def open_export(address: str, *, checksums: Checksums | None = None) -> ExportTarget:
+    """Return the place *address*, ``s3://bucket/prefix`` or a directory, for another system to read from."""
+    if not address.startswith(BUCKET):
+        _refuse_mistyped(address)
+        return DirectoryTarget(Path(address))
+    from chroma_lifecycle.aws.exporting import S3Target  # boto3, as above
+
+    return S3Target.open(address, checksums=checksums)
 
 
 def _home_of(store: str) -> str:

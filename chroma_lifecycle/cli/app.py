@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from chroma_lifecycle.cli import (
+    beginnings,
     compaction,
     doctor,
     mappings,
@@ -42,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (compaction, versions, retention, places, records, report, upkeep, repair, doctor):
+for module in (beginnings, compaction, versions, retention, places, records, report, upkeep, repair, doctor):
     for command in module.COMMANDS:
         app.command()(command)
 app.add_typer(mappings.app, name="mapping", help="Look at mappings.")

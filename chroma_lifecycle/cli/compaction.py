@@ -1,11 +1,9 @@
-"""``init`` and ``compact``: a collection begins, and events become versions of it."""
+"""``compact``: events become versions."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,85 +11,21 @@ import typer
 
 from chroma_lifecycle.cli.options import (
     ChecksumsOption,
-    CollectionOption,
     DeltasOption,
     JsonOption,
     MappingOption,
     MirrorOption,
-    OptionalMappingOption,
     StoreOption,
     WorkspaceOption,
-    choose_collection,
 )
 from chroma_lifecycle.cli.output import EXIT_PARTLY, Output
-from chroma_lifecycle.clock import SYSTEM_CLOCK
-from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE, PREFIX, Settings
+from chroma_lifecycle.config import DEFAULT_WORKSPACE, PREFIX, Settings
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.json_text import parse_json
-from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.report import Report
-from chroma_lifecycle.snapshot.workspace import Workspace
-from chroma_lifecycle.wiring import compactor, create_store, writer
+from chroma_lifecycle.wiring import compactor
 
 _FAILURES_SHOWN = 20
-
-
-class SpaceName(StrEnum):
-    """How distances are measured."""
-
-    COSINE = "cosine"
-    L2 = "l2"
-    IP = "ip"
-
-
-def init(
-    store: StoreOption,
-    dimension: Annotated[int | None, typer.Option("--dimension", help="Of the collection's vectors.", min=1)] = None,
-    space: Annotated[SpaceName, typer.Option("--space", help="How distances are measured.")] = SpaceName.COSINE,
-    source: Annotated[
-        Path | None,
-        typer.Option("--from", help="Adopt the collection of this name from a Chroma directory that nobody has open."),
-    ] = None,
-    collection: CollectionOption = None,
-    mapping: OptionalMappingOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    checksums: ChecksumsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Begin a collection: publish its version 1, empty or adopted. Dimension and space stay for ever."""
-    from chroma_lifecycle.chroma.client import CollectionSettings  # imports chromadb, which takes seconds
-    from chroma_lifecycle.lifecycle import Beginning, adopt, begin
-
-    if (dimension is None) == (source is None):
-        raise BadInput(
-            "a collection begins empty or adopted",
-            hint="give --dimension N for an empty one, or --from DIRECTORY, which has dimension and space already",
-        )
-    output, name = Output(as_json), choose_collection(collection, mapping)
-    table = load_mapping(mapping) if mapping else None
-    target = create_store(store, checksums=checksums)
-    with output.doing(f"publishing version 1 of {name}"), Workspace.open(workspace / name) as local:
-        beginning = Beginning(name, table.digest if table else None, target, local, SYSTEM_CLOCK, writer())
-        if source is None:
-            assert dimension is not None
-            published = begin(beginning, CollectionSettings(space.value, dimension))
-        else:
-            fits = partial(table.fits, name) if table and name in table.collections else bool
-            published = adopt(beginning, source, fits, tail_budget=DEFAULT_TAIL_BUDGET)
-    details = published.manifest.details
-    output.result(
-        {
-            "collection": name,
-            "version": 1,
-            "lineage": published.head.lineage,
-            "store": target.address,
-            "records": details.counts.records,
-            "dimension": details.dimension,
-            "space": details.space,
-        },
-        f"{name}: version 1 in {target.address} "
-        f"({details.counts.records:,} records, {details.dimension} dimensions, {details.space})",
-    )
 
 
 def compact(
@@ -198,4 +132,4 @@ def _lines(name: str, report: Report, *, dry_run: bool) -> Iterator[str]:
         yield f"  ... and {more:,} more failures; --json names all of them"
 
 
-COMMANDS = (init, compact)
+COMMANDS = (compact,)

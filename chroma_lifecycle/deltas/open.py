@@ -90,6 +90,21 @@ def open_delta(
     return delta
 
 
+def fetch_chroma(address: str, source: RootedDeltas, scratch: Path) -> Path:
+    """Return a private copy, below *scratch*, of the Chroma directory at *address* or in the archive there.
+
+    Raises:
+        BadInput: There is none, or it is refused.
+        StoreUnavailable: The source did not answer.
+        NoRoom: The disk of *scratch* is too small.
+    """
+    listed = _list(address, source)
+    if listed.form not in (Form.CHROMA, Form.ARCHIVE):
+        raise _refused(address, f"it is neither a Chroma directory (with {DATABASE}) nor a .tar.gz of one")
+    require_room(scratch, 2 * sum(file.size for file in listed.files), f"copying {listed.subject}")
+    return _fetch_chroma(listed, scratch / f"fetched-{new_id()}")
+
+
 def _list(address: str, source: RootedDeltas) -> _Listed:
     place, of_root = source.locate(address)
     files = _without_markers(of_root.list(place))
