@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import structlog
-
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved
+from chroma_lifecycle.logs import Log
 from chroma_lifecycle.planning.ledger import Ledger, Withheld
 from chroma_lifecycle.planning.withheld import left_behind
 from chroma_lifecycle.publishing.choosing import version_at
@@ -30,7 +29,7 @@ from chroma_lifecycle.snapshot.sealed import seal
 from chroma_lifecycle.upkeep import Site
 from chroma_lifecycle.values import Version
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 ATTEMPTS = 8
 """How often what is withheld is computed when other writers keep moving HEAD."""
