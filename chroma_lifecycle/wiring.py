@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import Checksums, Settings
 from chroma_lifecycle.deltas.addresses import BucketRoot, DirectoryRoot, Root, Roots, parse_root
-from chroma_lifecycle.deltas.delivery import Delivery, DirectoryDelivery
 from chroma_lifecycle.deltas.snapshots import SnapshotSource
 from chroma_lifecycle.deltas.sources import DeltaSource, DirectorySource, RootedDeltas
 from chroma_lifecycle.errors import BadInput
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from chroma_lifecycle.aws.dynamodb import DynamoRunStatus
     from chroma_lifecycle.compactor import Compactor
     from chroma_lifecycle.cycle import Surroundings, Trace
+    from chroma_lifecycle.deltas.delivery import Delivery
 
 BUCKET = "s3://"
 
@@ -77,6 +77,8 @@ def open_deltas(roots: Sequence[str], store: str, *, checksums: Checksums | None
 def open_deliveries(root: str, *, checksums: Checksums | None = None) -> Mapping[type[Root], Delivery]:
     """Return what puts deltas below *root*."""
     if isinstance(parse_root(root), DirectoryRoot):
+        from chroma_lifecycle.deltas.delivery import DirectoryDelivery  # pyarrow, as above
+
         return {DirectoryRoot: DirectoryDelivery()}
     from chroma_lifecycle.aws.clients import make_client  # boto3, as above
     from chroma_lifecycle.aws.deltas import S3DeltaSource

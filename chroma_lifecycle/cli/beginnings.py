@@ -24,7 +24,6 @@ from chroma_lifecycle.cli.options import (
 from chroma_lifecycle.cli.output import Output
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE, Checksums
-from chroma_lifecycle.deltas.open import DATABASE
 from chroma_lifecycle.deltas.snapshots import POINTER, SNAPSHOT, Fetched
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping import TableMapping
@@ -35,6 +34,7 @@ from chroma_lifecycle.publishing.head import find_head
 from chroma_lifecycle.publishing.publication import already_initialised
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.unpack import Stores, find_manifest
+from chroma_lifecycle.snapshot.soundness import DATABASE
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.wiring import (
     BUCKET,

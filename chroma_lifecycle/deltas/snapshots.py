@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chroma_lifecycle.deltas.addresses import BucketRoot, DirectoryRoot, Roots
-from chroma_lifecycle.deltas.open import fetch_chroma
 from chroma_lifecycle.deltas.sources import DeltaSource, RootedDeltas
 from chroma_lifecycle.errors import BadInput, Retryable
 
@@ -69,6 +68,8 @@ class SnapshotSource:
             BadInput: There is none, or what is there is refused.
             Retryable: The pointer was moved meanwhile, or the source did not answer.
         """
+        from chroma_lifecycle.deltas.open import fetch_chroma  # imports pyarrow, which takes long
+
         for below in self._homes(collection):
             if (id_ := self._pointer(f"{below}{POINTER}", scratch)) is not None:
                 place = f"{below}{TIMESTAMPED}/{id_}"

@@ -93,7 +93,7 @@ def _top(column: Column, chart: Chart) -> float:
 
 def nice_ticks(highest: float) -> tuple[float, ...]:
     """Return 0 and steps of 1, 2 or 5 times a power of ten, up to *highest* or just above it."""
-    if highest <= 0:
+    if highest < 1e-9:  # nothing, or too little to be told
         return (0.0, 1.0)
     rough = highest / _TICKS
     power = 10.0 ** floor(log10(rough))

@@ -377,7 +377,7 @@ def test_a_store_that_is_read_only_is_told(cli: CommandLine) -> None:
 def test_a_defect_ends_in_one_error_too(cli: CommandLine, raised: Exception, code: int, text: str) -> None:
     """What nobody foresaw is told by its place, not by its text, which may quote records."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise raised
 
     cli.monkeypatch.setattr("chroma_lifecycle.cli.versions.walk", fail)

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from chroma_lifecycle import cycle
+from chroma_lifecycle.chroma import tail
 from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.errors import Corrupt, NoRoom, StoreUnavailable
 from tests.support.table import Table, in_sqs
@@ -44,7 +45,7 @@ FAULTS: list[tuple[Any, str, Exception]] = [
     (ManagedClient, "apply", NoRoom("no room", hint="")),
     (cycle, "seal", Corrupt("torn", hint="")),
     (cycle, "publish", StoreUnavailable("away", hint="")),
-    (cycle, "settle_tail", Corrupt("torn", hint="")),
+    (tail, "settle_tail", Corrupt("torn", hint="")),
 ]
 
 
