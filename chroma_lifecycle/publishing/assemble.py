@@ -39,14 +39,19 @@ def local_parts(root: Path, pages: PageTable) -> LocalParts:
 def assemble(
     directory: Path, manifest: Manifest, sources: Sources, deadline: Deadline, local: LocalParts | None = None
 ) -> PageTable:
-    """Make the files of *manifest* in the empty *directory*; return their pages.
+    """Make the files of *manifest* in *directory*; return their pages.
+
+    The directory is empty, or holds what an earlier attempt at some version has left: of that, what is
+    proven to be a part in its place is not fetched again, and the rest goes.
 
     Raises:
         Corrupt: A stored object is damaged; it is named.
         ObjectMissing: One is gone: the version was swept, or its store is not whole.
         NoTime: The deadline is too near.
     """
-    table: PageTable = _Assembly(directory, Names(manifest.collection), sources, deadline, local or {}).base(manifest)
+    begun = _keep_of_base(directory, manifest)
+    assembly = _Assembly(directory, Names(manifest.collection), sources, deadline, local or {}, begun)
+    table: PageTable = assembly.base(manifest)
     for pack, stored in fetched_packs(manifest.chain.packs, manifest, sources, deadline):
         changes, table = changes_of_pack(stored, pack, directory, table)
         for change in changes:
@@ -76,6 +81,19 @@ def _groups(packs: Sequence[PackRef]) -> Iterator[list[PackRef]]:
         yield group
 
 
+def _keep_of_base(directory: Path, manifest: Manifest) -> bool:
+    """Take away what an earlier attempt left beyond the files of the base; return whether anything is left."""
+    sizes = {file.path: file.size for file in manifest.chain.base.files}
+    found = [path for path in directory.rglob("*") if path.is_file()]
+    for path in found:
+        if (size := sizes.get(path.relative_to(directory).as_posix())) is None:
+            path.unlink()
+        elif path.stat().st_size > size:
+            os.truncate(path, size)
+    remove_empty_directories(directory)
+    return bool(found)
+
+
 @dataclass(frozen=True, slots=True)
 class _Assembly:
     directory: Path
@@ -83,6 +101,7 @@ class _Assembly:
     sources: Sources
     deadline: Deadline
     local: LocalParts
+    begun: bool
 
     def base(self, manifest: Manifest) -> dict[str, FilePages]:
         """Make the files of the base; return their pages."""
@@ -104,6 +123,8 @@ class _Assembly:
     def _place(self, path: str, offset: int, part: BasePart) -> bytes:
         """Put one part into its file; return the digests of its pages."""
         self.deadline.require(_SECONDS_FOR_A_BLOCK, f"restoring a part of {path}")
+        if self.begun and (there := _proven(part, self.directory / path, offset)):
+            return there[1].digests
         raw, pages = self._held(part) or fetch_part(part, self.names, self.sources)
         descriptor = os.open(self.directory / path, os.O_WRONLY)
         try:
@@ -116,11 +137,15 @@ class _Assembly:
         """Return the part from the local disk, if it is there and what it should be."""
         if (place := self.local.get((part.raw, part.size))) is None:
             return None
-        path, offset = place
-        with path.open("rb", buffering=0) as file:
-            raw = os.pread(file.fileno(), part.size, offset)
-        pages = FilePages(len(raw), page_digests(raw))
-        return (raw, pages) if pages.digest == part.raw else None
+        return _proven(part, *place)
+
+
+def _proven(part: BasePart, path: Path, offset: int) -> tuple[bytes, FilePages] | None:
+    """Return the bytes at a place of the local disk if they are those of *part*."""
+    with path.open("rb", buffering=0) as file:
+        raw = os.pread(file.fileno(), part.size, offset)
+    pages = FilePages(len(raw), page_digests(raw))
+    return (raw, pages) if pages.digest == part.raw else None
 
 
 def _placed(file: BaseFile) -> Iterator[tuple[int, BasePart]]:

@@ -82,6 +82,7 @@ def bring_forward(
                 raise Corrupt(f"{missing.message}, and HEAD still needs it", hint=missing.hint) from missing
             published = newer
         else:
+            workspace.drop_half_made()
             read = sum(sources.from_store), sum(sources.from_mirror)
             return Restored(published, way, *read, missed=tuple(sources.missed))
     raise ObjectMissing(
@@ -130,21 +131,22 @@ def _apply_packs(
 
 def _restore_whole(workspace: Workspace, target: Manifest, sources: Sources, deadline: Deadline) -> None:
     pristine = workspace.pristine
-    held = _make_room(pristine, target, workspace.root)
+    held = _make_room(pristine, target, workspace)
     with workspace.restoring() as directory, disk_errors(directory):
         table = assemble(directory, target, sources, deadline, held)
         pristine.adopt(directory, LocalVersion.of(target, table))
 
 
-def _make_room(pristine: Pristine, target: Manifest, root: Path) -> LocalParts:
+def _make_room(pristine: Pristine, target: Manifest, workspace: Workspace) -> LocalParts:
     """Return the parts that the old copy can give; where both have no room, it goes first."""
+    root = workspace.root
     with disk_errors(root):
-        local = pristine.version()
-        if local is not None and free_bytes(root) >= target.size:
+        local, lacking = pristine.version(), max(0, target.size - workspace.half_made_bytes())
+        if local is not None and free_bytes(root) >= lacking:
             return local_parts(pristine.root, local.pages)
         pristine.forget()
         remove_tree(pristine.root)
-        require_room(root, target.size, f"restoring version {target.version.number} of {target.collection}")
+        require_room(root, lacking, f"restoring version {target.version.number} of {target.collection}")
         return {}
 
 

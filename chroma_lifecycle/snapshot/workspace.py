@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, new_id
-from chroma_lifecycle.errors import BadInput, NotOwned
+from chroma_lifecycle.errors import BadInput, NoTime, NotOwned, StoreUnavailable
 from chroma_lifecycle.snapshot.disk import clone_file, copy_file, disk_errors, remove_tree, require_room
 from chroma_lifecycle.snapshot.fields import spell_time
 from chroma_lifecycle.snapshot.files import LEDGER, FileEntry
@@ -144,16 +144,41 @@ class Workspace:
         """Give an empty working directory, for a collection's first version."""
         return self._directory(_WORKING)
 
-    def restoring(self) -> AbstractContextManager[Path]:
-        """Give an empty directory to restore into; what is not adopted from it is removed."""
-        return self._directory(_RESTORING)
+    @contextmanager
+    def restoring(self) -> Iterator[Path]:
+        """Give a directory to restore into: empty, or with what a restore that was cut off has left.
+
+        What is not adopted from it is removed; but after a failure that the same again may mend (no time, no
+        answer) it stays for the next one, so that a large version comes over several short invocations.
+        """
+        half_made = self._half_made()
+        with self._directory(_RESTORING, half_made[0] if half_made else None) as directory:
+            try:
+                yield directory
+            except (NoTime, StoreUnavailable):
+                directory.rename(self.root / f"{_RESTORING}{new_id()}")
+                raise
+
+    def half_made_bytes(self) -> int:
+        """Return how much of the disk a restore that was cut off holds already."""
+        files = (path for half_made in self._half_made() for path in half_made.rglob("*"))
+        return sum(path.stat().st_blocks * 512 for path in files if path.is_file())
+
+    def drop_half_made(self) -> None:
+        """Remove what a restore that was cut off has left: the version came in another way."""
+        for half_made in self._half_made():
+            with disk_errors(half_made):
+                remove_tree(half_made)
+
+    def _half_made(self) -> list[Path]:
+        return list(self.root.glob(f"{_RESTORING}*"))
 
     @contextmanager
-    def _directory(self, kind: str) -> Iterator[Path]:
+    def _directory(self, kind: str, begun: Path | None = None) -> Iterator[Path]:
         directory = self.root / f"{kind}{new_id()}"
         try:
             with disk_errors(directory):
-                directory.mkdir()
+                begun.rename(directory) if begun else directory.mkdir()
             yield directory
         finally:
             with disk_errors(directory):
@@ -193,10 +218,11 @@ class Workspace:
 
 
 def _clear(root: Path) -> None:
-    """Remove what a process that died has left."""
-    for kind in (_WORKING, _RESTORING, _KEPT, _SERVING):
-        for leftover in root.glob(f"{kind}*"):
-            remove_tree(leftover)
+    """Remove what a process that died has left, but for its last restore, which can go on."""
+    half_made = sorted(root.glob(f"{_RESTORING}*"), key=lambda directory: directory.stat().st_mtime_ns)
+    of_others = (leftover for kind in (_WORKING, _KEPT, _SERVING) for leftover in root.glob(f"{kind}*"))
+    for leftover in (*half_made[:-1], *of_others):
+        remove_tree(leftover)
     for unfinished in (*root.glob("stamp.*"), *root.glob("pages.*")):
         unfinished.unlink()
 

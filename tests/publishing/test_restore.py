@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chroma_lifecycle.clock import SYSTEM_CLOCK, Deadline
+from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import (
     BadInput,
     Corrupt,
     NoRoom,
-    NoTime,
     NotInitialised,
     ObjectMissing,
     StoreUnavailable,
 )
+from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing import publication, restore
 from chroma_lifecycle.publishing.fetch import Sources, fetch_part
 from chroma_lifecycle.publishing.head import Head, read_head
@@ -416,15 +417,50 @@ def test_the_old_copy_goes_first_where_the_disk_cannot_hold_both(
     assert {"base"} == facts(two.workspace.pristine.root).keys()
 
 
-def test_a_restore_that_has_no_time_left_leaves_nothing(make_site: MakeSite) -> None:
-    """L14: it is handed back, and the next invocation begins again."""
+def test_a_restore_that_has_no_time_left_goes_on_next_time(make_site: MakeSite) -> None:
+    """L14: it is handed back; what was fetched and can be proven is not fetched again, what was damaged since is."""
     make_site("one").initialise()
     two = make_site("two")
     published = read_published(two.store, COLLECTION)
+    parts = [(file.path, part) for file in published.manifest.chain.base.files for part in file.parts]
+    fetched = _Fetches(two.store, most=len(parts) - 2)
 
-    with pytest.raises(NoTime):
-        bring_forward(two.workspace, published, two.store, None, Deadline(SYSTEM_CLOCK.monotonic()))
-    assert ["lock"] == sorted(path.name for path in two.workspace.root.iterdir())
+    with pytest.raises(StoreUnavailable):
+        bring_forward(two.workspace, published, fetched, None, Deadline())
+    [half_made] = two.workspace.root.glob("restoring-*")
+    assert 0 < len(fetched.names) < len(parts)
+    damaged = next(path for path in sorted(half_made.rglob("*")) if path.is_file() and path.stat().st_size)
+    damaged.write_bytes(b"x" + damaged.read_bytes()[1:])
+    (half_made / "chroma" / "of-another-version").write_bytes(b"x")
+    again = _Fetches(two.store)
+    restored = bring_forward(two.workspace, published, again, None, Deadline())
+
+    assert published.manifest == restored.published.manifest
+    damaged_part = {part.object for path, part in parts if path == damaged.relative_to(half_made).as_posix()}
+    assert {part.object for _, part in parts} - {*fetched.names} <= {*again.names}
+    assert {*again.names} & {*fetched.names} <= damaged_part
+    two.workspace.pristine.hash_again()
+    assert {file.path for file in published.manifest.files} == {*files_of(two.workspace.pristine.root)}
+    assert not [*two.workspace.root.glob("restoring-*")]
+
+
+class _Fetches:
+    """A store that counts the objects which are read, and is away after *most* of them."""
+
+    def __init__(self, inner: Store, most: int = 1_000) -> None:
+        self.names: list[str] = []
+        self._inner = inner
+        self._most = most
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def read(self, name: str, *, limit_bytes: int) -> bytes:
+        if "/objects/" in name:
+            if len(self.names) == self._most:
+                raise StoreUnavailable("away", hint="come back later")
+            self.names.append(name)
+        return self._inner.read(name, limit_bytes=limit_bytes)
 
 
 def test_a_plain_directory_is_made_of_any_version(site: Site, tmp_path: Path) -> None:

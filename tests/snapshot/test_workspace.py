@@ -160,18 +160,20 @@ def test_there_is_nothing_to_work_on_without_a_version(tmp_path: Path) -> None:
 
 
 def test_what_a_dead_process_left_is_cleared_at_the_start(tmp_path: Path) -> None:
-    """Working directories, half restores, half stamps; the published copy stays."""
+    """Working directories, half restores but the last one, half stamps; the published copy stays."""
     with Workspace.open(tmp_path / "w") as opened:
         version = adopt(opened, FILES)
     kept = {path.name for path in (tmp_path / "w").iterdir()}
-    for leftover in ("working-1", "restoring-2"):
+    for leftover in ("working-1", "restoring-2", "restoring-1"):
         fill(tmp_path / "w" / leftover, FILES)
     for leftover in ("stamp.0123", "pages.4567"):
         (tmp_path / "w" / leftover).write_bytes(b"half")
 
     with Workspace.open(tmp_path / "w") as opened:
-        assert kept == {path.name for path in opened.root.iterdir()}
+        assert kept | {"restoring-1"} == {path.name for path in opened.root.iterdir()}
         assert version == opened.pristine.version()
+        opened.drop_half_made()
+        assert kept == {path.name for path in opened.root.iterdir()}
 
 
 # The pristine copy.

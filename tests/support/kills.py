@@ -116,13 +116,17 @@ def _found(place: Path) -> str:
         else:
             workspace.pristine.hash_again()
             found = f"{version.manifest.version.number} {sorted(facts(workspace.pristine.root))}"
-        left = [path.name for path in workspace.root.iterdir() if "-" in path.name and "manifest" not in path.name]
+        names = [path.name for path in workspace.root.iterdir() if "-" in path.name and "manifest" not in path.name]
+        half_made = [name for name in names if name.startswith("restoring-")]
+        assert len(half_made) <= 1  # the last restore can go on
+        left = sorted({*names} - {*half_made})
         return f"{found} {left}" if left else found
 
 
 def _check_that_it_heals(place: Path, store: Path) -> None:
     site = _site(place, store)
     assert site.restore().manifest == read_published(site.store, COLLECTION).manifest
+    assert 0 == site.workspace.half_made_bytes()
     site.workspace.pristine.hash_again()
     site.workspace.close()
 
