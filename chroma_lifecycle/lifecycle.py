@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from chroma_lifecycle.batch.summary import counts_of
 from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient
 from chroma_lifecycle.chroma.deep import Probe, verify_deep
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
@@ -26,7 +27,7 @@ from chroma_lifecycle.publishing.publish import initialise
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.snapshot.descriptors import require_closed
-from chroma_lifecycle.snapshot.details import ChromaVersion, Counts, Details, Summary
+from chroma_lifecycle.snapshot.details import ChromaVersion, Details, Summary
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
 from chroma_lifecycle.snapshot.sealed import seal
 from chroma_lifecycle.snapshot.workspace import Workspace
@@ -121,10 +122,11 @@ def _publish(beginning: Beginning, settings: CollectionSettings, working: Path, 
     with Ledger.open(working / LEDGER, read_only=True) as ledger:
         counts = ledger.counts()
     sealed = seal(working, full=True, records=counts["records"])
+    found = sealed.soundness
     details = Details(
         summary=summary,
-        counts=Counts(counts["records"], counts["facts"], tail=sealed.soundness.tail),
-        chroma=ChromaVersion(version("chromadb"), sealed.soundness.migrations),
+        counts=counts_of(counts, found),
+        chroma=ChromaVersion(version("chromadb"), found.migrations),
         dimension=settings.dimension,
         space=settings.space,
         mapping=beginning.mapping,

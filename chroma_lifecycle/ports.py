@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NewType, Protocol
@@ -80,6 +80,17 @@ class Store(Protocol):
 
     def delete(self, names: Collection[str]) -> None:
         """Remove the objects; one that is not there is no error."""
+        ...
+
+    def remains(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield every version of every object whose name begins with *prefix*, with what deletes left of it.
+
+        Beside what :meth:`list` yields: older versions that the store keeps, and files that were not finished.
+        """
+        ...
+
+    def erase(self, prefix: str, condemned: Callable[[StoredObject], bool]) -> tuple[StoredObject, ...]:
+        """Remove those of :meth:`remains` that are *condemned*, so that no version of them is left; return them."""
         ...
 
     def now(self) -> datetime:

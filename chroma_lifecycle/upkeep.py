@@ -8,7 +8,7 @@ from chroma_lifecycle.clock import Clock, Deadline
 from chroma_lifecycle.errors import Corrupt, LifecycleError
 from chroma_lifecycle.logs import Log
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.mirror import update_mirror
+from chroma_lifecycle.publishing.mirror import MirrorOutcome, update_mirror
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.rebase import rebase
 from chroma_lifecycle.publishing.restore import bring_forward
@@ -41,10 +41,14 @@ class Site:
 
     def bring_mirror(self, deadline: Deadline) -> str:
         """Bring the mirror forward, if there is one; say what became of it."""
+        outcome = self.mirrored(deadline)
+        return "none" if outcome is None else f"{outcome.state}: {outcome.text}"
+
+    def mirrored(self, deadline: Deadline) -> MirrorOutcome | None:
+        """Bring the mirror forward, if there is one; return what became of it."""
         if self.mirror is None:
-            return "none"
-        outcome = update_mirror(self.store, self.mirror, self.collection, deadline=deadline)
-        return f"{outcome.state}: {outcome.text}"
+            return None
+        return update_mirror(self.store, self.mirror, self.collection, deadline=deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,12 @@ class Rebased:
     Attributes:
         packs: How many packs the chain had.
         published: The version with the new base; the newest one as it was where there was nothing to do.
-        mirror: What became of the mirror, in words.
+        mirror: What became of the mirror, if there is one.
     """
 
     packs: int
     published: Published
-    mirror: str = "none"
+    mirror: MirrorOutcome | None = None
 
 
 def rebase_now(site: Site, *, deadline: Deadline | None = None, progress: Progress = no_progress) -> Rebased:
@@ -82,7 +86,7 @@ def rebase_now(site: Site, *, deadline: Deadline | None = None, progress: Progre
         writer=site.writer,
         progress=progress,
     )
-    return Rebased(packs, based, site.bring_mirror(deadline))
+    return Rebased(packs, based, site.mirrored(deadline))
 
 
 def rebase_when_due(

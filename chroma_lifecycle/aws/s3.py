@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -136,7 +136,36 @@ class S3Store:
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, names: Collection[str]) -> None:
-        keys = [{"Key": self._at.key(name)} for name in sorted(names)]
+        self._delete([{"Key": self._at.key(name)} for name in sorted(names)])
+
+    def remains(self, prefix: str) -> Iterator[StoredObject]:
+        for name, row in self._versions(prefix):
+            yield StoredObject(name, row.get("Size", 0), row["LastModified"].astimezone(UTC))
+
+    def erase(self, prefix: str, condemned: Callable[[StoredObject], bool]) -> tuple[StoredObject, ...]:
+        found = [
+            (StoredObject(name, row.get("Size", 0), row["LastModified"].astimezone(UTC)), row["VersionId"])
+            for name, row in self._versions(prefix)
+        ]
+        gone = [(row, version) for row, version in found if condemned(row)]
+        self._delete([{"Key": self._at.key(row.name), "VersionId": version} for row, version in gone])
+        return tuple(row for row, _ in gone)
+
+    def _versions(self, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield every version of every object, the markers that deletes left included."""
+        more: dict[str, str] = {}
+        while True:
+            with self._errors(f"the list of versions of {prefix}"):
+                page = self._client.list_object_versions(
+                    Bucket=self._at.bucket, Prefix=self._at.key(prefix), MaxKeys=_KEYS_IN_A_PAGE, **more
+                )
+            for row in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                yield self._at.name(row["Key"]), row
+            if not page.get("IsTruncated"):
+                return
+            more = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+
+    def _delete(self, keys: Sequence[Mapping[str, str]]) -> None:
         for start in range(0, len(keys), _KEYS_IN_A_DELETE):
             some = keys[start : start + _KEYS_IN_A_DELETE]
             with self._errors(f"the deletion of {len(some)} objects"):

@@ -10,6 +10,7 @@ from chroma_lifecycle.planning.join import Joined, Outcome
 from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.snapshot.details import ChromaVersion, Counts, Details, Summary
 from chroma_lifecycle.snapshot.sealed import SealedSnapshot
+from chroma_lifecycle.snapshot.soundness import Soundness
 
 
 def record_counts(todo: Plan) -> dict[str, int]:
@@ -20,6 +21,18 @@ def record_counts(todo: Plan) -> dict[str, int]:
         "changed": existing + len(todo.updates),
         "removed": len(todo.deletes),
     }
+
+
+def counts_of(ledger: Mapping[str, int], found: Soundness) -> Counts:
+    """Return what a version holds, by what its ledger counts and what the checks of its files found."""
+    return Counts(
+        records=ledger["records"],
+        facts=ledger["facts"],
+        withheld=ledger["withheld"],
+        tail=found.tail,
+        elements=found.elements,
+        free_bytes=found.free_bytes,
+    )
 
 
 def details_of(
@@ -44,7 +57,7 @@ def details_of(
     found = sealed.soundness
     return Details(
         summary=Summary("compact", applied=applied, **record_counts(todo)),
-        counts=Counts(counts["records"], counts["facts"], counts["withheld"], tail=found.tail),
+        counts=counts_of(counts, found),
         chroma=ChromaVersion(version("chromadb"), found.migrations) if todo else before.chroma,
         dimension=before.dimension,
         space=before.space,

@@ -49,7 +49,7 @@ for module in (beginnings, compaction, versions, retention, places, records, rep
 app.add_typer(mappings.app, name="mapping", help="Look at mappings.")
 
 
-_LOGGING = {"init", "compact", "verify", "query", "rebase", "rollback", "reapply"}
+_LOGGING = {"init", "compact", "verify", "query", "rebase", "rebuild", "erase", "rollback", "reapply"}
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ from chroma_lifecycle.cli.options import (
     JsonOption,
     MirrorOption,
     OptionalMappingOption,
+    SpaceName,
     StoreOption,
     VersionOption,
     WorkspaceOption,
@@ -53,14 +53,6 @@ if TYPE_CHECKING:
 _AFTER_ADOPTING = (
     "next: drain the queue of changes from before, let the function take events, and compare some records with `query`"
 )
-
-
-class SpaceName(StrEnum):
-    """How distances are measured."""
-
-    COSINE = "cosine"
-    L2 = "l2"
-    IP = "ip"
 
 
 def init(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +91,14 @@ def parse_moment(text: str) -> datetime:
     elif re.fullmatch(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text):
         moment += timedelta(minutes=1, microseconds=-1)
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class SpaceName(StrEnum):
+    """How distances are measured."""
+
+    COSINE = "cosine"
+    L2 = "l2"
+    IP = "ip"
 
 
 def choose_collection(given: str | None, mapping: str | None) -> str:

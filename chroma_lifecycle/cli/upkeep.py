@@ -1,11 +1,13 @@
-"""``rebase``: what keeps a collection cheap to restore and small."""
+"""``rebase``, ``rebuild``, ``erase``: what keeps a collection cheap to restore, small, and rid of what must go."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from chroma_lifecycle.cli.options import (
     ChecksumsOption,
@@ -13,19 +15,28 @@ from chroma_lifecycle.cli.options import (
     JsonOption,
     MirrorOption,
     OptionalMappingOption,
+    SpaceName,
     StoreOption,
     WorkspaceOption,
     choose_collection,
 )
-from chroma_lifecycle.cli.output import Output
+from chroma_lifecycle.cli.output import EXIT_PARTLY, EXIT_RETRYABLE, Output, printable
 from chroma_lifecycle.clock import SYSTEM_CLOCK
-from chroma_lifecycle.config import DEFAULT_WORKSPACE, Checksums
+from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE, Checksums
+from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.wiring import open_mirror, open_store, writer
 from chroma_lifecycle.words import size
 
 if TYPE_CHECKING:
+    from chroma_lifecycle.ports import Store
+    from chroma_lifecycle.publishing.erasing import Remains
+    from chroma_lifecycle.publishing.mirror import MirrorOutcome
+    from chroma_lifecycle.publishing.published import Published
     from chroma_lifecycle.upkeep import Site
+
+
+_SHOWN = 10
 
 
 def rebase(
@@ -55,14 +66,168 @@ def rebase(
             "packs_before": based.packs,
             "base_bytes": base.stored_bytes,
             "stored_bytes": manifest.stored_bytes if based.packs else 0,
-            "mirror": based.mirror,
+            "mirror": _mirror_value(based.mirror),
         },
         f"{name} version {number} has a new base of {size(base.stored_bytes)} in place of {based.packs} packs; "
         f"{size(manifest.stored_bytes)} were new to the store"
         if based.packs
         else f"{name} version {number} has no packs: there is nothing to do",
-        *([f"mirror {based.mirror}"] if based.mirror != "none" else []),
+        *_mirror_told(based.mirror),
     )
+
+
+def rebuild(
+    store: StoreOption,
+    space: Annotated[
+        SpaceName | None, typer.Option("--space", help="Another way to measure distances; by default the same.")
+    ] = None,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    mirror: MirrorOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    checksums: ChecksumsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the collection anew from its own records: without what was deleted, or with another space."""
+    from chroma_lifecycle.rebuild import rebuild as rebuild_collection  # imports chromadb, which takes seconds
+
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    with open_site(name, store, mirror, workspace, checksums) as site, output.doing(f"rebuilding {name}"):
+        rebuilt = rebuild_collection(site, space=space, tail_budget=DEFAULT_TAIL_BUDGET)
+    manifest, before = rebuilt.published.manifest, rebuilt.before
+    details = manifest.details
+    output.result(
+        {
+            "collection": name,
+            "version": manifest.version.number,
+            "records": details.counts.records,
+            "space": details.space,
+            "size_bytes": manifest.size,
+            "size_bytes_before": rebuilt.bytes_before,
+            "elements": details.counts.elements,
+            "elements_before": before.counts.elements,
+            "mirror": _mirror_value(rebuilt.mirror),
+        },
+        f"{name} version {manifest.version.number} has the same {details.counts.records:,} records, made anew "
+        f"({details.space}): {size(manifest.size)}, where it was {size(rebuilt.bytes_before)}",
+        *_mirror_told(rebuilt.mirror),
+    )
+
+
+def erase(
+    store: StoreOption,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of the records.")] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Do it; without this, say what would go.")] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Ids of which the newest version has no trace are no mistake.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only look whether anything older than the newest era is left.")
+    ] = False,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    mirror: MirrorOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    checksums: ChecksumsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase records from everything that is stored: the newest version, every older one, the mirror."""
+    from chroma_lifecycle.erase import check_erasable  # imports chromadb, which takes seconds
+    from chroma_lifecycle.erase import erase as erase_records
+
+    if bool(ids) == check:
+        raise BadInput("erase takes ids of records, or --check", hint="give the ids; --check stands alone")
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    if check:
+        _check_erased(output, name, open_store(store, checksums=checksums), open_mirror(mirror))
+        return
+    given = tuple(dict.fromkeys(ids or ()))
+    with open_site(name, store, mirror, workspace, checksums) as site:
+        if not delete:
+            newest = check_erasable(site, given, unknown=unknown)
+            output.result(_erasable(newest, given), *_erasable_told(newest, given))
+            return
+        with output.doing(f"rebuilding {name} without {len(given)} record(s)"):
+            erased = erase_records(site, given, tail_budget=DEFAULT_TAIL_BUDGET, unknown=unknown)
+    number = erased.published.manifest.version.number
+    output.result(
+        {
+            "collection": name,
+            "version": number,
+            "floor": number,
+            "records": erased.records,
+            "removed": {address: _remains_value(each) for address, each in erased.removed.items()},
+            "mirror": _mirror_value(erased.mirror),
+        },
+        f"{name} version {number} holds nothing of {len(given)} record(s), of which {erased.records} were still there; "
+        "no version before it lives",
+        *(line for address, each in erased.removed.items() for line in _removed_told(address, each)),
+        *_mirror_told(erased.mirror),
+        "when work in progress has ended (24 hours), see that nothing came back: `chroma-lifecycle erase --check`",
+    )
+    if not erased.done:
+        raise typer.Exit(EXIT_RETRYABLE)
+
+
+def _erasable(newest: Published, ids: Sequence[str]) -> dict[str, Any]:
+    head = newest.head
+    return {"collection": head.collection, "ids": list(ids), "floor": head.floor.number, "version": head.version.number}
+
+
+def _erasable_told(newest: Published, ids: Sequence[str]) -> Iterator[str]:
+    head = newest.head
+    yield f"{head.collection}: a version would be published without {len(ids)} record(s), rebuilt and stored whole;"
+    yield (
+        f"versions {head.floor.number} to {head.version.number} would end at once, and everything that was stored for "
+        "them would be removed, older versions of objects included"
+    )
+    yield "nothing was done; do it with --delete"
+
+
+def _check_erased(output: Output, name: str, source: Store, second: Store | None) -> None:
+    from chroma_lifecycle.publishing.erasing import left_over
+
+    found = dict(left_over(source, name, second))
+    condemned = [row for each in found.values() for row in each.condemned]
+    output.result(
+        {address: _remains_value(each) for address, each in found.items()},
+        *(line for address, each in found.items() for line in _left_told(address, each)),
+    )
+    if condemned:
+        raise typer.Exit(EXIT_PARTLY)
+
+
+def _left_told(address: str, left: Remains) -> Iterator[str]:
+    if left.condemned:
+        yield f"{address}: {len(left.condemned)} files of older eras, of which nothing lives:"
+        yield from (f"  {printable(row.name)}  {size(row.size)}" for row in left.condemned[:_SHOWN])
+        yield "hint: a writer that slept brought them; `chroma-lifecycle sweep --delete` removes them, or erase again"
+    else:
+        yield f"{address}: nothing of an older era is left but what the newest versions need"
+    yield from _foreign_told(left)
+
+
+def _removed_told(address: str, removed: Remains) -> Iterator[str]:
+    yield f"{address}: {len(removed.condemned)} files removed, {size(sum(row.size for row in removed.condemned))}"
+    yield from _foreign_told(removed)
+
+
+def _foreign_told(each: Remains) -> Iterator[str]:
+    if each.foreign:
+        yield f"  {len(each.foreign)} files are of another lineage or unknown, and may hold anything; see them by sweep"
+
+
+def _remains_value(each: Remains) -> dict[str, Any]:
+    return {pile: [row.name for row in getattr(each, pile)] for pile in ("condemned", "foreign")}
+
+
+def _mirror_value(mirror: MirrorOutcome | None) -> dict[str, str] | None:
+    return None if mirror is None else {"state": str(mirror.state), "text": mirror.text}
+
+
+def _mirror_told(mirror: MirrorOutcome | None) -> Iterator[str]:
+    if mirror is not None:
+        yield f"mirror {mirror.state}: {mirror.text}"
 
 
 @contextmanager
@@ -77,4 +242,4 @@ def open_site(
         yield Site(name, source, second, local, SYSTEM_CLOCK, writer())
 
 
-COMMANDS = (rebase,)
+COMMANDS = (rebase, rebuild, erase)

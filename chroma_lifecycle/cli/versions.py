@@ -31,6 +31,7 @@ from chroma_lifecycle.publishing.published import read_manifest, read_published
 from chroma_lifecycle.publishing.unpack import Stores, find_manifest, restore_directory
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.names import ManifestRef
+from chroma_lifecycle.snapshot.waste import waste_of
 from chroma_lifecycle.wiring import open_mirror, open_store
 from chroma_lifecycle.words import size
 
@@ -138,6 +139,7 @@ def show(
     Output(as_json).result(
         {
             **_summary(manifest),
+            "unused": {**asdict(waste := waste_of(manifest)), "pays": waste.pays},
             "manifest": manifest.name,
             "head": {"serial": head.serial, "version": head.version.number, "floor": head.floor.number},
             "files": [asdict(entry) for entry in manifest.files],
@@ -157,6 +159,12 @@ def _told(manifest: Manifest, head: Head) -> Iterator[str]:
     yield f"  records   {counts.records:,}, from {counts.facts:,} facts{held}"
     yield f"  vectors   {details.dimension:,} dimensions, {details.space}; {counts.tail:,} operations in the tail"
     yield f"  size      {size(manifest.size)} in {len(manifest.files)} files, stored as a base and {packs} packs"
+    if (waste := waste_of(manifest)).dead_bytes + waste.free_bytes:
+        pays = "; it pays to run `chroma-lifecycle rebuild`" if waste.pays else ""
+        yield (
+            f"  unused    {waste.dead_elements:,} dead vectors, about {size(waste.dead_bytes)}; "
+            f"{size(waste.free_bytes)} of free pages{pays}"
+        )
     yield f"  content   {manifest.content[:12]}, checked: {checked}"
     yield f"  made by   chromadb {details.chroma.version}, mapping {(details.mapping or 'none')[:12]}"
     yield f"  history   version {head.version.number} is the newest, {head.floor.number} the oldest kept"

@@ -30,9 +30,9 @@ from chroma_lifecycle.planning.ledger_rows import (
     tombstone,
     tombstone_row,
 )
+from chroma_lifecycle.snapshot.sqlite_file import NO_ROOM
 from chroma_lifecycle.values import Digest, ItemKey
 
-_NO_ROOM = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"})
 _VARIABLES = 500  # of one statement; SQLite allows 999 everywhere
 _RUN = "partition, sort, address, position, digest, records, received, version"
 
@@ -233,6 +233,13 @@ class Ledger:
             found.setdefault(reach, {})[record_id] = self._run_of(run)
         return found
 
+    def knows(self, record_id: str) -> bool:
+        """Return whether there is any trace of a record: itself, a fact of its own, or a tombstone that covers it."""
+        reaches = [record_id[:at] for at, letter in enumerate(record_id) if letter == "#"]
+        return bool(
+            self.writers([record_id]) or self.field_facts([record_id]) or self.tombstones([*reaches, record_id])
+        )
+
     def record_ids(self) -> Iterator[str]:
         """Yield the id of every record, in order."""
         for (record_id,) in self._connection.execute("SELECT id FROM records ORDER BY id"):
@@ -350,6 +357,31 @@ class Ledger:
             gone = cursor.execute("DELETE FROM field_facts WHERE present = 0 AND received <= ?", (expired,)).rowcount
             return gone + cursor.execute("DELETE FROM tombstones WHERE received <= ?", (expired,)).rowcount
 
+    def erase(self, ids: Collection[str]) -> None:
+        """Forget what is known of the content of records: they are none any more, and their own facts are withdrawn.
+
+        Positions stay, so that no duplicate and no straggler brings anything back; what is newer does.
+        Run :meth:`write_anew` afterwards: until then the file still holds what was erased.
+        """
+        rows = [(id_,) for id_ in ids]
+        with self._transaction() as cursor:
+            cursor.executemany("DELETE FROM records WHERE id = ?", rows)
+            for table in ("field_facts", "withheld_fields"):
+                cursor.executemany(
+                    f"UPDATE {table} SET position = seen, present = 0, attributes = '{{}}', later = '{{}}' "  # noqa: S608
+                    "WHERE reach = ?",
+                    rows,
+                )
+
+    def write_anew(self) -> None:
+        """Write the whole file again, without what it holds no longer.
+
+        Raises:
+            NoRoom: The disk is full.
+        """
+        with _sqlite_errors(self.path):
+            self._connection.execute("VACUUM")
+
     def remember_mapping(self, digest: Digest, meaning: Mapping[str, object]) -> None:
         """Note under which mapping facts are made, so that a changed one can be told from it in words."""
         with self._transaction() as cursor:
@@ -384,7 +416,7 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as problem:
-        if problem.sqlite_errorname in _NO_ROOM:
+        if problem.sqlite_errorname in NO_ROOM:
             raise NoRoom(
                 f"the ledger {path} cannot be written: {problem}", hint="make room on the workspace's disk"
             ) from problem

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from chroma_lifecycle.ports import StoredObject
 from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.snapshot.names import Names
-from chroma_lifecycle.values import Era
 
 DEFAULT_GRACE = timedelta(hours=24)
 """Protects readers and work in progress; correctness does not need it."""
@@ -108,7 +107,7 @@ class _Judge:
             return "spare_heads"
         if row.name == self.names.head or row.name in self.live:
             return "live"
-        if (era := self._era(row.name)) is None:
+        if (era := self.names.era_of(row.name)) is None:
             return self._by_age(row) if row.name in self.named else "unknown"
         if era.lineage == self.head.lineage:
             # A later era than HEAD's: somebody put an older HEAD back, `recover` may need it, and
@@ -116,10 +115,6 @@ class _Judge:
             return self._by_age(row) if era.sweeps <= self.head.sweeps else "foreign"
         is_own = era.lineage in self.head.came_from or not self.named.isdisjoint({row.name, era.lineage})
         return self._by_age(row) if is_own else "foreign"
-
-    def _era(self, name: str) -> Era | None:
-        parts = self.names.parse_manifest_name(name) or self.names.parse_object_name(name)
-        return parts.era if parts else None
 
     def _by_age(self, row: StoredObject) -> str:
         return "condemned" if self.before is None or row.modified <= self.before else "young"

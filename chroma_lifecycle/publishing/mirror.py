@@ -69,6 +69,12 @@ class Mirror:
     def delete(self, names: Collection[str]) -> None:
         self._within_time(lambda: self._store.delete(names))
 
+    def remains(self, prefix: str) -> Iterator[StoredObject]:
+        yield from self._within_time(lambda: [*self._store.remains(prefix)])
+
+    def erase(self, prefix: str, condemned: Callable[[StoredObject], bool]) -> tuple[StoredObject, ...]:
+        return self._within_time(lambda: self._store.erase(prefix, condemned))
+
     def now(self) -> datetime:
         return self._within_time(self._store.now)
 

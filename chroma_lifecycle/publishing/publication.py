@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,13 +50,18 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What sends the parts of one publication."""
+    """What sends the parts of one publication.
+
+    Attributes:
+        amend: Changes what else the new HEAD decides; it refuses by raising.
+    """
 
     store: Store
     collection: str
     deadline: Deadline
     clock: Clock
     writer: str
+    amend: Callable[[Head], Head] = lambda head: head
 
     def require_empty(self) -> None:
         """Refuse to begin a lineage beside another, or on what is left of one."""
@@ -162,7 +167,8 @@ class Publication:
         )
 
     def _next_head(self, head: Head, ref: ManifestRef) -> Head:
-        return replace(head.next(swap_id=new_id(), written_at=self.clock.now(), writer=self.writer), manifest=ref)
+        new = head.next(swap_id=new_id(), written_at=self.clock.now(), writer=self.writer)
+        return self.amend(replace(new, manifest=ref))
 
     def _parent_of(self, ref: ManifestRef) -> ManifestRef | None:
         return read_manifest(self.store, ref).parent

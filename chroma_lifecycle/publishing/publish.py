@@ -6,10 +6,13 @@ Nothing here deletes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chroma_lifecycle.clock import Clock, Deadline, new_id
 from chroma_lifecycle.errors import Corrupt, HeadMoved, LifecycleError, Retryable
 from chroma_lifecycle.logs import Log
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.publication import Place, Publication, already_initialised
 from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.swap import Lost, require_landed
@@ -44,6 +47,8 @@ def publish(
     clock: Clock,
     writer: str,
     source: tuple[ManifestRef, Manifest] | None = None,
+    whole: bool = False,
+    amend: Callable[[Head], Head] = lambda head: head,
 ) -> Published:
     """Make *sealed*, which was made from *parent*, the next version.
 
@@ -51,6 +56,16 @@ def publish(
     done again on that HEAD. In every other case the caller restores, plans and applies again.
 
     Args:
+        sealed: Its files.
+        parent: The version that it follows, and the HEAD that is to be replaced.
+        details: What it says of itself.
+        workspace: Holds the copy of *parent*, and gets that of the new version.
+        store: Where it goes.
+        deadline: With too little left, nothing is begun.
+        clock: Tells the time, for people.
+        writer: Who publishes, for people.
+        whole: As a base, however little differs.
+        amend: Changes what else the new HEAD decides; asked again with each newer HEAD, it refuses by raising.
         source: An older version that the HEAD of *parent* retains, if *sealed* was made from that one
             instead (a rollback). Then a newer HEAD may have condemned it, and no lost swap is done again.
 
@@ -60,10 +75,11 @@ def publish(
         Retryable: The store is away, time is short, or the local copy turned out to be damaged.
         BadInput: The store has moved to another address.
     """
-    publication = Publication(store, parent.collection, deadline, clock, writer)
+    publication = Publication(store, parent.collection, deadline, clock, writer, amend)
     source_ref, origin = source or (None, None)
     # 1. Digest the pages that changed. Nothing is sent yet.
-    image = _compare(sealed, workspace.pristine, origin or parent.manifest)
+    before = origin or parent.manifest
+    image = _hash(sealed, workspace.pristine) if whole else _compare(sealed, workspace.pristine, before)
     pack = _encode(image, workspace.pristine)
     for _ in range(_ATTEMPTS):
         deadline.require(_SECONDS_FOR_THE_SWAP, "publishing a version")
@@ -107,7 +123,7 @@ def initialise(
     publication = Publication(store, collection, deadline, clock, writer)
     publication.require_empty()
     place = Place(collection, Version(1), Era(new_id(), 0), new_id(), None)
-    image = read_image(sealed.files, workspace.pristine.root, {}, frozenset())  # 1. digest every page
+    image = _hash(sealed, workspace.pristine)  # 1. digest every page
     content = publication.store_objects(place, image, None, None)  # 2. objects
     manifest = publication.store_manifest(place, image.entries, content, details)  # 3. manifest
     outcome = publication.move_head(manifest, None)  # 4. HEAD
@@ -121,6 +137,11 @@ def initialise(
 # 1. What changed.
 
 
+def _hash(sealed: SealedSnapshot, pristine: Pristine) -> Image:
+    """Return what *sealed* holds, beside nothing."""
+    return read_image(sealed.files, pristine.root, {}, frozenset())
+
+
 def _compare(sealed: SealedSnapshot, pristine: Pristine, parent: Manifest) -> Image:
     """Return what *sealed* holds, beside the local copy if that is the content that *parent* has."""
     local = pristine.version()
@@ -130,7 +151,7 @@ def _compare(sealed: SealedSnapshot, pristine: Pristine, parent: Manifest) -> Im
                 f"the local copy is no longer the version that {sealed.root} was made from",
                 hint="run the batch again: the workspace is restored first",
             )
-        return read_image(sealed.files, pristine.root, {}, frozenset())
+        return _hash(sealed, pristine)
     # A file that nobody wrote to is not read. Now and then every byte is compared all the same.
     unread = frozenset() if sealed.soundness.full else unwritten(sealed.root, local.manifest.files)
     return read_image(sealed.files, pristine.root, local.pages, sealed.untouched | unread)

@@ -44,12 +44,16 @@ class Counts:
         facts: Facts of the ledger.
         withheld: Facts that a rollback withholds.
         tail: Vector operations that every reader replays when it opens the directory.
+        elements: Elements in the HNSW files, those of deleted records too.
+        free_bytes: Of the database: pages that hold nothing (any more).
     """
 
     records: int
     facts: int
     withheld: int = 0
     tail: int = 0
+    elements: int = 0
+    free_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def decode_details(fields: Fields) -> Details:
     summary, counts, chroma = fields.object("summary"), fields.object("counts"), fields.object("chroma")
     details = Details(
         Summary(summary.text("action", longest=32), *_numbers(summary, "added", "changed", "removed", "applied")),
-        Counts(*_numbers(counts, "records", "facts", "withheld", "tail")),
+        Counts(*_numbers(counts, "records", "facts", "withheld", "tail", "elements", "free_bytes")),
         ChromaVersion(chroma.text("version", longest=64), _texts(chroma, "migrations")),
         fields.integer("dimension", 1, _LARGEST_DIMENSION),
         fields.text("space", longest=16),

@@ -112,6 +112,28 @@ def check_structure(segment: Path, dimension: int | None) -> HnswHeader:
     return header
 
 
+def clear_room(segment: Path) -> None:
+    """Write zeros over the room beyond the last element, where Chroma leaves whatever its memory held.
+
+    That memory may have held records that are to be nowhere.
+
+    Raises:
+        Corrupt: The header is none.
+    """
+    if not (segment / HEADER).exists():
+        return
+    try:
+        header = HnswHeader.parse((segment / HEADER).read_bytes())
+    except ValueError as problem:
+        raise Corrupt(f"{segment / HEADER} {problem}", hint=RESTORE_HINT) from problem
+    for name, each in ((ELEMENTS, header.element_bytes), (LENGTHS, 4)):
+        with (segment / name).open("r+b") as file:
+            left = file.seek(0, 2) - header.elements * each
+            file.seek(header.elements * each)
+            while left > 0:
+                left -= file.write(bytes(min(left, _CHUNK_BYTES)))
+
+
 def check_links(segment: Path, header: HnswHeader) -> None:
     """Check that every element's neighbours are elements: what Chroma follows without looking.
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from chroma_lifecycle.values import Digest, Era, Version, parse_collection, parse_digest, parse_id
 
+UNFINISHED = ".unfinished"
+"""Directory of a collection, in a directory only, in which files are written before they get their names."""
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestName:
@@ -80,6 +83,15 @@ class Names:
 
     def object(self, era: Era, digest: Digest) -> str:
         return f"{self.objects_of(era)}{digest[:2]}/{digest}"
+
+    def is_unfinished(self, name: str) -> bool:
+        """Return whether a file has not got its name yet."""
+        return name.startswith(f"{self.collection}/{UNFINISHED}/")
+
+    def era_of(self, name: str) -> Era | None:
+        """Return the era that the name of a manifest or a block says, or ``None`` for any other name."""
+        parts = self.parse_manifest_name(name) or self.parse_object_name(name)
+        return parts.era if parts else None
 
     def parse_head_name(self, name: str) -> int | None:
         """Return the serial of a file in ``heads/``, or ``None`` for any other name."""

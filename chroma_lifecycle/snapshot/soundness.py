@@ -53,12 +53,19 @@ class Soundness:
 
     Attributes:
         migrations: Those that were applied to the database, as ``<kind>/<file name>``, in order.
+        free_bytes: Pages of the database that hold nothing (any more).
         full: Whether every page and every link was looked at.
     """
 
     collections: tuple[CollectionState, ...]
     migrations: tuple[str, ...]
+    free_bytes: int
     full: bool
+
+    @property
+    def elements(self) -> int:
+        """Elements in the HNSW files of all collections, those of deleted records too."""
+        return sum(state.flushed for state in self.collections)
 
     @property
     def tail(self) -> int:
@@ -92,7 +99,7 @@ def examine(directory: Path, *, full: bool = False) -> Soundness:
             _check_collection(directory, database, *row, full=full)
             for row in database.execute("SELECT id, name, dimension FROM collections ORDER BY name").fetchall()
         )
-        return Soundness(collections, _migrations(database), full)
+        return Soundness(collections, _migrations(database), sqlite_file.free_bytes(path), full)
 
 
 def count_records(directory: Path) -> int:

@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from chroma_lifecycle.errors import Corrupt, NotClosed
+from chroma_lifecycle.errors import Corrupt, NoRoom, NotClosed
 
 MAGIC = b"SQLite format 3\x00"
 HEADER_BYTES = 100
 JOURNAL_SUFFIXES = ("-journal", "-wal", "-shm")
+
+NO_ROOM = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC"})
+"""What SQLite says when a disk is full."""
 
 RESTORE_HINT = "restore the last sound version; this directory must not be published or opened"
 
@@ -55,9 +58,37 @@ def check_header(path: Path) -> None:
     _check_size(path, header, size)
 
 
-def _check_size(path: Path, header: bytes, size: int) -> None:
+def free_bytes(path: Path) -> int:
+    """Return how much of a database holds nothing (any more): pages that SQLite keeps for later."""
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    return int.from_bytes(header[36:40], "big") * _page_bytes(header)
+
+
+def _page_bytes(header: bytes) -> int:
     stored = int.from_bytes(header[16:18], "big")
-    page_bytes = 65_536 if stored == 1 else stored
+    return 65_536 if stored == 1 else stored
+
+
+def vacuum(path: Path) -> None:
+    """Write a closed database anew, without its free pages and what is still in them.
+
+    Raises:
+        NoRoom: The disk is full.
+        Corrupt: SQLite cannot read it.
+    """
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("PRAGMA journal_mode = MEMORY")
+            database.execute("VACUUM")
+    except sqlite3.Error as problem:
+        if problem.sqlite_errorname in NO_ROOM:
+            raise NoRoom(f"{path} cannot be written anew: {problem}", hint="make room on this disk") from problem
+        raise Corrupt(f"{path} cannot be written anew: {problem}", hint=RESTORE_HINT) from problem
+
+
+def _check_size(path: Path, header: bytes, size: int) -> None:
+    page_bytes = _page_bytes(header)
     if page_bytes < 512 or page_bytes & (page_bytes - 1):
         raise Corrupt(f"{path} has a page size of {page_bytes} bytes", hint=RESTORE_HINT)
     pages, changes, valid_for = (int.from_bytes(header[at : at + 4], "big") for at in (28, 24, 92))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.ports import HeadToken, StoredHead, StoredObject
-from chroma_lifecycle.snapshot.names import Names, collection_of
+from chroma_lifecycle.snapshot.names import UNFINISHED, Names, collection_of
 from chroma_lifecycle.stores.folders import (
     Folders,
     is_file,
@@ -29,9 +29,6 @@ from chroma_lifecycle.stores.folders import (
     write_file,
 )
 from chroma_lifecycle.stores.swapping import HeadFiles
-
-UNFINISHED = ".unfinished"
-"""Directory of a collection in which files are written before they get their names."""
 
 _ABANDONED = timedelta(days=1)
 # A directory can vanish under a writer when a sweep removes the empty ones, and a file in
@@ -171,6 +168,18 @@ class DirectoryStore:
             for entry in self._entries((collection, UNFINISHED)):
                 if entry.modified < before:
                     remove_file(unfinished, entry.name)
+
+    def remains(self, prefix: str) -> Iterator[StoredObject]:
+        yield from self.list(prefix)
+        collection = collection_of(prefix)
+        for entry in self._entries((collection, UNFINISHED)):
+            yield StoredObject(f"{collection}/{UNFINISHED}/{entry.name}", entry.size, entry.modified)
+
+    def erase(self, prefix: str, condemned: Callable[[StoredObject], bool]) -> tuple[StoredObject, ...]:
+        rows = tuple(row for row in self.remains(prefix) if condemned(row))
+        # A writer whose unfinished file goes begins it again.
+        self.delete([row.name for row in rows])
+        return rows
 
     def now(self) -> datetime:
         """Return the time that the file system gives to a file just written."""

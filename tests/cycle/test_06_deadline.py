@@ -113,6 +113,22 @@ def test_a_batch_that_is_too_much_is_cut(world: World) -> None:
     assert 800 == len(world.records())
 
 
+def test_updates_that_are_too_many_are_cut(world: World) -> None:
+    """L14: what has no delta to read is planned whole, and cut then: the oldest messages are published."""
+    table, clock = Table(), ManualClock()
+    records = words(world, table, 8)
+    places = [table.put(IMAGE, f"RECEIPT#{number:05d}#PLACE", merchant_name="x") for number in range(1, 9)]
+    with world.compactor() as machine:
+        machine.compact(in_sqs(records))
+        report = machine.compact(in_sqs(places), Deadline.after(2.31, clock))
+
+        assert tuple(f"message-{number}" for number in range(4, 8)) == report.failed_sources()
+        assert "800 records in 2 s are too many" in report.failures[0].error.message
+        assert 400 == sum("merchant_name" in metadata for _, _, metadata in world.records().values())
+        assert 4 == machine.compact(in_sqs(places)).applied
+    assert 800 == sum("merchant_name" in metadata for _, _, metadata in world.records().values())
+
+
 def test_a_message_is_cut_whole(world: World) -> None:
     """L14: one message of two runs is done only when both are; what there is no time for is not begun."""
     table, clock = Table(), ManualClock()

@@ -31,7 +31,7 @@ NUMBERS = st.integers(0, 1 << 50)
 def manifests(draw: st.DrawFn) -> Manifest:
     details = Details(
         Summary("rollback", *(draw(NUMBERS) for _ in range(4))),
-        Counts(*(draw(NUMBERS) for _ in range(4))),
+        Counts(*(draw(NUMBERS) for _ in range(6))),
         ChromaVersion(draw(TEXTS), tuple(draw(st.lists(TEXTS, max_size=3)))),
         draw(st.integers(1, 5_000)),
         draw(st.sampled_from(["cosine", "l2", "ip"])),

@@ -265,3 +265,17 @@ def test_the_address_is_shown_in_errors(store: Store) -> None:
     with pytest.raises(ObjectMissing) as caught:
         store.read("words/objects/none", limit_bytes=1)
     assert store.address in str(caught.value)
+
+
+def test_erasing_leaves_no_version_of_what_is_condemned(store: Store) -> None:
+    """What remains is told before and after; what is not condemned stays."""
+    names = [f"words/objects/{number}" for number in range(5)]
+    for name in names:
+        store.write(name, name.encode())
+
+    assert names == sorted(row.name for row in store.remains("words/objects/"))
+    gone = store.erase("words/objects/", lambda row: row.name in names[1:4])
+
+    assert names[1:4] == sorted(row.name for row in gone)
+    assert [names[0], names[4]] == sorted(row.name for row in store.remains("words/objects/"))
+    assert {names[0], names[4]} == store.present(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -70,6 +70,14 @@ class MemoryStore:
     def delete(self, names: Collection[str]) -> None:
         for name in names:
             self.deletions += self.objects.pop(name, None) is not None
+
+    def remains(self, prefix: str) -> Iterator[StoredObject]:
+        yield from self.list(prefix)
+
+    def erase(self, prefix: str, condemned: Callable[[StoredObject], bool]) -> tuple[StoredObject, ...]:
+        rows = tuple(row for row in self.remains(prefix) if condemned(row))
+        self.delete([row.name for row in rows])
+        return rows
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -18,7 +18,7 @@ ERA = Era("00000000000000aa", 0)
 NOON = datetime(2026, 1, 31, 12, 0, 0, 250, tzinfo=UTC)
 DETAILS = Details(
     summary=Summary("compact", added=2, changed=1, removed=0, applied=3),
-    counts=Counts(records=30, facts=40, withheld=0, tail=2),
+    counts=Counts(records=30, facts=40, withheld=0, tail=2, elements=35, free_bytes=8_192),
     chroma=ChromaVersion("1.5.9", ("embeddings_queue/00001-embeddings.sqlite.sql",)),
     dimension=384,
     space="cosine",

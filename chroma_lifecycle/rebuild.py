@@ -1,0 +1,206 @@
+"""Making a collection anew from its own records.
+
+HNSW never shrinks, and SQLite keeps the pages that it no longer needs. So the records are read
+from a copy, written into a fresh directory, and published as one version that is stored whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from chroma_lifecycle.batch.summary import counts_of
+from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient, Space
+from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
+from chroma_lifecycle.chroma.tail import settle_tail
+from chroma_lifecycle.clock import Deadline
+from chroma_lifecycle.deltas.checks import Expectation
+from chroma_lifecycle.deltas.model import Delta
+from chroma_lifecycle.deltas.open import open_delta
+from chroma_lifecycle.deltas.sources import directory_deltas
+from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved
+from chroma_lifecycle.logs import Log
+from chroma_lifecycle.planning.ledger import Ledger
+from chroma_lifecycle.planning.plan import Plan, Write
+from chroma_lifecycle.publishing.head import Head
+from chroma_lifecycle.publishing.mirror import MirrorOutcome
+from chroma_lifecycle.publishing.publish import publish
+from chroma_lifecycle.publishing.published import Published
+from chroma_lifecycle.snapshot.details import ChromaVersion, Details, Summary
+from chroma_lifecycle.snapshot.disk import copy_file, disk_errors, require_room
+from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
+from chroma_lifecycle.snapshot.hnsw_files import clear_room
+from chroma_lifecycle.snapshot.sealed import SealedSnapshot, seal
+from chroma_lifecycle.snapshot.soundness import DATABASE
+from chroma_lifecycle.snapshot.sqlite_file import vacuum
+from chroma_lifecycle.snapshot.workspace import HEADROOM_BYTES
+from chroma_lifecycle.upkeep import Site
+
+log = Log(__name__)
+
+_ATTEMPTS = 3
+_SPACES: tuple[Space, ...] = ("cosine", "l2", "ip")
+# Beside the copy of the version: what the child opens, the records in a file, and the new directory.
+_COPIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What was published.
+
+    Attributes:
+        before: Details of the version that was rebuilt.
+        bytes_before: Size of its files.
+        mirror: What became of the mirror, if there is one.
+    """
+
+    before: Details
+    bytes_before: int
+    published: Published
+    mirror: MirrorOutcome | None
+
+
+def rebuild(
+    site: Site,
+    *,
+    space: str | None = None,
+    without: Collection[str] = (),
+    action: str = "rebuild",
+    tail_budget: int,
+    amend: Callable[[Head], Head] = lambda head: head,
+) -> Rebuilt:
+    """Publish the newest version's records in a directory that was made for them.
+
+    Ids, documents and metadata are the same, and so are vectors: bit for bit, but in a cosine
+    space, where Chroma keeps direction and length of a vector apart and gives it back rounded. The
+    ledger stays as it is. Versions that others publish meanwhile win, and it begins again.
+
+    Args:
+        site: The collection.
+        space: Another space; by default the same.
+        without: Ids of records that are left out, and whose content the ledger forgets.
+        action: One word for the history.
+        tail_budget: Vector operations that a reader may have to replay.
+        amend: Changes what else the new HEAD decides; it refuses by raising.
+
+    Raises:
+        HeadMoved: Others published each time.
+        NoRoom: The disk cannot hold the copies.
+        Corrupt: Records and ledger of the version disagree, or a file is not sound.
+        LifecycleError: As a restore and a publication.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        parent = site.restored(Deadline())
+        try:
+            published = _publish_anew(site, parent, space, without, action, tail_budget, amend)
+        except HeadMoved as lost:
+            if attempt == _ATTEMPTS:
+                raise
+            log.info("rebuild begins again", collection=site.collection, why=lost.message)
+        else:
+            manifest = parent.manifest
+            return Rebuilt(manifest.details, manifest.size, published, site.mirrored(Deadline()))
+    raise AssertionError("an attempt returns or raises")
+
+
+def _publish_anew(
+    site: Site,
+    parent: Published,
+    space: str | None,
+    without: Collection[str],
+    action: str,
+    tail_budget: int,
+    amend: Callable[[Head], Head],
+) -> Published:
+    before, workspace = parent.manifest.details, site.workspace
+    settings = CollectionSettings(_space(space or before.space), before.dimension)
+    workspace.drop_kept()
+    with disk_errors(workspace.root):
+        needed = _COPIES * parent.manifest.size + HEADROOM_BYTES
+        require_room(workspace.root, needed, f"rebuilding {site.collection}")
+    with ExitStack() as stack:
+        scratch, working = (stack.enter_context(workspace.blank()) for _ in range(2))
+        # 1. The records, read in a child from a copy: the pristine files are opened by nobody.
+        records = _read_records(site, before.dimension, scratch)
+        # 2. The ledger, without what is left out.
+        counts = _copy_ledger(workspace.pristine.root / LEDGER, working / LEDGER, records, without)
+        # 3. A fresh directory.
+        _write_records(working / CHROMA, site.collection, settings, records, frozenset(without), tail_budget)
+        # 4. Proven, and published whole.
+        sealed = seal(working, full=True, records=counts["records"])
+        details = _details(before, settings, sealed, counts, action)
+        return publish(
+            sealed,
+            parent=parent,
+            details=details,
+            workspace=workspace,
+            store=site.store,
+            deadline=Deadline(),
+            clock=site.clock,
+            writer=site.writer,
+            whole=True,
+            amend=amend,
+        )
+
+
+def _space(name: str) -> Space:
+    for space in _SPACES:
+        if space == name:
+            return space
+    raise BadInput(f"there is no space {name!r}", hint=f"take one of {', '.join(_SPACES)}")
+
+
+def _read_records(site: Site, dimension: int, scratch: Path) -> Delta:
+    expected = Expectation(site.collection, dimension, None, bool)
+    source = directory_deltas(site.workspace.pristine.root)
+    return open_delta(CHROMA, source, scratch, expected, read_chroma_delta)
+
+
+def _copy_ledger(source: Path, target: Path, records: Delta, without: Collection[str]) -> dict[str, int]:
+    with disk_errors(target):
+        copy_file(source, target)
+    with Ledger.open(target) as ledger:
+        if sorted(records.ids) != list(ledger.record_ids()):
+            raise Corrupt(
+                f"the collection holds {len(records.ids):,} records, and not those that its ledger has",
+                hint="run `chroma-lifecycle verify`, and restore the last sound version",
+            )
+        ledger.erase(without)
+        ledger.write_anew()
+        return ledger.counts()
+
+
+def _write_records(
+    directory: Path,
+    collection: str,
+    settings: CollectionSettings,
+    records: Delta,
+    without: frozenset[str],
+    tail_budget: int,
+) -> None:
+    whole = Plan(writes=(Write(records.address, frozenset(records.ids) - without, existing=frozenset()),))
+    with ManagedClient.open(directory, collection, create=settings) as client:
+        client.apply(whole, {records.address: records})
+    settle_tail(directory, collection, budget=tail_budget)
+    vacuum(directory / DATABASE)
+    for segment in directory.iterdir():
+        if segment.is_dir():
+            clear_room(segment)
+
+
+def _details(
+    before: Details, settings: CollectionSettings, sealed: SealedSnapshot, counts: dict[str, int], action: str
+) -> Details:
+    found = sealed.soundness
+    return replace(
+        before,
+        summary=Summary(action, removed=before.counts.records - counts["records"]),
+        counts=replace(counts_of(counts, found), withheld=before.counts.withheld),
+        chroma=ChromaVersion(version("chromadb"), found.migrations),
+        space=settings.space,
+        verified=True,
+        milliseconds={},
+    )

@@ -1,0 +1,261 @@
+"""Erasing: what was deleted lives on in freed pages, queues, packs and old versions, until it is erased."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+from chroma_lifecycle.clock import SYSTEM_CLOCK
+from chroma_lifecycle.erase import Erased, erase
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.changes import ContributeFields, Origin
+from chroma_lifecycle.planning.facts import join_fields
+from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges
+from chroma_lifecycle.publishing.erasing import left_over
+from chroma_lifecycle.publishing.history import verify_store
+from chroma_lifecycle.publishing.mirror import MirrorState
+from chroma_lifecycle.publishing.swap import amend_head
+from chroma_lifecycle.publishing.sweep import sweep
+from chroma_lifecycle.snapshot.names import Names
+from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.upkeep import Site
+from chroma_lifecycle.values import Digest, ItemKey, Position
+from tests.support.s3 import client, new_bucket, use_server
+from tests.support.table import Table
+from tests.support.watching import WatchedStore
+from tests.support.world import IMAGE, LINE, World, begins, label
+
+SECRET = b"a text that nobody may find"
+LATER = b"what it became afterwards"
+KEPT = b"this one stays"
+GONE, STAYS = f"{LINE}#WORD#00001", f"{LINE}#WORD#00002"
+ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+@contextmanager
+def at(world: World) -> Iterator[Site]:
+    with Workspace.open(world.home / "erasing") as local:
+        yield Site("words", world.store, world.mirror, local, SYSTEM_CLOCK, "test")
+
+
+def erased(world: World, *ids: str, **given: bool) -> Erased:
+    with at(world) as site:
+        return erase(site, ids or (GONE,), tail_budget=500, **given)
+
+
+def history(world: World, table: Table) -> list[dict[str, Any]]:
+    """Publish a secret, cover it by another text, label it, and delete it; a second record stays."""
+    word = table.put(IMAGE, "RECEIPT#00001#LINE#00001#WORD#00001")
+    records = [[word]]
+    for run, text in (("r1", SECRET), ("r2", LATER)):
+        world.write_delta(run, {GONE: (1, text.decode(), {"x": text.decode()}), STAYS: (2, KEPT.decode(), {"n": 1})})
+        records.append([table.put(IMAGE, f"RECEIPT#00001#COMPACTION_RUN#{run}", **begins(run))])
+    records.append([label(table, "total")])
+    records.append([table.remove(IMAGE, "RECEIPT#00001#LINE#00001#WORD#00001")])
+    for batch in records:
+        assert 0 == world.compact(batch).failed
+    return [record for batch in records for record in batch]
+
+
+def everything(root: Path) -> bytes:
+    """Return every byte below a directory, also as it is when it is decompressed."""
+    return b"\n".join(opened(path.read_bytes()) for path in sorted(root.rglob("*")) if path.is_file())
+
+
+def everything_in(bucket: str) -> bytes:
+    """The same of a bucket: of every version of every object."""
+    rows = client().list_object_versions(Bucket=bucket, Prefix="snapshots/words/").get("Versions", [])
+    return b"\n".join(
+        opened(client().get_object(Bucket=bucket, Key=row["Key"], VersionId=row["VersionId"])["Body"].read())
+        for row in rows
+    )
+
+
+def opened(data: bytes) -> bytes:
+    """Return bytes as they are, and what every zstd frame in them holds."""
+    found, place = [data], data.find(ZSTD)
+    while place >= 0:
+        with suppress(zstandard.ZstdError):  # some bytes only look like a frame
+            found.append(zstandard.ZstdDecompressor().decompressobj().decompress(data[place:]))
+        place = data.find(ZSTD, place + 1)
+    return b"\n".join(found)
+
+
+def test_nothing_of_an_erased_record_is_left(world: World) -> None:
+    """Before, old versions and freed pages hold both texts; after, no byte of store, mirror or workspace does."""
+    history(world, Table())
+    records = world.records()
+    assert {STAYS} == records.keys()
+    for place in ("store", "mirror"):
+        held = everything(world.home / place / "words")
+        assert SECRET in held
+        assert LATER in held
+
+    result = erased(world)
+
+    for place in ("store", "mirror", "erasing"):
+        held = everything(world.home / place / ("words" if place != "erasing" else ""))
+        assert SECRET not in held
+        assert LATER not in held
+        assert KEPT in held
+    published = world.published()
+    assert (result.published.manifest, "erase") == (published.manifest, published.manifest.details.summary.action)
+    head = published.head
+    assert (head.version, 1, (), ()) == (head.floor, head.sweeps, head.expiries, head.unpinned)
+    assert records == world.records()
+    assert published.manifest == world.published(store=world.mirror).manifest
+    assert not verify_store(published, world.store, every_version=True).damage
+    assert {world.store.address, world.mirror.address} == result.removed.keys()
+    assert all(each.condemned and not each.foreign for each in result.removed.values())
+    assert [] == [row for _, each in left_over(world.store, "words", world.mirror) for row in each.condemned]
+
+
+def test_every_version_that_a_bucket_keeps_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a bucket with versioning a delete only hides: an earlier sweep's noncurrent versions go as well."""
+    use_server(monkeypatch)
+    bucket = new_bucket()
+    client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    world = World(tmp_path / "world", f"s3://{bucket}/snapshots").begin()
+    history(world, Table())
+    # An earlier sweep deleted this one, and the bucket kept it.
+    swept = f"snapshots/{Names('words').object(world.published().head.era, Digest('f' * 64))}"
+    client().put_object(Bucket=bucket, Key=swept, Body=SECRET)
+    client().delete_object(Bucket=bucket, Key=swept)
+    assert SECRET in everything_in(bucket)
+
+    erased(world)
+
+    held = everything_in(bucket)
+    assert SECRET not in held
+    assert LATER not in held
+    assert KEPT in held
+    assert {STAYS} == world.records().keys()
+    assert not verify_store(world.published(), world.store, every_version=True).damage
+
+
+def test_a_record_that_is_still_there_goes_and_does_not_come_back_by_itself(world: World) -> None:
+    """Duplicates and stragglers of what wrote it are no-ops; a newer run that holds it brings it back."""
+    table = Table()
+    world.write_delta("r1", {GONE: (1, SECRET.decode(), {}), STAYS: (2, KEPT.decode(), {})})
+    run = table.put(IMAGE, "RECEIPT#00001#COMPACTION_RUN#r1", **begins("r1"))
+    labelled = label(table, "total")
+    world.compact([run, labelled])
+
+    assert 1 == erased(world).records
+
+    assert 0 == world.compact([labelled, run]).applied
+    assert {STAYS: (2, KEPT.decode(), {})} == world.records()
+    world.write_delta("r3", {GONE: (3, "a new text", {})})
+    assert 1 == world.compact([table.put(IMAGE, "RECEIPT#00001#COMPACTION_RUN#r3", **begins("r3"))]).applied
+    assert (3, "a new text", {}) == world.records()[GONE]
+
+
+def test_pins_are_refused_by_name(world: World) -> None:
+    """A pinned version may hold the record; nothing is published, also where the pin comes at the last moment."""
+    history(world, Table())
+
+    def pin() -> None:
+        def amend(head: Any) -> Any:
+            return replace(head, pins={"audit": head.manifest})
+
+        amend_head(world.store, "words", amend, writer="test")
+
+    def pin_at_the_swap(number: int, call: str) -> None:
+        if call == "swap_head words" and not world.published().head.pins:
+            pin()
+
+    version = world.version()
+    with at(world) as site:
+        late = replace(site, store=WatchedStore(world.store, before=pin_at_the_swap))  # type: ignore[arg-type]
+        with pytest.raises(BadInput, match=r"audit \(version \d+\)"):
+            erase(late, [GONE], tail_budget=500)
+    with pytest.raises(BadInput, match="audit"):
+        erased(world)
+    assert version == world.version()
+    assert SECRET in everything(world.home / "store/words")
+
+
+def test_an_id_without_a_trace_is_a_mistake(world: World) -> None:
+    """Or long gone: then it has to be said."""
+    history(world, Table())
+    version = world.version()
+    with pytest.raises(BadInput, match="has no trace of 'IMAGE#a#TYPO'"):
+        erased(world, GONE, "IMAGE#a#TYPO")
+    assert version == world.version()
+
+    erased(world, "IMAGE#a#TYPO", unknown=True)
+
+    assert version + 1 == world.version()
+
+
+def test_what_a_sleeping_writer_brings_back_is_found(world: World) -> None:
+    """It cannot be named any more; the check lists it, and both a sweep and erasing again remove it."""
+    history(world, Table())
+    old = {row.name: world.store.read(row.name, limit_bytes=1 << 30) for row in world.store.list("words/objects/")}
+    erased(world)
+    back = next(name for name, data in sorted(old.items()) if not world.store.present([name]))
+    world.store.write(back, old[back])
+
+    found = dict(left_over(world.store, "words"))[world.store.address]
+
+    assert [back] == [row.name for row in found.condemned]
+    sweep(world.store, "words", grace=timedelta(0), delete=True, writer="test")
+    assert () == dict(left_over(world.store, "words"))[world.store.address].condemned
+
+
+def test_a_mirror_that_is_away_is_told(world: World) -> None:
+    """What is done in the store is done; the mirror is cleared by erasing again, or by a sweep."""
+    history(world, Table())
+    mirror = world.home / "mirror"
+    mirror.rename(world.home / "unmounted")
+
+    result = erased(world)
+
+    assert not result.done
+    assert result.mirror is not None
+    assert MirrorState.FAILED is result.mirror.state
+    assert [world.store.address] == [*result.removed]
+    (world.home / "unmounted").rename(mirror)
+    assert SECRET in everything(mirror / "words")
+    assert erased(world).done
+    assert SECRET not in everything(mirror / "words")
+
+
+def test_the_ledger_forgets_what_a_record_s_own_items_said(tmp_path: Path) -> None:
+    """Their text goes, also from pages that are free; their positions stay, and what is newer counts again."""
+
+    def say(position: int, text: str, *, partial: bool = False) -> ContributeFields:
+        at_ = Position.of_stream("s", position, 0)
+        origin = Origin("message", "notes", "note", ItemKey("USER#u", "NOTE#a"), at_)
+        return ContributeFields(origin, "USER#u#NOTE#a", {"title": {"S": text}}, partial)
+
+    path = tmp_path / "ledger.sqlite3"
+    with Ledger.create(path) as ledger:
+        fact = join_fields(join_fields(None, say(1, SECRET.decode())), say(5, LATER.decode(), partial=True))
+        assert fact is not None
+        other = join_fields(None, replace(say(1, KEPT.decode()), reach="USER#u#NOTE#b"))
+        assert other is not None
+        ledger.store(LedgerChanges(fields=(fact, other)), received_seconds=0)
+    assert SECRET in path.read_bytes()
+    with Ledger.open(path) as ledger:
+        ledger.erase(["USER#u#NOTE#a"])
+        ledger.write_anew()
+
+    held = path.read_bytes()
+    assert (False, False, True) == (SECRET in held, LATER in held, KEPT in held)
+    with Ledger.open(path, read_only=True) as ledger:
+        assert ledger.knows("USER#u#NOTE#a")
+        left = ledger.field_facts(["USER#u#NOTE#a"])["USER#u#NOTE#a"][0]
+    assert left.image is None
+    for straggler in (say(1, "old"), say(4, "old"), say(5, "old", partial=True)):
+        assert join_fields(left, straggler) is None
+    newer = join_fields(left, say(6, "new"))
+    assert newer is not None
+    assert {"title": {"S": "new"}} == newer.image
