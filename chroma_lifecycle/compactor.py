@@ -57,10 +57,8 @@ class Compactor:
             BadInput: It is no event that this knows.
             LifecycleError: No collection that is concerned could be compacted: nothing is answered for.
         """
-        routed, deadline = (
-            route(decode_event(event, self._around.mapping), self._around.mapping),
-            deadline or Deadline(),
-        )
+        deadline = deadline or Deadline()
+        routed = route(decode_event(event, self._around.mapping), self._around.mapping)
         ends = _Ends(routed)
         for collection, changes in sorted(routed.changes.items()):
             try:

@@ -16,6 +16,7 @@ from chroma_lifecycle.cli import (
     beginnings,
     compaction,
     doctor,
+    explaining,
     mappings,
     places,
     records,
@@ -43,7 +44,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (beginnings, compaction, versions, retention, places, records, report, upkeep, repair, doctor):
+_MODULES = (
+    beginnings,
+    compaction,
+    versions,
+    retention,
+    places,
+    records,
+    report,
+    upkeep,
+    repair,
+    explaining,
+    doctor,
+)
+for module in _MODULES:
     for command in module.COMMANDS:
         app.command()(command)
 app.add_typer(mappings.app, name="mapping", help="Look at mappings.")

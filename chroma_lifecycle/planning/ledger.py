@@ -171,6 +171,21 @@ class Ledger:
         ).fetchone()
         return None if row is None else Digest(row[0])
 
+    def version_of(self, fact: FieldFact | Tombstone | RunFact, *, withheld: bool = False) -> int:
+        """Return the number of the version that *fact* came with; 0 if it is not here."""
+        item = (fact.item.partition, fact.item.sort)
+        match fact:
+            case RunFact():
+                table, key, values = "runs", "address", (*item, fact.address)
+            case Tombstone():
+                table, key, values = "tombstones", "reach", (*item, fact.reach)
+            case FieldFact():
+                table, key, values = ("fields" if withheld else "field_facts"), "reach", (*item, fact.reach)
+        table = f"withheld_{table}" if withheld else table
+        query = f"SELECT version FROM {table} WHERE partition = ? AND sort = ? AND {key} = ?"  # noqa: S608 (own names)
+        row = self._connection.execute(query, values).fetchone()
+        return int(row[0]) if row else 0
+
     def runs(self) -> Iterator[RunFact]:
         """Yield every run."""
         yield from map(run_fact, self._connection.execute(f"SELECT {_RUN} FROM runs ORDER BY number"))  # noqa: S608

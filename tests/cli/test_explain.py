@@ -1,0 +1,56 @@
+"""``explain``: every key of a record leads to the item that gave it."""
+
+from __future__ import annotations
+
+from tests.support.command_line import CommandLine
+
+
+def explained(cli: CommandLine, record: str, *options: str) -> dict[str, object]:
+    ended = cli("explain", record, "--store", "store", "--mapping", "notes.yaml", "--json", *options)
+    assert 0 == ended.code, ended.err
+    return dict(ended.json)
+
+
+def rows(told: dict[str, object]) -> list[tuple[object, ...]]:
+    given = told["given"]
+    assert isinstance(given, list)
+    return [(each["what"], each["item"]["sort"], each["version"], each["wins"], each["withheld"]) for each in given]
+
+
+def test_each_key_leads_to_its_item_and_version(cli: CommandLine) -> None:
+    """The run of version 2 brought the record, the edit of version 3 its title and folder."""
+    told = explained(cli, "USER#u#NOTE#a")
+
+    assert [
+        ("run", "RUN#1", 2, True, False),
+        ("folder", "NOTE#a", 3, True, False),
+        ("title", "NOTE#a", 3, True, False),
+    ] == rows(told)
+    assert "out" == told["keys"]["folder"]  # type: ignore[index]
+
+
+def test_an_older_version_is_explained_by_its_own_ledger(cli: CommandLine) -> None:
+    """Before the edit, the first event gave the folder."""
+    assert "in" == explained(cli, "USER#u#NOTE#a", "--version", "2")["keys"]["folder"]  # type: ignore[index]
+
+
+def test_what_waits_for_its_vector_is_told(cli: CommandLine) -> None:
+    """Version 1 has no record; after a rollback to it, what is known of the note is withheld."""
+    assert 0 == cli.at("rollback", "1", "--workspace", "workspace").code
+
+    told = explained(cli, "USER#u#NOTE#a")
+
+    assert told["exists"] is False
+    assert [("folder", "NOTE#a", False, True), ("title", "NOTE#a", False, True)] == [
+        (what, item, wins, withheld) for what, item, _, wins, withheld in rows(told)
+    ]
+
+
+def test_an_unknown_id_and_another_mapping_are_told(cli: CommandLine) -> None:
+    """No fact speaks of it; and facts of another mapping cannot be read by this one."""
+    assert [] == explained(cli, "USER#u#NOTE#zz")["given"]
+    (cli.home / "other.yaml").write_text((cli.home / "notes.yaml").read_text().replace("[title, folder]", "[title]"))
+
+    refused = cli("explain", "USER#u#NOTE#a", "--store", "store", "--mapping", "other.yaml")
+
+    assert (2, True) == (refused.code, "made under another mapping" in refused.err)
