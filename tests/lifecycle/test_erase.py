@@ -17,7 +17,7 @@ from chroma_lifecycle.erase import Erased, erase
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.changes import ContributeFields, Origin
 from chroma_lifecycle.planning.facts import join_fields
-from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges
+from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, Withheld
 from chroma_lifecycle.publishing.erasing import left_over
 from chroma_lifecycle.publishing.history import verify_store
 from chroma_lifecycle.publishing.mirror import MirrorState
@@ -34,6 +34,7 @@ from tests.support.world import IMAGE, LINE, World, begins, label
 
 SECRET = b"a text that nobody may find"
 LATER = b"what it became afterwards"
+UNDONE = b"what a rollback withholds"
 KEPT = b"this one stays"
 GONE, STAYS = f"{LINE}#WORD#00001", f"{LINE}#WORD#00002"
 ZSTD = b"\x28\xb5\x2f\xfd"
@@ -242,14 +243,17 @@ def test_the_ledger_forgets_what_a_record_s_own_items_said(tmp_path: Path) -> No
         assert fact is not None
         other = join_fields(None, replace(say(1, KEPT.decode()), reach="USER#u#NOTE#b"))
         assert other is not None
-        ledger.store(LedgerChanges(fields=(fact, other)), received_seconds=0)
-    assert SECRET in path.read_bytes()
+        ledger.store(LedgerChanges(fields=(fact, other)), received_seconds=0, version=1)
+        undone = join_fields(fact, say(7, UNDONE.decode()))
+        assert undone is not None
+        ledger.withhold(Withheld(fields={(undone.reach, undone.item): undone}), received_seconds=0, version=2)
+    assert all(text in path.read_bytes() for text in (SECRET, LATER, UNDONE, KEPT))
     with Ledger.open(path) as ledger:
         ledger.erase(["USER#u#NOTE#a"])
         ledger.write_anew()
 
     held = path.read_bytes()
-    assert (False, False, True) == (SECRET in held, LATER in held, KEPT in held)
+    assert (False, False, False, True) == tuple(text in held for text in (SECRET, LATER, UNDONE, KEPT))
     with Ledger.open(path, read_only=True) as ledger:
         assert ledger.knows("USER#u#NOTE#a")
         left = ledger.field_facts(["USER#u#NOTE#a"])["USER#u#NOTE#a"][0]
