@@ -56,8 +56,8 @@ def check_erasable(site: Site, ids: Collection[str], *, unknown: bool = False) -
         strangers = [] if unknown else [id_ for id_ in ids if not ledger.knows(id_)]
     if strangers:
         raise BadInput(
-            f"version {newest.manifest.version.number} of {site.collection} has no trace of {strangers[0]!r}, nor of "
-            f"{len(strangers) - 1} more",
+            f"version {newest.manifest.version.number} of {site.collection} has no trace of "
+            f"{', '.join(map(repr, strangers[:5]))}{f' and {len(strangers) - 5} more' if len(strangers) > 5 else ''}",
             hint="check the id; if the record is long gone, and only older versions hold it, give --unknown",
         )
     return newest
