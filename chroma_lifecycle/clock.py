@@ -91,6 +91,12 @@ def jitter(most_seconds: float) -> float:
     return secrets.SystemRandom().uniform(0.0, most_seconds)
 
 
+def pause(seconds: float) -> None:
+    """Wait so long, if it is more than nothing."""
+    if seconds > 0:
+        threading.Event().wait(seconds)
+
+
 def new_id() -> str:
     """Return a fresh random id: 16 lower-case hex digits."""
     return secrets.token_hex(8)

@@ -115,7 +115,7 @@ class Ordering(StrEnum):
 
 
 _ADOPTED, _FLAT, _STREAM = range(3)
-_POSITION = re.compile(r"adopted|flat (-?\d+) ([0-9a-f]{64})|stream (\S*) (\d+) (\d+)", re.ASCII)
+_POSITION = re.compile(r"adopted(?: ([+-]\d+))?|flat (-?\d+) ([0-9a-f]{64})|stream (\S*) (\d+) (\d+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +150,11 @@ class Position:
             return (*self.order, item.partition, item.sort)
         return (kind, label, self.created_seconds, sequence, item.partition, item.sort)
 
+    def just_after(self) -> Position:
+        """Return the next position: what is placed by what is known of others, and not by its own event."""
+        kind, label, sequence, digest = self.order
+        return Position((kind, label, sequence + 1, digest), self.created_seconds)
+
     def __lt__(self, other: Position) -> bool:
         return self.order < other.order
 
@@ -159,7 +164,7 @@ class Position:
     def __str__(self) -> str:
         kind, label, sequence, digest = self.order
         if kind == _ADOPTED:
-            return "adopted"
+            return f"adopted {sequence:+d}" if sequence else "adopted"
         return f"flat {sequence} {digest}" if kind == _FLAT else f"stream {label} {sequence} {self.created_seconds}"
 
     @classmethod
@@ -167,15 +172,18 @@ class Position:
         match = _POSITION.fullmatch(text)
         if not match:
             raise ValueError(f"not a position: {text!r}")
-        if text == "adopted":
-            return ADOPTED
-        if match[1] is not None:
-            return cls.of_message(int(match[1]), Digest(match[2]))
-        return cls.of_stream(match[3], int(match[4]), int(match[5]))
+        if text.startswith("adopted"):
+            return cls((_ADOPTED, "", int(match[1] or 0), ""))
+        if match[2] is not None:
+            return cls.of_message(int(match[2]), Digest(match[3]))
+        return cls.of_stream(match[4], int(match[5]), int(match[6]))
 
 
 ADOPTED = Position((_ADOPTED, "", 0, ""))
 """Older than every change: the position of records that `init --from` found."""
+
+BACKFILLED = Position((_ADOPTED, "", -2, ""))
+"""Older still: of runs that are older than the snapshot. One place is left before ADOPTED, for a removal after them."""
 
 Scalar = str | int | float | bool
 """A metadata value as every supported Chroma takes it."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from chroma_lifecycle.compactor import Compactor
     from chroma_lifecycle.cycle import Surroundings, Trace
     from chroma_lifecycle.deltas.delivery import Delivery
+    from chroma_lifecycle.intake.mapping import TableMapping
+    from chroma_lifecycle.intake.scanned import TableScan
 
 BUCKET = "s3://"
 
@@ -120,6 +122,13 @@ def open_status(table: str | None) -> DynamoRunStatus | None:
     from chroma_lifecycle.aws.dynamodb import DynamoRunStatus  # boto3, as above
 
     return DynamoRunStatus.open(table)
+
+
+def open_scan(table: str, mapping: TableMapping, units_per_second: float) -> TableScan:
+    """Return what reads the whole table, whose key must be the mapping's."""
+    from chroma_lifecycle.aws.scanning import DynamoScan  # boto3, as above
+
+    return DynamoScan.open(table, mapping.key_names, units_per_second)
 
 
 def compactor(settings: Settings, *, trace: Trace | None = None) -> Compactor:

@@ -19,11 +19,8 @@ from chroma_lifecycle.aws.clients import make_client
 from chroma_lifecycle.aws.errors import aws_errors, code_of
 from chroma_lifecycle.errors import StoreUnavailable
 from chroma_lifecycle.intake.changes import AttributeValue
-from chroma_lifecycle.intake.rules import PENDING, MergeTarget
+from chroma_lifecycle.intake.rules import COMPLETED, PENDING, MergeTarget
 from chroma_lifecycle.values import ItemKey
-
-COMPLETED = "COMPLETED"
-"""The state of a run whose records are in a published version."""
 
 _PERMISSIONS = "dynamodb:UpdateItem and dynamodb:DescribeTable on the table"
 # Far more than a person reads, and far less than would fill an item.

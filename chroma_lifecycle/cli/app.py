@@ -63,7 +63,7 @@ for module in _MODULES:
 app.add_typer(mappings.app, name="mapping", help="Look at mappings.")
 
 
-_LOGGING = {"init", "compact", "verify", "query", "rebase", "rebuild", "erase", "rollback", "reapply"}
+_LOGGING = {"init", "compact", "verify", "query", "rebase", "rebuild", "erase", "rollback", "reapply", "resync"}
 
 
 def _print_version(wanted: bool) -> None:

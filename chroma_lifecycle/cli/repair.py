@@ -1,12 +1,13 @@
-"""``rollback``, ``reapply``: back to an older version, and forward again."""
+"""``rollback``, ``reapply``, ``resync``: back to an older version, forward again, and in step with the table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,16 +24,19 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
     parse_moment,
 )
-from chroma_lifecycle.cli.output import Output
+from chroma_lifecycle.cli.output import EXIT_PARTLY, Output
 from chroma_lifecycle.cli.upkeep import open_site
-from chroma_lifecycle.config import DEFAULT_WORKSPACE, Settings
+from chroma_lifecycle.config import DEFAULT_WORKSPACE, PREFIX, Settings
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import Version
-from chroma_lifecycle.wiring import surroundings
+from chroma_lifecycle.wiring import open_scan, surroundings
 
 if TYPE_CHECKING:
     from chroma_lifecycle.cycle import Surroundings
+    from chroma_lifecycle.intake.mapping import TableMapping
+    from chroma_lifecycle.planning.reading import Differences
+    from chroma_lifecycle.repair.resyncing import Resynced
 
 
 def rollback(
@@ -126,6 +130,95 @@ def reapply(
     )
 
 
+_MEANINGS = {
+    "missing": "items that give values and were not known",
+    "stale": "items that give other values",
+    "withdrawn": "items that are gone, or were never there, and give nothing any more",
+    "missed": "runs that were not merged",
+    "unmerged": "runs that cannot be merged",
+    "unwritten": "merged runs whose items do not say so",
+    "orphaned": "items that are gone and have records",
+    "refused": "items with a value that no record can take",
+    "withheld": "items and runs that a rollback withholds",
+}
+_EXAMPLES = 10
+
+
+def resync(
+    store: StoreOption,
+    mapping: MappingOption,
+    table: Annotated[str, typer.Option("--table", envvar=f"{PREFIX}TABLE", help="The DynamoDB table, by its name.")],
+    collection: CollectionOption = None,
+    mirror: MirrorOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    deltas: DeltasOption = None,
+    checksums: ChecksumsOption = None,
+    rate: Annotated[
+        float, typer.Option("--rate", help="Read units per second; a unit reads 4 KB.", min=1, max=1_000_000)
+    ] = 200,
+    backfill: Annotated[
+        bool, typer.Option("--backfill", help="Place runs that were never merged below all that is published.")
+    ] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Mend what differs; without it nothing is written.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the newest version with the table itself, and say or mend what differs."""
+    from chroma_lifecycle.repair.resyncing import resync as resync_table  # imports chromadb, which takes seconds
+
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    settings = Settings.read(
+        store=store,
+        mapping=mapping,
+        table=table,
+        mirror=mirror,
+        workspace=str(workspace),
+        deltas=deltas,
+        s3_checksums=checksums,
+    )
+    with open_cycle(name, settings) as (around, local), output.counting(f"items of {table} read") as tell:
+        scan = open_scan(table, around.mapping, rate)
+        done = resync_table(around, local, name, scan, backfill=backfill, dry_run=not apply, progress=tell)
+    found = _found(done.differences, around.mapping)
+    output.result(
+        {
+            "collection": name,
+            "version": done.report.version,
+            "published": done.report.published,
+            "items": done.items,
+            "taken": done.taken,
+            "differences": found,
+            "records": done.report.records,
+            "problems": [problem.message for problem in done.problems],
+            "mirror": done.report.mirror,
+        },
+        f"{name}: {done.items:,} items of {table} read, {done.taken:,} of them in the mapping",
+        *(f"  {found[kind]['count']:,} {meaning}" for kind, meaning in _MEANINGS.items() if found[kind]["count"]),
+        *(f"  {problem.message}" for problem in done.problems[:_EXAMPLES]),
+        _ended(done, apply=apply),
+    )
+    if done.problems:
+        raise typer.Exit(EXIT_PARTLY)
+
+
+def _found(differences: Differences, mapping: TableMapping) -> dict[str, Any]:
+    """Return how many items there are of each kind, and the keys of some."""
+    kinds = {each.name: getattr(differences, each.name) for each in fields(differences)}
+    return {
+        kind: {"count": len(items), "items": [mapping.spell(item) for item in items[:_EXAMPLES]]}
+        for kind, items in kinds.items()
+    }
+
+
+def _ended(done: Resynced, *, apply: bool) -> str:
+    count, report = done.report.records, done.report
+    change = f"records {count['added']:,} added, {count['changed']:,} changed, {count['removed']:,} removed"
+    if report.published:
+        return f"{report.collection} version {report.version} published: {change}"
+    if apply:
+        return f"{report.collection}: version {report.version} stays"
+    return f"{report.collection}: would go on from version {report.version}: {change}; --apply mends it"
+
+
 @contextmanager
 def open_cycle(name: str, settings: Settings) -> Iterator[tuple[Surroundings, Workspace]]:
     """Own the workspace of a collection, with what a cycle needs beside it."""
@@ -139,4 +232,4 @@ def open_cycle(name: str, settings: Settings) -> Iterator[tuple[Surroundings, Wo
         yield around, local
 
 
-COMMANDS = (rollback, reapply)
+COMMANDS = (rollback, reapply, resync)

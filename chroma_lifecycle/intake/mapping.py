@@ -58,7 +58,7 @@ class TableMapping:
             "ordering": str(self.ordering),
             "table": {"partition_key": self.partition_key, **({"sort_key": self.sort_key} if self.sort_key else {})},
             "collections": {name: str(pattern) for name, pattern in self.ids.items()},
-            "rules": {name: rule.meaning(self._key_names) for name, rule in self.rules.items()},
+            "rules": {name: rule.meaning(self.key_names) for name, rule in self.rules.items()},
             "flat_messages": {kind: message.meaning() for kind, message in self.flat_messages.items()},
         }
 
@@ -84,13 +84,13 @@ class TableMapping:
         Raises:
             BadInput: A key attribute is missing or malformed, or the table has another key.
         """
-        if keys.keys() != set(self._key_names):
+        if keys.keys() != set(self.key_names):
             raise BadInput(
                 f"the item's key attributes are {', '.join(sorted(keys)) or 'missing'}, "
-                f"but the mapping's table has {', '.join(self._key_names)}",
+                f"but the mapping's table has {', '.join(self.key_names)}",
                 hint="mend 'table' in the mapping, or see whether the event comes from another table",
             )
-        texts = [_key_text(name, keys[name]) for name in self._key_names]
+        texts = [_key_text(name, keys[name]) for name in self.key_names]
         return None if None in texts else ItemKey(*cast("list[str]", texts))
 
     def key_of(self, rule: str, values: Mapping[str, str | int]) -> ItemKey:
@@ -160,14 +160,15 @@ class TableMapping:
     def spell(self, item: ItemKey) -> str:
         """Return the key of *item* for people: ``PK=a, SK=b``."""
         key = (item.partition, item.sort)
-        return ", ".join(f"{name}={text}" for name, text in zip(self._key_names, key, strict=False))
+        return ", ".join(f"{name}={text}" for name, text in zip(self.key_names, key, strict=False))
 
     def reach_pattern(self, rule: str, collection: str) -> Pattern:
         """Return what :meth:`reach` fills in."""
         return self._reaches[rule, collection]
 
     @cached_property
-    def _key_names(self) -> tuple[str, ...]:
+    def key_names(self) -> tuple[str, ...]:
+        """The names of the table's key attributes, the partition key first."""
         return (self.partition_key,) if self.sort_key is None else (self.partition_key, self.sort_key)
 
     @cached_property

@@ -15,6 +15,9 @@ from chroma_lifecycle.values import ItemKey
 PENDING = "PENDING"
 """The state that announces a run."""
 
+COMPLETED = "COMPLETED"
+"""The state of a run whose records are in a published version."""
+
 
 @dataclass(frozen=True, slots=True)
 class MergeTarget:
@@ -49,6 +52,10 @@ class MergeTarget:
                 hint=f"write the delta's address into {self.delta!r} together with {self.state!r}",
             )
         return address
+
+    def completed(self, image: Image) -> bool:
+        """Return whether *image* says that the run was completed."""
+        return self.state in image and decode(self.state, image[self.state]) == COMPLETED
 
     def begun(self, new: Image, old: Image | None) -> str | None:
         """Return the address of the delta whose run an event begins, or ``None``.

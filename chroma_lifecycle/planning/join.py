@@ -172,17 +172,19 @@ class _Batch:
         if withheld is not None and origin.position <= withheld.position:
             return False
         delta = self._open_delta(change)
-        self._check_content(address, delta.digest)
+        check_content(self._ledger, address, delta.digest)
         run = RunFact(origin.item, address, origin.position, delta.digest, len(delta.ids))
         self.joined.runs[key] = self.joined.merged[key] = run
         self.joined.deltas[address] = delta.ids
         return True
 
-    def _check_content(self, address: str, digest: Digest) -> None:
-        known = self._ledger.digest_at(address)
-        if known is not None and known != digest:
-            raise BadInput(
-                f"the delta at {address} has other content than when it was merged "
-                f"(digest {digest[:12]}, then {known[:12]})",
-                hint="an address holds one content for ever; write the corrected delta to a new address",
-            )
+
+def check_content(ledger: Ledger, address: str, digest: Digest) -> None:
+    """Refuse a delta of which a run merged other content before."""
+    known = ledger.digest_at(address)
+    if known is not None and known != digest:
+        raise BadInput(
+            f"the delta at {address} has other content than when it was merged "
+            f"(digest {digest[:12]}, then {known[:12]})",
+            hint="an address holds one content for ever; write the corrected delta to a new address",
+        )

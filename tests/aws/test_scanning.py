@@ -1,0 +1,55 @@
+"""The scan of a real table: consistent, whole, by the table's own clock, and not too fast."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from chroma_lifecycle.aws import scanning
+from chroma_lifecycle.aws.scanning import DynamoScan
+from chroma_lifecycle.errors import BadInput, StoreUnavailable
+from tests.aws.test_dynamodb import new_table
+from tests.support.s3 import FaultProxy, client, client_at
+
+
+def filled(items: int, size: int) -> str:
+    table = new_table(("PK", "S"), ("SK", "S"))
+    for number in range(items):
+        item = {"PK": {"S": "a"}, "SK": {"S": f"{number:05d}"}, "text": {"S": "x" * size}, "data": {"B": b"\xff"}}
+        client("dynamodb").put_item(TableName=table, Item=item)
+    return table
+
+
+def scan_of(table: str, proxy: FaultProxy, rate: float = 1e6) -> DynamoScan:
+    return DynamoScan(table, client_at("dynamodb", proxy.url), ("PK", "SK"), rate)
+
+
+def test_every_item_is_read_page_by_page(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L9: pages of 1 MB, each as of a time before it was asked for; binary as streams spell it; waits as told."""
+    table, waits = filled(8, 300_000), list[float]()
+    monkeypatch.setattr(scanning, "pause", waits.append)
+    before = int(datetime.now(UTC).timestamp())
+
+    pages = list(scan_of(table, proxy, rate=1.0).pages())
+
+    assert len(pages) > 1
+    assert [f"{number:05d}" for number in range(8)] == [item["SK"]["S"] for page in pages for item in page.items]
+    assert {"B": "/w=="} == pages[0].items[0]["data"]
+    assert all(before - 1 <= page.as_of <= datetime.now(UTC).timestamp() for page in pages)
+    assert len(pages) - 1 == len(waits)
+
+
+def test_a_table_with_another_key_is_refused(proxy: FaultProxy) -> None:
+    """Before anything of it is read."""
+    table = new_table(("id", "S"))
+    with pytest.raises(BadInput, match="has the key id, and the mapping's has PK, SK"):
+        list(scan_of(table, proxy).pages())
+
+
+def test_a_table_that_is_not_there_is_named(proxy: FaultProxy) -> None:
+    """And a name that can be none."""
+    with pytest.raises(StoreUnavailable, match="there is no table nowhere"):
+        list(scan_of("nowhere", proxy).pages())
+    with pytest.raises(BadInput, match="is no name of a table"):
+        list(scan_of("", proxy).pages())
