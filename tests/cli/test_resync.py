@@ -1,0 +1,74 @@
+"""`resync` by the command line, with a real table (moto)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.aws.test_dynamodb import new_table
+from tests.support.command_line import CommandLine
+from tests.support.s3 import client, use_server
+from tests.support.scanned import images
+from tests.support.story import POOL, story, write_pool
+from tests.support.table import Table
+from tests.support.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path / "world").begin()
+    write_pool(world)
+    return world
+
+
+def command(cli: CommandLine, world: World, table: str, *more: str) -> Any:
+    places = {"--store": "store", "--mirror": "mirror", "--workspace": "workspace", "--deltas": "deltas"}
+    given = [text for option, name in places.items() for text in (option, str(world.home / name))]
+    return cli("resync", *given, "--mapping", "receipts", "--collection", "words", "--table", table, *more)
+
+
+def test_what_differs_is_said_and_then_mended(
+    empty: CommandLine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L9: everything was lost; afterwards the items of the runs say COMPLETED, and nothing differs."""
+    use_server(monkeypatch)
+    table, name = Table(), new_table(("PK", "S"), ("SK", "S"))
+    story(table)
+    for image in images(table):
+        client("dynamodb").put_item(TableName=name, Item=image)
+
+    said = command(empty, world, name)
+    mended = command(empty, world, name, "--apply", "--json")
+    again = command(empty, world, name)
+
+    assert (0, 0, 0) == (said.code, mended.code, again.code), said.err + mended.err
+    assert "  2 runs that were not merged\n" in said.out
+    assert "words: would go on from version 1: records 40 added" in said.out
+    result = json.loads(mended.out)
+    assert (2, True, 40) == (result["version"], result["published"], result["records"]["added"])
+    assert 11 == result["differences"]["missing"]["count"]
+    assert len(POOL["r1.parquet"]) == len(world.records())
+    states = {item.get("words_state", {}).get("S") for item in client("dynamodb").scan(TableName=name)["Items"]}
+    assert {None, "COMPLETED"} == states
+    assert 2 == len(again.out.splitlines())
+
+
+def test_a_wrong_table_is_refused(empty: CommandLine, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty, with another key, not there, or no rate: exit 2 or 3, a hint, and nothing is written."""
+    use_server(monkeypatch)
+    before = world.stored()
+
+    nothing = command(empty, world, new_table(("PK", "S"), ("SK", "S")), "--apply")
+    other = command(empty, world, new_table(("id", "S")), "--apply")
+    absent = command(empty, world, "nowhere", "--apply")
+    still = command(empty, world, "nowhere", "--rate", "0")
+
+    assert [2, 2, 3, 2] == [ended.code for ended in (nothing, other, absent, still)]
+    assert "none of the 0 items of the table is one of the mapping" in nothing.err
+    assert "has the key id" in other.err
+    assert "there is no table nowhere" in absent.err
+    assert all("hint:" in ended.err for ended in (nothing, other, absent))
+    assert before == world.stored()
