@@ -23,6 +23,7 @@ from chroma_lifecycle.cli import (
     repair,
     report,
     retention,
+    status,
     upkeep,
     versions,
 )
@@ -48,6 +49,7 @@ _MODULES = (
     beginnings,
     compaction,
     versions,
+    status,
     retention,
     places,
     records,
