@@ -15,6 +15,7 @@ import typer
 from chroma_lifecycle.cli import (
     beginnings,
     compaction,
+    deltas,
     doctor,
     explaining,
     mappings,
@@ -63,6 +64,7 @@ for module in _MODULES:
     for command in module.COMMANDS:
         app.command()(command)
 app.add_typer(mappings.app, name="mapping", help="Look at mappings.")
+app.add_typer(deltas.app, name="delta", help="Look at deltas, check them, and change their form.")
 
 
 _LOGGING = {"init", "compact", "verify", "query", "rebase", "rebuild", "erase", "rollback", "reapply", "resync"}

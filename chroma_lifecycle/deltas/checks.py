@@ -96,7 +96,8 @@ class Checker:
     @classmethod
     def against(cls, subject: str, expected: Expectation) -> Checker:
         """Return a checker for the delta of one collection."""
-        return cls(subject, expected.dimension, f"collection {expected.collection!r}", _id_problem(expected))
+        whose = "the first record" if expected.dimension is None else f"collection {expected.collection!r}"
+        return cls(subject, expected.dimension, whose, _id_problem(expected))
 
     def begin_part(self, subject: str) -> None:
         """Count records anew, and name *subject* in messages."""

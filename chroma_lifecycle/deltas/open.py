@@ -105,6 +105,16 @@ def fetch_chroma(address: str, source: RootedDeltas, scratch: Path) -> Path:
     return _fetch_chroma(listed, scratch / f"fetched-{new_id()}")
 
 
+def form_of(address: str, source: RootedDeltas) -> Form:
+    """Return the form of the delta at *address*, by the names of its files.
+
+    Raises:
+        BadInput: There is no delta, or it is refused.
+        StoreUnavailable: The source did not answer.
+    """
+    return _list(address, source).form
+
+
 def _list(address: str, source: RootedDeltas) -> _Listed:
     place, of_root = source.locate(address)
     files = _without_markers(of_root.list(place))
