@@ -1,16 +1,44 @@
-"""C13: a process dies at any step or moment, and the next cycle succeeds without help."""
+"""C13: a process dies at any step or moment, and the next cycle succeeds without help, on either store."""
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import signal
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from tests.support.dying import STEPS, die_at, die_in
+from tests.support.s3 import CREDENTIALS, client, moto_url, new_bucket, use_server
 from tests.support.story import expect_model, story, write_pool
 from tests.support.table import Table
 from tests.support.world import IMAGE, World
+
+COUNT = int(os.environ.get("COUNT", "100"))
+"""How many processes a long run kills on each store."""
+STEPS_IN_S3 = ("objects", "manifest", "head")
+"""The steps of which a quick run kills each once in S3; a long run kills at all of them, before and after."""
+
+
+def in_s3(begun: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Return a world whose store, with what had begun, is in a new bucket."""
+    use_server(monkeypatch)
+    shutil.copytree(begun, home)
+    bucket = new_bucket()
+    world = World(home, f"s3://{bucket}/snapshots")
+    for key, body in world.stored().items():
+        client().put_object(Bucket=bucket, Key=f"snapshots/{key}", Body=body)
+    shutil.rmtree(home / "store")
+    return world
+
+
+def server() -> Mapping[str, str]:
+    """Return what a process needs to reach the server."""
+    return {**CREDENTIALS, "AWS_ENDPOINT_URL": moto_url()}
 
 
 def healed(world: World) -> None:
@@ -19,16 +47,15 @@ def healed(world: World) -> None:
     assert (1, 0) == (report.applied, report.failed)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("step", STEPS)
-def test_a_kill_at_a_step_loses_nothing(world: World, step: str, after: bool) -> None:
-    """C13: SIGKILL before or after each named step of words, lines being done; the same batch then ends right."""
+def expect_nothing_lost(world: World, step: str, after: bool, environment: Mapping[str, str] | None = None) -> None:
+    """Kill at a step of words, lines being done, send the batch again, and compare with the model."""
     write_pool(world)
     records = story(Table())
     world.compact(records[:3])
     before = world.version()
 
-    assert -signal.SIGKILL == die_at(world.home, records[3:], step, after=after, collections=1)
+    died = die_at(world, records[3:], step, after=after, collections=1, environment=environment)
+    assert -signal.SIGKILL == died
 
     landed = step in ("mirror", "publish", "head") and (after or step == "mirror")
     assert before + landed == world.version()
@@ -41,15 +68,66 @@ def test_a_kill_at_a_step_loses_nothing(world: World, step: str, after: bool) ->
     assert not leftovers & {"working", "restoring", "kept"}
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_at_a_step_loses_nothing(world: World, step: str, after: bool) -> None:
+    """C13: SIGKILL before or after each named step of words, lines being done; the same batch then ends right."""
+    expect_nothing_lost(world, step, after)
+
+
+@pytest.mark.parametrize(
+    ("step", "after"),
+    [
+        pytest.param(step, after, marks=[] if after and step in STEPS_IN_S3 else pytest.mark.soak)
+        for step in STEPS
+        for after in (False, True)
+    ],
+)
+def test_a_kill_at_a_step_loses_nothing_in_s3(
+    begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    """C13: the same with S3, where the answer to a write may have been on its way."""
+    expect_nothing_lost(in_s3(begun, tmp_path / "world", monkeypatch), step, after, server())
+
+
 def test_kills_at_random_moments_lose_nothing(world: World) -> None:
     """C13: SIGKILL at random moments of a cycle, again and again on what the one before left."""
     write_pool(world)
     records = story(Table())
     seed = random.randrange(1 << 30)
     chance = random.Random(seed)
-    killed = sum(die_in(world.home, records, chance.uniform(0.01, 0.5)) == -signal.SIGKILL for _ in range(6))
+    killed = sum(die_in(world, records, chance.uniform(0.01, 0.5)) == -signal.SIGKILL for _ in range(6))
 
     assert killed >= 1, f"seed {seed}: no process was killed in time"
     assert 0 == world.compact(records).failed, f"seed {seed}"
     healed(world)
     expect_model(world, records)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("store", ["directory", "s3"])
+def test_many_kills_at_random_moments_lose_nothing(
+    begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: str
+) -> None:
+    """C13: COUNT processes killed on each store, up to four for each new world; what they left ends right."""
+    seed = random.SystemRandom().randrange(1 << 30)
+    chance, happened = random.Random(seed), Counter[str]()
+    while happened["killed"] < COUNT:
+        happened["worlds"] += 1
+        assert happened["worlds"] <= COUNT, f"seed {seed}: processes end before they are killed: {happened}"
+        home = tmp_path / "world"
+        world = in_s3(begun, home, monkeypatch) if store == "s3" else World(Path(shutil.copytree(begun, home)))
+        write_pool(world)
+        records = story(Table())
+        for _ in range(4):
+            code = die_in(world, records, chance.uniform(0.01, 1.0), server() if store == "s3" else None)
+            assert code in (0, -signal.SIGKILL), f"seed {seed}: {code}"
+            happened["killed" if code else "ended first"] += 1
+        for collection in ("words", "lines"):
+            happened[f"{collection} published before"] += world.version(collection) > 1
+        assert 0 == world.compact(records).failed, f"seed {seed}, {happened}"
+        healed(world)
+        expect_model(world, records)
+        shutil.rmtree(home)
+    with capsys.disabled():
+        print(f"\n{store}, seed {seed}: {dict(happened)}")

@@ -47,21 +47,33 @@ def processes() -> ForkServerContext:
     return context
 
 
-def die_at(home: Path, records: list[Any], step: str, *, after: bool, collections: int = 0) -> int | None:
+def die_at(
+    world: World,
+    records: list[Any],
+    step: str,
+    *,
+    after: bool,
+    collections: int = 0,
+    environment: Mapping[str, str] | None = None,
+) -> int | None:
     """Compact in a process that is killed (SIGKILL) before or after *step*; return its exit code.
 
     Args:
         collections: How many collections come past the step before.
+        environment: What the process needs to reach the store.
     """
-    process = processes().Process(target=_dying, args=(home, records, step, after, collections))
-    process.start()
-    process.join(120)
-    return process.exitcode
+    return _exit_code(_dying, world, records, step, after, collections, dict(environment or {}))
 
 
-def die_in(home: Path, records: list[Any], seconds: float) -> int | None:
+def die_in(
+    world: World, records: list[Any], seconds: float, environment: Mapping[str, str] | None = None
+) -> int | None:
     """Compact in a process that is killed some seconds after it began."""
-    process = processes().Process(target=_dying_soon, args=(home, records, seconds))
+    return _exit_code(_dying_soon, world, records, seconds, dict(environment or {}))
+
+
+def _exit_code(target: Callable[..., None], *arguments: Any) -> int | None:
+    process = processes().Process(target=target, args=arguments)
     process.start()
     process.join(120)
     return process.exitcode
@@ -71,7 +83,10 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _dying(home: Path, records: list[Any], step: str, after: bool, collections: int) -> None:
+def _dying(
+    world: World, records: list[Any], step: str, after: bool, collections: int, environment: Mapping[str, str]
+) -> None:
+    os.environ.update(environment)
     owner, name = STEPS[step]
     original: Callable[..., Any] = getattr(owner, name)
     left = collections
@@ -87,14 +102,15 @@ def _dying(home: Path, records: list[Any], step: str, after: bool, collections: 
         return result
 
     setattr(owner, name, deadly)
-    World(home).compact(records)
+    world.compact(records)
 
 
-def _dying_soon(home: Path, records: list[Any], seconds: float) -> None:
+def _dying_soon(world: World, records: list[Any], seconds: float, environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
     timer = threading.Timer(seconds, _kill)
     timer.daemon = True
     timer.start()
-    World(home).compact(records)
+    world.compact(records)
 
 
 def race(
