@@ -15,6 +15,7 @@ import typer
 from chroma_lifecycle.cli import (
     beginnings,
     compaction,
+    consumption,
     deltas,
     doctor,
     explaining,
@@ -58,6 +59,7 @@ _MODULES = (
     upkeep,
     repair,
     explaining,
+    consumption,
     doctor,
 )
 for module in _MODULES:
