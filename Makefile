@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site dev streams recipes
+.PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site dev streams recipes bench
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -50,6 +50,14 @@ browser: $(READY) ## Look at the HTML report in a real headless browser (Chromiu
 site: $(READY) ## Build the documents as a site, in site/
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[site]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+SIZE ?= full
+LANCEDB := lancedb==0.40.0
+bench: $(READY) ## Measure everything again and write docs/benchmarks.md (SIZE=small: a short run, into .work/bench)
+	@test -x .work/lancedb/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .work/lancedb
+	@$(BIN)/uv pip install --quiet --python .work/lancedb/bin/python $(LANCEDB) numpy pyarrow
+	ROUNDS=none scripts/closing_versions.sh
+	$(BIN)/python -m benchmarks --size $(SIZE) $(if $(filter full,$(SIZE)),,--into .work/bench)
 
 lint: $(READY)
 	$(BIN)/ruff check .

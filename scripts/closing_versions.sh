@@ -3,6 +3,7 @@
 #
 #   scripts/closing_versions.sh                    all rounds, on the oldest, a middle and the newest release
 #   ROUNDS=few scripts/closing_versions.sh 1.4.1   as many rounds as `make test` does, on the release named
+#   ROUNDS=none scripts/closing_versions.sh        make the environments only, as `make bench` needs them
 #
 # 1.3.3 is the oldest that is supported; 1.5.1 the last without Client.close().
 set -euo pipefail
@@ -24,6 +25,7 @@ for version in "${versions[@]}"; do
     "$uv" pip install --quiet --python "$environment/bin/python" --constraint .work/closing-constraints.txt \
         --editable '.[dev]' "$wanted"
     "$environment/bin/python" -c 'from importlib.metadata import version; print("chromadb", version("chromadb"))'
+    [ "${ROUNDS:-full}" != none ] || continue
     CHROMA_LIFECYCLE_ROUNDS=${ROUNDS:-full} "$environment/bin/python" -m pytest -q -n auto tests/closing ||
         failed+=("$version")
 done
