@@ -84,8 +84,8 @@ def _megabytes(value: float) -> str:
     return f"{value:,.3f} MB" if value < 10 else f"{value:,.0f} MB"
 
 
-def _within(value: float, limit: float) -> str:
-    return f"{limit:g}" if value <= limit else f"{limit:g}, **missed**"
+def _within(value: float, limit: float, unit: str = "") -> str:
+    return f"{limit:g}{unit}" if value <= limit else f"{limit:g}{unit}, **missed**"
 
 
 def _machine(found: Results) -> str:
@@ -102,7 +102,7 @@ def _cycles(found: Results) -> str:
             _within(kind["ratio"]["median"], kind["limit"]),
             _megabytes(kind["sent_megabytes"]["median"]),
             _megabytes(kind["sent_megabytes"]["most"]),
-            _within(kind["sent_megabytes"]["median"], kind["limit_megabytes"]) + " MB",
+            _within(kind["sent_megabytes"]["median"], kind["limit_megabytes"], " MB"),
             f"{_requests(kind['requests'])}",
         ]
         for kind in found["kinds"]

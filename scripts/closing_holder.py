@@ -31,8 +31,9 @@ class Writer:
         self.client = chromadb.PersistentClient(path, settings=Settings(anonymized_telemetry=False))
         name = next(each if isinstance(each, str) else each.name for each in self.client.list_collections())
         self._collection: Any = self.client.get_collection(name, embedding_function=None)
-        dimension = len(self._collection.get(limit=1, include=["embeddings"])["embeddings"][0])
-        self._vectors = np.random.default_rng(1).random((20, dimension), dtype=np.float32)
+        self._dimension = len(self._collection.get(limit=1, include=["embeddings"])["embeddings"][0])
+        # Others each time: among hundreds of equal vectors HNSW does not find every record, whoever wrote them.
+        self._random = np.random.default_rng(1)
         self._ending = threading.Event()
         self.problem: BaseException | None = None
         self._write(0)
@@ -50,8 +51,9 @@ class Writer:
                 return
 
     def _write(self, number: int) -> None:
-        ids = [f"other-{number % 50}-{row}" for row in range(len(self._vectors))]
-        self._collection.upsert(ids=ids, embeddings=self._vectors)
+        vectors = self._random.random((20, self._dimension), dtype="f4")
+        ids = [f"other-{number % 50}-{row}" for row in range(len(vectors))]
+        self._collection.upsert(ids=ids, embeddings=vectors)
 
     def stop(self) -> None:
         """Write no more; the client stays open."""
