@@ -18,7 +18,7 @@ from chroma_lifecycle.errors import Corrupt
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json
 from chroma_lifecycle.snapshot.files import check_paths, parse_path
 from chroma_lifecycle.snapshot.frame import Kind, unwrap, wrap
-from chroma_lifecycle.snapshot.patch import FileState, Patch, check_patch, page_length
+from chroma_lifecycle.snapshot.patch import FileState, Patch, body_length, check_patch
 from chroma_lifecycle.values import parse_digest
 
 LARGEST_RAW_BYTES = 256 << 20
@@ -131,9 +131,11 @@ def _decode_patches(rows: Sequence[_Row], rest: memoryview) -> Iterator[Patch]:
     steps, kinds = np.frombuffer(rest[:numbers_end], "<u4"), bytes(rest[numbers_end:kinds_end])
     page, offset = 0, kinds_end
     for path, before, after, count in rows:
-        numbers = tuple(np.cumsum(steps[page : page + count], dtype=np.int64).tolist())
-        size = sum(page_length(after.size, number) for number in numbers)
-        patch = Patch(path, before, after, numbers, kinds[page : page + count], rest[offset : offset + size])
+        numbers = np.cumsum(steps[page : page + count], dtype=np.int64)
+        size = body_length(after.size, numbers)
+        patch = Patch(
+            path, before, after, tuple(numbers.tolist()), kinds[page : page + count], rest[offset : offset + size]
+        )
         check_patch(patch, size)
         yield patch
         page, offset = page + count, offset + size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -62,9 +61,9 @@ class Patch:
     body: bytes | memoryview
 
 
-def page_length(size: int, number: int) -> int:
-    """Return how long page *number* of a file of *size* bytes is; 0 past its end."""
-    return max(0, min(PAGE_BYTES, size - PAGE_BYTES * number))
+def body_length(size: int, numbers: PageNumbers) -> int:
+    """Return how many bytes these pages of a file of *size* bytes have; none past its end."""
+    return int(np.clip(size - PAGE_BYTES * numbers, 0, PAGE_BYTES).sum())
 
 
 def make_patch(
@@ -204,34 +203,31 @@ def check_patch(patch: Patch, size: int) -> None:
     Raises:
         ValueError: It does; the message names the rule.
     """
-    old_size = patch.before.size if patch.before else 0
-    held, kind_of = set(patch.numbers), dict(zip(patch.numbers, patch.kinds, strict=True))
-    if len(patch.body) != size or any(b <= a for a, b in pairwise(patch.numbers)):
+    old_size, new_size = patch.before.size if patch.before else 0, patch.after.size
+    numbers, kinds = np.array(patch.numbers, np.int64), np.frombuffer(patch.kinds, np.uint8)
+    if len(patch.body) != size or len(kinds) != len(numbers) or (np.diff(numbers) <= 0).any():
         raise ValueError(f"the pages of {patch.path} do not ascend, or are cut off")
-    if patch.numbers and patch.numbers[-1] >= page_count(patch.after.size):
+    if patch.numbers and patch.numbers[-1] >= page_count(new_size):
         raise ValueError(f"{patch.path} has no page {patch.numbers[-1]}")
     if patch.before == patch.after:
         raise ValueError(f"{patch.path} does not change")
-    if missing := _required(old_size, patch.after.size) - held:
-        raise ValueError(f"{patch.path} changes its size, and page {min(missing)} is not there")
-    if unfit := [n for n, kind in kind_of.items() if kind > _may_be(old_size, patch.after.size, n)]:
+    if len(missing := np.setdiff1d(_required(old_size, new_size), numbers)):
+        raise ValueError(f"{patch.path} changes its size, and page {missing[0]} is not there")
+    # A difference needs whole pages before and after.
+    may_be = np.where(numbers < min(old_size, new_size) // PAGE_BYTES, XOR, RAW)
+    if len(unfit := numbers[kinds > may_be]):
         raise ValueError(f"page {unfit[0]} of {patch.path} cannot be a difference")
 
 
-def _required(old_size: int, new_size: int) -> set[int]:
+def _required(old_size: int, new_size: int) -> PageNumbers:
     """Return the pages that must be held because the size changes."""
     if old_size == new_size:
-        return set()
+        return np.empty(0, np.int64)
     old_pages, new_pages = page_count(old_size), page_count(new_size)
     if new_pages - old_pages > MOST_NEW_PAGES:
         raise ValueError(f"a file that grows by {new_size - old_size} bytes does not fit into a pack")
-    return {n for n in (old_pages - 1, new_pages - 1, *range(old_pages, new_pages)) if 0 <= n < new_pages}
-
-
-def _may_be(old_size: int, new_size: int, number: int) -> int:
-    """Return the highest kind that a page may have: XOR needs whole pages before and after."""
-    whole = page_length(old_size, number) == page_length(new_size, number) == PAGE_BYTES
-    return XOR if whole else RAW
+    required = np.array([old_pages - 1, new_pages - 1, *range(old_pages, new_pages)], np.int64)
+    return np.unique(required[(required >= 0) & (required < new_pages)])
 
 
 def _unfit(problem: str) -> Corrupt:
