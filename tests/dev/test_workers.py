@@ -65,6 +65,7 @@ def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as starter:
         assert starter.stdout is not None
         server = psutil.Process(int(starter.stdout.readline()))
+        assert wait_until(lambda: server.name() == "sleep", timeout_seconds=60)  # started, so bound to its starter
         starter.kill()
 
     server.wait(60)
