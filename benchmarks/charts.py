@@ -61,7 +61,7 @@ def _growth(rows: list[dict[str, Any]]) -> Chart:
         )
         for row in rows
     )
-    heading = "Megabytes sent to publish 100 label updates, by size of the snapshot"
+    heading = "Megabytes sent for 100 label updates, by size of the snapshot"
     return Chart(heading, names, columns, lambda value: f"{value:g} MB", lines=True, powers=True)
 
 
@@ -73,7 +73,7 @@ def _rounds(found: Mapping[str, Any]) -> tuple[Chart, ...]:
         return Chart(heading, (key,), columns, lambda value: f"{value:g}{unit}", lines=True)
 
     return (
-        chart(f"Open descriptors over {found['rounds']} rounds of opening and closing", "descriptors", ""),
+        chart(f"Open descriptors over {found['rounds']} rounds", "descriptors", ""),
         chart("Threads", "threads", ""),
         chart("Resident memory", "megabytes", " MB"),
     )
