@@ -81,7 +81,7 @@ def is_panic(problem: BaseException) -> bool:
 def _of_engine(what: str, text: str, directory: Path) -> LifecycleError:
     if _NO_ROOM.search(text):
         return NoRoom(f"{what}: {text}", hint=f"make room on the disk that holds {directory}, then run again")
-    if _NOT_OURS.search(text):
+    if _NOT_OURS.search(text) or not directory.exists():
         return NotOwned(
             f"{what}: {text}",
             hint="another holder has the directory, or it was removed or made read-only beneath the client; "
