@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.support.command_line import CommandLine
+from tests.support.table import Table, in_sqs
 
 
 def explained(cli: CommandLine, record: str, *options: str) -> dict[str, object]:
@@ -54,3 +57,19 @@ def test_an_unknown_id_and_another_mapping_are_told(cli: CommandLine) -> None:
     refused = cli("explain", "USER#u#NOTE#a", "--store", "store", "--mapping", "other.yaml")
 
     assert (2, True) == (refused.code, "made under another mapping" in refused.err)
+
+
+def test_what_is_withheld_never_wins(cli: CommandLine) -> None:
+    """Also where it says what the key has anyway: `folder` went back to "in" in what a rollback withholds."""
+    table = Table()
+    for number, folder in enumerate(("in", "out", "in")):
+        event = in_sqs([table.put("USER#w", "NOTE#x", title=f"Title {number}", folder=folder)])
+        assert 0 == cli.compact("-", stdin=json.dumps(event)).code
+    assert 0 == cli.at("rollback", "4", "--workspace", "workspace").code
+
+    given = explained(cli, "USER#w#NOTE#x")["given"]
+
+    assert isinstance(given, list)
+    assert [("in", True, False), ("in", False, True)] == [
+        (each["value"], each["wins"], each["withheld"]) for each in given if each["what"] == "folder"
+    ]

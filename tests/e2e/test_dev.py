@@ -67,7 +67,7 @@ def test_the_commands_that_are_printed_change_a_record(tmp_path: Path) -> None:
 
     assert 'section: "my-favourites"' in record
     assert "everything that was started is stopped" in printed(tmp_path)
-    assert 3 <= len(children)  # DynamoDB Local, moto, two workers
+    assert 3 <= len(children)  # DynamoDB Local, moto, a worker; the second one starts when it is needed
     assert [] == [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
