@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from typing import Any
 
@@ -126,10 +127,12 @@ def test_bytes_written_follow_the_change(world: World) -> None:
     """D2: one label on one of 500 records writes a small part of what the records took."""
     table = Table()
     ids = [f"{LINE}#WORD#{number:05d}" for number in range(1, 501)]
-    world.write_delta("all", {id_: (number, "a document " * 50, {"n": number}) for number, id_ in enumerate(ids)})
+    chance = random.Random(1)  # what real documents hold cannot be packed to nothing
+    texts = [chance.randbytes(250).hex() for _ in ids]
+    world.write_delta("all", {id_: (n, text, {"n": n}) for n, (id_, text) in enumerate(zip(ids, texts, strict=True))})
     with world.compactor() as machine:
         machine.compact(in_sqs([table.put(*RUN, **begins("all"))]))
         first = world.published().manifest.stored_bytes
         machine.compact(in_sqs([label(table, "total")]))
 
-    assert world.published().manifest.stored_bytes < first / 10
+    assert world.published().manifest.stored_bytes < first / 50
