@@ -16,7 +16,7 @@ from tests.support.dying import STEPS, die_at, die_in
 from tests.support.s3 import CREDENTIALS, client, moto_url, new_bucket, use_server
 from tests.support.story import expect_model, story, write_pool
 from tests.support.table import Table
-from tests.support.world import IMAGE, World
+from tests.support.world import IMAGE, World, label
 
 COUNT = int(os.environ.get("COUNT", "100"))
 """How many processes a long run kills on each store."""
@@ -93,12 +93,20 @@ def test_a_kill_at_a_step_loses_nothing_in_s3(
 def test_kills_at_random_moments_lose_nothing(world: World) -> None:
     """C13: SIGKILL at random moments of a cycle, again and again on what the one before left."""
     write_pool(world)
-    records = story(Table())
-    seed = random.randrange(1 << 30)
-    chance = random.Random(seed)
-    killed = sum(die_in(world, records, chance.uniform(0.01, 0.5)) == -signal.SIGKILL for _ in range(6))
+    table = Table()
+    records = story(table)
+    seed = random.SystemRandom().randrange(1 << 30)
+    chance, killed, longest = random.Random(seed), 0, 0.5
+    for number in range(40):
+        records.append(label(table, f"kill{number}"))  # so that there is something to do in every round
+        code = die_in(world, records, chance.uniform(0.01, longest))
+        assert code in (0, -signal.SIGKILL), f"seed {seed}: {code}"
+        killed += code != 0
+        longest *= 1.2 if code else 0.6  # as long as a cycle takes here: deaths come early and late
+        if killed == 4:
+            break
 
-    assert killed >= 1, f"seed {seed}: no process was killed in time"
+    assert 4 == killed, f"seed {seed}"
     assert 0 == world.compact(records).failed, f"seed {seed}"
     healed(world)
     expect_model(world, records)
