@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 
-from chroma_lifecycle.cli.app import app
 from chroma_lifecycle.config import NAMES
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.envelopes import Kind
@@ -20,6 +18,7 @@ from chroma_lifecycle.telling import lines_of
 from handler.sink import Sink
 from handler.telemetry import Telemetry
 from tests.support.cloudformation import read
+from tests.support.commands import COMMANDS, command_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/operations.md").read_text()
@@ -103,12 +102,11 @@ def test_every_log_event_stands_on_the_page() -> None:
 @pytest.mark.parametrize("page", ["operations.md", "deploy.md"])
 def test_every_command_that_a_page_names_is_there(page: str) -> None:
     """At three in the morning a command with a misspelt option helps nobody."""
-    group = typer.main.get_command(app)
-    for name, given in re.findall(r"chroma-lifecycle ([a-z]+)([^`\n]*)", (ROOT / "docs" / page).read_text()):
-        command = group.commands.get(name)  # type: ignore[attr-defined]
-        assert command, f"{page} names {name}, which is no command"
-        known = {option for each in command.params for option in each.opts}
-        assert set(re.findall(r"--[a-z-]+", given)) <= known, f"{page}: {name}{given}"
+    for given in re.findall(r"chroma-lifecycle ([a-z]+[^`\n]*)", (ROOT / "docs" / page).read_text()):
+        name = command_of(given.split())
+        assert name, f"{page}: {given} is no command"
+        known = {option for each in COMMANDS[name].params for option in each.opts}
+        assert set(re.findall(r"--[a-z-]+", given)) <= known, f"{page}: {given}"
 
 
 def test_every_parameter_that_a_page_sets_is_there() -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rich.cells import cell_len
@@ -84,7 +85,7 @@ class Output:
     def result(self, value: Any, *lines: str, table: Table | None = None) -> None:
         """Print the result of a command: *value* for programs, the lines and the table for people."""
         if self.as_json:
-            _write(json.dumps(value, ensure_ascii=False, default=str))
+            _write(json.dumps(value, ensure_ascii=False, default=_plain))
             return
         self.tell(*lines, *(table.lines(_width()) if table else ()))
 
@@ -133,6 +134,11 @@ class Output:
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task(what, total=None)
             yield lambda done, total=None: progress.update(task, completed=done, total=total)
+
+
+def _plain(value: object) -> str:
+    """Return what JSON has no form for as programs read it."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def one_line(text: str, longest: int) -> str:

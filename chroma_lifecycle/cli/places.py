@@ -113,7 +113,7 @@ def mirror(
         return
     status = look_at_mirror(source, second, name)
     output.result(
-        {"collection": name, "mirror": second.address, **asdict(status)},
+        {"collection": name, "address": second.address, **asdict(status)},
         f"{name} in the mirror {second.address} is {status.state}: {status.text}",
         *([_REPAIR] if status.state in {"foreign", "damaged"} else []),
     )
@@ -173,7 +173,7 @@ def _copied_value(name: str, target: Store, copied: Copied) -> dict[str, Any]:
         "floor": head.floor.number,
         "lineage": head.lineage,
         "objects": copied.objects,
-        "bytes": copied.bytes_written,
+        "bytes_written": copied.bytes_written,
     }
 
 

@@ -71,7 +71,7 @@ def _kept(head: Head) -> dict[str, Any]:
         "version": head.version.number,
         "shown_from": head.shown_from.number,
         "floor": head.floor.number,
-        "expiries": [{"bound": each.bound.number, "time": each.time.isoformat()} for each in head.expiries],
+        "expiries": [{"bound": each.bound.number, "time": each.time} for each in head.expiries],
         "pins": {pin: ref.version.number for pin, ref in sorted(head.pins.items())},
     }
 
@@ -161,7 +161,7 @@ def _sweep_value(swept: Swept) -> dict[str, Any]:
         "sweeps": swept.head.sweeps,
         "live": judged.live,
         **{
-            pile: [{"name": row.name, "bytes": row.size, "modified": row.modified.isoformat()} for row in rows]
+            pile: [{"name": row.name, "bytes": row.size, "modified": row.modified} for row in rows]
             for pile, rows in _piles(judged)
         },
     }

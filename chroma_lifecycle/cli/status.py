@@ -57,7 +57,7 @@ def _look_at(store: Store, mirror: Store, collection: str) -> MirrorStatus:
     try:
         return look_at_mirror(store, mirror, collection)
     except StoreUnavailable as problem:  # of the mirror: the store has just answered, and this is about both
-        return MirrorStatus("unavailable", problem.message, 0, None)
+        return MirrorStatus("unavailable", problem.message, None, None)
 
 
 # Settings that disagree with what is published.

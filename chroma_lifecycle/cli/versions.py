@@ -115,7 +115,7 @@ def _stored(manifest: Manifest) -> int:
 def _summary(manifest: Manifest) -> dict[str, Any]:
     return {
         "version": manifest.version.number,
-        "written_at": manifest.written_at.isoformat(),
+        "written_at": manifest.written_at,
         "writer": manifest.writer,
         "content": manifest.content,
         "size_bytes": manifest.size,

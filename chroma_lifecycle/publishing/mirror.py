@@ -213,14 +213,15 @@ class MirrorStatus:
     """How a mirror stands to its store.
 
     Attributes:
-        state: ``up to date``, ``behind``, ``empty``, ``foreign``, or ``damaged``.
+        state: ``up to date``, ``behind``, ``empty``, ``foreign``, ``damaged``, or, where that is told, ``unavailable``.
         text: The same for people.
+        store_version: Of the HEAD that it was compared with; ``None`` if none was.
         version: Its newest version, if its HEAD can be read.
     """
 
     state: str
     text: str
-    store_version: int
+    store_version: int | None
     version: int | None
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
-from chroma_lifecycle.cli.app import app
 from tests.support.command_line import CommandLine
+from tests.support.commands import COMMANDS, options
 
 PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -27,21 +24,6 @@ CHANGES_EVERY_TIME = (
     (r"[▁-█]+", "BARS"),
     (r"chromadb [0-9.]+", "CHROMADB"),
 )
-
-
-def commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, f"{path}{name} ")
-        else:
-            yield f"{path}{name}", command
-
-
-COMMANDS = dict(commands(typer.main.get_command(app)))
-
-
-def options(command: Any) -> list[Any]:
-    return [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
 
 
 def test_every_command_has_a_section_and_every_section_a_command() -> None:

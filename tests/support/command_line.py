@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from chroma_lifecycle.cli import main
+from tests.support.commands import command_of
 from tests.support.deltas import write_delta
+from tests.support.schemas import problems
 from tests.support.table import Table, in_sqs
 
 COLLECTION = "notes"
@@ -57,13 +59,15 @@ class CommandLine:
     monkeypatch: pytest.MonkeyPatch
 
     def __call__(self, *arguments: str, stdin: str = "") -> Ended:
-        """Run a command as it is given."""
+        """Run a command as it is given; what it prints for programs is as its schema says."""
         self.monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
         self.capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         told = self.capsys.readouterr()
         assert "Traceback" not in told.err + told.out
+        if "--json" in arguments:
+            _check_json(command_of(arguments), told.out, told.err)
         return Ended(int(ended.value.code or 0), told.out, told.err)
 
     def at(self, command: str, *arguments: str, store: str = "store") -> Ended:
@@ -78,6 +82,12 @@ class CommandLine:
         """Return every file below a directory: to compare what was before and after."""
         files = sorted(path for path in (self.home / directory).rglob("*") if path.is_file())
         return {str(path.relative_to(self.home)): path.read_bytes() for path in files}
+
+
+def _check_json(command: str | None, out: str, err: str) -> None:
+    found = problems(command, json.loads(out)) if command and out else []
+    found += [text for line in err.splitlines() if line[:1] == "{" for text in problems("error", json.loads(line))]
+    assert [] == found
 
 
 WITH = ("--store", "store", "--mapping", "notes.yaml", "--workspace", "workspace", "--deltas", "deltas")
