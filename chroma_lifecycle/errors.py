@@ -11,6 +11,7 @@
     |   `-- NoRoom           ... after making room on the disk that is named
     |-- OutcomeUnknown       read HEAD before anything else; delete nothing
     |-- BadInput             mend this message, delta, mapping or setting; a retry cannot help
+    |   `-- Sharded          ... the collection is in shards: ask each of them
     |-- NotInitialised       there is no HEAD: run init, or recover one that was deleted
     |-- NotOwned             stop: somebody else has the directory
     |   `-- NotClosed        ... it is still open after the client was closed
@@ -79,6 +80,10 @@ class OutcomeUnknown(LifecycleError):
 
 class BadInput(LifecycleError):
     """A message, delta, mapping or setting that cannot succeed as it is."""
+
+
+class Sharded(BadInput):
+    """A collection is in shards, and what was asked works on one lineage alone."""
 
 
 class NotInitialised(LifecycleError):

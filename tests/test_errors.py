@@ -23,6 +23,7 @@ EXITS = {
     "NoRoom": 3,
     "OutcomeUnknown": 3,
     "BadInput": 2,
+    "Sharded": 2,
     "NotInitialised": 2,
     "NotOwned": 5,
     "NotClosed": 5,

@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from chroma_lifecycle.errors import BadInput, Corrupt, NotInitialised
+from chroma_lifecycle.errors import BadInput, Corrupt, NotInitialised, Sharded
 from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, Store, StoredHead
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json, parse_time, spell_time
 from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.values import Era, Version, parse_collection, parse_digest, parse_id
 
 FORMAT = "chroma-lifecycle head"
+LAYOUT_FORMAT = "chroma-lifecycle layout"
+"""What lies in HEAD's place where a collection is in shards."""
+
 FORMAT_VERSION = 1
 """The newest version of HEAD that this library knows."""
 
@@ -214,6 +217,7 @@ def decode_head(body: bytes, collection: str) -> Head:
 
     Raises:
         BadInput: A newer version of this library wrote it; both versions are named.
+        Sharded: It is a layout: each shard has a HEAD of its own.
         Corrupt: It is no HEAD of this collection, or not spelled as `encode_head` spells it.
     """
     where = f"HEAD of {collection}"
@@ -237,7 +241,12 @@ def decode_head(body: bytes, collection: str) -> Head:
 
 def _check_format(value: object, where: str) -> None:
     """Judge format and version before anything else: a newer version may have any other field."""
-    found = (value.get("format"), value.get("format_version")) if isinstance(value, dict) else (None, None)
+    found = format_of(value)
+    if found[0] == LAYOUT_FORMAT:
+        raise Sharded(
+            f"{where} is a layout: the collection is in shards, and this works on one lineage",
+            hint="name a shard instead of the collection; `chroma-lifecycle status` lists them",
+        )
     if found[0] != FORMAT or type(found[1]) is not int or found[1] < 1:
         raise Corrupt(f"{where} is not of format {FORMAT!r}", hint=_RECOVER)
     if found[1] > FORMAT_VERSION:
@@ -245,6 +254,11 @@ def _check_format(value: object, where: str) -> None:
             f"{where} has version {found[1]} of its format, and this library knows {FORMAT_VERSION}",
             hint="install the newer chroma-lifecycle that wrote it",
         )
+
+
+def format_of(value: object) -> tuple[object, object]:
+    """Return the name and the version of the format that a stored object claims to have."""
+    return (value.get("format"), value.get("format_version")) if isinstance(value, dict) else (None, None)
 
 
 def _decode(fields: Fields) -> Head:

@@ -15,8 +15,11 @@ from pathlib import Path
 
 from chroma_lifecycle.aws.address import S3Address
 from chroma_lifecycle.aws.s3 import S3Store
+from chroma_lifecycle.publishing.layout import publish_layout
 from chroma_lifecycle.publishing.retention import pin
+from chroma_lifecycle.stores.directory import DirectoryStore
 from tests.support.command_line import COLLECTION
+from tests.support.layouts import layout_spec
 from tests.support.s3 import CREDENTIALS, FaultProxy, after, fault_proxy, new_bucket, passes, s3_client, says
 
 Environment = dict[str, str]
@@ -132,6 +135,12 @@ def _missing_manifest(home: Path) -> Iterator[Environment]:
     yield {}
 
 
+@contextmanager
+def _in_shards(home: Path) -> Iterator[Environment]:
+    publish_layout(DirectoryStore(home / "store"), layout_spec(), None)
+    yield {}
+
+
 def _copy_in_s3(home: Path) -> S3Store:
     """Return a store in a bucket that holds what the one of the tour does."""
     bucket = new_bucket()
@@ -182,6 +191,13 @@ STOPS = (
         "Here the name of a mapping is misspelt.",
         "mapping check note.yaml",
         "Mend what is named. In a batch the one message fails alone, and the rest is published.",
+    ),
+    Stop(
+        "Sharded",
+        "Here the whole collection is to be copied.",
+        "copy --to elsewhere --collection words",
+        "What does not work on all shards at once refuses, so that nobody takes a part for the whole. Name a shard.",
+        around=_in_shards,
     ),
     Stop(
         "NotInitialised",

@@ -1,0 +1,266 @@
+"""The layout: which shards a collection has, each a lineage of its own.
+
+It lies where HEAD of an unsharded collection lies, and is swapped like it. ``docs/format.md``
+specifies its bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, NotInitialised, OutcomeUnknown
+from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, Store, StoredHead, SwapRefused, SwapUnanswered
+from chroma_lifecycle.publishing.head import LAYOUT_FORMAT, format_of
+from chroma_lifecycle.slots import MOST_SHARDS, SLOTS, even_slots, routing_key, slot_of
+from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json, parse_time, spell_time
+from chroma_lifecycle.values import parse_collection, parse_id
+
+FORMAT_VERSION = 1
+"""The newest version of the layout that this library knows."""
+
+_LARGEST = (1 << 64) - 1
+_MOST_SEGMENTS = 64
+_LONGEST_TEXT = 2_048
+_SHARD = re.compile(r"(.+)\.([1-9][0-9]{0,8})-(0|[1-9][0-9]{0,8})", re.ASCII)
+_HINT = "bring it back from an older copy (S3 versioning; `heads/` of a directory), and run the same again"
+
+
+def shard_name(collection: str, generation: int, number: int) -> str:
+    """Return the name of a shard, which is that of its lineage."""
+    return f"{collection}.{generation}-{number}"
+
+
+def whole_of(name: str) -> str | None:
+    """Return the collection of which *name* could be a shard; ``None`` if it is no name of a shard."""
+    match = _SHARD.fullmatch(name)
+    return match[1] if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A part of a collection.
+
+    Attributes:
+        name: Of its lineage: what a collection's name is elsewhere.
+        lineage: What `init` began for it.
+        first_slot: It has the slots from this one to the next shard's.
+    """
+
+    name: str
+    lineage: str
+    first_slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The shards in force.
+
+    Attributes:
+        serial: One more with every swap; the first is 1.
+        swap_id: Random, so that no layout has the bytes of another.
+        generation: One more with every reshard; it is part of the shards' names.
+        segments: How many segments at the beginning of an id decide its shard.
+        shards: In the order of their slots.
+        written_at: For people.
+        writer: For people.
+
+    Raises:
+        ValueError: The fields do not make a layout.
+    """
+
+    collection: str
+    serial: int
+    swap_id: str
+    generation: int
+    segments: int
+    shards: tuple[Shard, ...]
+    written_at: datetime
+    writer: str
+
+    def __post_init__(self) -> None:
+        parse_collection(self.collection)
+        parse_id(self.swap_id)
+        if not 0 < len(self.shards) <= MOST_SHARDS:
+            raise ValueError(f"{len(self.shards)} shards, allowed: 1 to {MOST_SHARDS}")
+        slots = [shard.first_slot for shard in self.shards]
+        if slots[0] != 0 or slots != sorted(set(slots)) or slots[-1] >= SLOTS:
+            raise ValueError("the shards' slots do not begin with 0 and ascend")
+        for number, shard in enumerate(self.shards):
+            parse_id(shard.lineage)
+            if parse_collection(shard.name) != shard_name(self.collection, self.generation, number):
+                raise ValueError(f"shard {number} of {self.collection} has the name {shard.name!r}")
+        if len({shard.lineage for shard in self.shards}) < len(self.shards):
+            raise ValueError("two shards have one lineage")
+        if not 0 < len(self.writer) <= _LONGEST_TEXT or not self.writer.isprintable():
+            raise ValueError("the writer is no printable text")
+
+    def shard_of(self, reach: str) -> Shard:
+        """Return the shard of the record *reach*, or of all records below it.
+
+        Args:
+            reach: An id, or a prefix of at least as many segments as decide.
+        """
+        slot = slot_of(routing_key(reach, self.segments))
+        return self.shards[bisect_right(self.shards, slot, key=lambda shard: shard.first_slot) - 1]
+
+
+def even_layout(
+    collection: str, lineages: Sequence[str], *, segments: int, swap_id: str, written_at: datetime, writer: str
+) -> Layout:
+    """Return the first layout of a collection, with shards of equal sizes."""
+    shards = tuple(
+        Shard(shard_name(collection, 1, number), lineage, slot)
+        for number, (lineage, slot) in enumerate(zip(lineages, even_slots(len(lineages)), strict=True))
+    )
+    return Layout(collection, 1, swap_id, 1, segments, shards, written_at, writer)
+
+
+# The bytes.
+
+
+def encode_layout(layout: Layout) -> bytes:
+    """Return the bytes of *layout*: JSON of one spelling."""
+    return canonical(
+        {
+            "format": LAYOUT_FORMAT,
+            "format_version": FORMAT_VERSION,
+            "collection": layout.collection,
+            "serial": layout.serial,
+            "swap_id": layout.swap_id,
+            "generation": layout.generation,
+            "segments": layout.segments,
+            "shards": [
+                {"name": shard.name, "lineage": shard.lineage, "first_slot": shard.first_slot}
+                for shard in layout.shards
+            ],
+            "written_at": spell_time(layout.written_at),
+            "writer": layout.writer,
+        }
+    )
+
+
+def decode_layout(body: bytes, collection: str) -> Layout:
+    """Return the layout of *collection* that *body* holds.
+
+    Raises:
+        BadInput: The collection is not in shards, or a newer version of this library wrote the layout.
+        Corrupt: It is no layout of this collection, or not spelled as `encode_layout` spells it.
+    """
+    where = f"the layout of {collection}"
+    value = parse_json(body, where)
+    found = format_of(value)
+    if found[0] != LAYOUT_FORMAT or type(found[1]) is not int or found[1] < 1:
+        raise BadInput(
+            f"collection {collection} is not in shards: its HEAD is no layout",
+            hint="leave it out of the mapping's 'shards'; a collection is in shards from its `init` on",
+        )
+    if found[1] > FORMAT_VERSION:
+        raise BadInput(
+            f"{where} has version {found[1]} of its format, and this library knows {FORMAT_VERSION}",
+            hint="install the newer chroma-lifecycle that wrote it",
+        )
+    try:
+        layout = _decode(Fields(value, where))
+    except ValueError as problem:
+        raise Corrupt(f"{where}: {problem}", hint=_HINT) from problem
+    if layout.collection != collection:
+        raise Corrupt(f"{where} is that of collection {layout.collection}", hint=_HINT)
+    if encode_layout(layout) != body:
+        raise Corrupt(f"{where} is not spelled as the format has it", hint=_HINT)
+    return layout
+
+
+def _decode(fields: Fields) -> Layout:
+    fields.text("format", longest=40)
+    fields.integer("format_version", 1, FORMAT_VERSION)
+    layout = Layout(
+        collection=fields.parsed("collection", parse_collection),
+        serial=fields.integer("serial", 1, _LARGEST),
+        swap_id=fields.parsed("swap_id", parse_id),
+        generation=fields.integer("generation", 1, 10**9 - 1),
+        segments=fields.integer("segments", 1, _MOST_SEGMENTS),
+        shards=tuple(map(_decode_shard, fields.objects("shards", limit=MOST_SHARDS))),
+        written_at=fields.parsed("written_at", parse_time),
+        writer=fields.text("writer", longest=_LONGEST_TEXT),
+    )
+    fields.done()
+    return layout
+
+
+def _decode_shard(fields: Fields) -> Shard:
+    shard = Shard(
+        fields.parsed("name", parse_collection),
+        fields.parsed("lineage", parse_id),
+        fields.integer("first_slot", 0, SLOTS - 1),
+    )
+    fields.done()
+    return shard
+
+
+# Reading and publishing it.
+
+
+@dataclass(frozen=True, slots=True)
+class SeenLayout:
+    """A layout as it was read: what it says, and what the swap that replaces it expects."""
+
+    layout: Layout
+    token: HeadToken
+
+
+def read_layout(store: Store, collection: str, *, known: SeenLayout | None = None) -> SeenLayout:
+    """Return the layout in force.
+
+    Args:
+        store: Where it is.
+        collection: Whose.
+        known: What was read before; it is returned itself while the layout is that one, and S3 does not
+            send it again.
+
+    Raises:
+        NotInitialised: There is none.
+        BadInput: The collection is not in shards, or a newer version of this library wrote the layout.
+        Corrupt: There is one, and it is not sound.
+        StoreUnavailable: The store does not answer.
+    """
+    before = StoredHead(encode_layout(known.layout), known.token) if known else None
+    stored = store.read_head(collection, known=before)
+    if stored is None:
+        raise NotInitialised(
+            f"collection {collection} has no layout in {store.address}",
+            hint="run `chroma-lifecycle init` with the mapping that says its shards; check --store first",
+        )
+    if known is not None and stored.token == known.token:
+        return known
+    return SeenLayout(decode_layout(stored.body, collection), stored.token)
+
+
+def publish_layout(store: Store, layout: Layout, expected: SeenLayout | None) -> SeenLayout:
+    """Put *layout* in force in the place of the one *expected*; ``None`` where there is none.
+
+    Raises:
+        HeadMoved: Somebody else made another one.
+        OutcomeUnknown: It may have been taken, or may still be.
+    """
+    body = encode_layout(layout)
+    if len(body) > HEAD_LIMIT_BYTES:
+        raise ValueError(f"a layout of {len(body)} bytes")
+    token = expected.token if expected else None
+    try:
+        return SeenLayout(layout, store.swap_head(layout.collection, body, serial=layout.serial, expected=token))
+    except (SwapRefused, SwapUnanswered) as answer:
+        stored = store.read_head(layout.collection)
+        if stored is not None and stored.body == body:
+            return SeenLayout(layout, stored.token)
+        if (stored and stored.token) == token:
+            raise OutcomeUnknown(
+                f"the layout of {layout.collection} may or may not be in force: {answer}", hint="run the same again"
+            ) from answer
+        raise HeadMoved(
+            f"somebody else made a HEAD or a layout of {layout.collection} meanwhile",
+            hint="run the same again: it starts from what is there now",
+        ) from answer
