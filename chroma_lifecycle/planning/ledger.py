@@ -271,6 +271,13 @@ class Ledger:
         row = self._connection.execute("SELECT meaning FROM mappings WHERE digest = ?", (mapping,)).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
+    def origins(self) -> frozenset[str]:
+        """Return where facts came from: ``stream`` records, ``flat`` messages, an ``adopted`` snapshot."""
+        tables = ("field_facts", "tombstones", "runs", *_WITHHELD)
+        every = " UNION ALL ".join(f"SELECT position FROM {table}" for table in tables)  # noqa: S608 (own names)
+        rows = self._connection.execute(f"SELECT DISTINCT substr(position, 1, 4) FROM ({every})")  # noqa: S608
+        return frozenset({"stre": "stream", "adop": "adopted"}.get(begin, begin) for (begin,) in rows)
+
     def counts(self) -> dict[str, int]:
         """Return how many records there are, and how many facts count, and are withheld."""
         facts, withheld = (

@@ -72,7 +72,7 @@ RUNS: dict[str, list[str]] = {
         "erase USER#u#NOTE#c {at} --workspace workspace --mirror mirror --delete",
         "erase {at} --check",
     ],
-    "doctor": ["doctor out", "doctor {pid}", "doctor damaged/notes"],
+    "doctor": ["doctor out", "doctor {pid}", "doctor damaged/notes", "doctor --store store -c notes --trial"],
 }
 """What is run for each command, in a directory with three versions, the first one pinned; see `prepared`."""
 

@@ -14,8 +14,8 @@ import pytest
 
 from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.planning.facts import FieldFact, RunFact, Tombstone
-from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges
-from chroma_lifecycle.values import Digest, ItemKey, Position
+from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, Withheld
+from chroma_lifecycle.values import ADOPTED, Digest, ItemKey, Position
 
 RUN = ItemKey("IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#r1")
 DIGEST = Digest("0" * 64)
@@ -65,6 +65,19 @@ def test_facts_come_back_as_they_were_stored(tmp_path: Path) -> None:
         assert ledger.digest_at("r1/words") == DIGEST
         assert ledger.digest_at("elsewhere") is None
         assert ledger.counts() == {"records": 3, "facts": 3, "withheld": 0}
+
+
+def test_the_kinds_of_position_are_told_those_of_withheld_facts_too(tmp_path: Path) -> None:
+    """A run from an adopted snapshot, a message's tombstone, a stream record's fact that is withheld."""
+    with Ledger.create(tmp_path / "ledger") as ledger:
+        assert frozenset() == ledger.origins()
+        flat = Tombstone("word", ItemKey("IMAGE#a", "x"), "IMAGE#a", Position.of_message(5, DIGEST))
+        ledger.store(
+            LedgerChanges(tombstones=(flat,), runs=(RunFact(RUN, "r1", ADOPTED, DIGEST, 3),)), received_seconds=1
+        )
+        assert {"flat", "adopted"} == ledger.origins()
+        ledger.withhold(Withheld({("IMAGE#a", field_fact().item): field_fact()}), received_seconds=1, version=2)
+        assert {"flat", "adopted", "stream"} == ledger.origins()
 
 
 def test_a_reach_covers_its_own_id_and_what_goes_on_with_the_separator(tmp_path: Path) -> None:
