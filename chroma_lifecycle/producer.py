@@ -152,7 +152,8 @@ class Producer:
         self._deltas.locate(place)  # refused now, and not after hours of embedding
         with tempfile.TemporaryDirectory(prefix="chroma-lifecycle-") as scratch:
             path = Path(scratch) / "delta.parquet"
-            with DeltaWriter(path, dimension=self._dimension, expected=self._expected(item)) as writer:
+            expected = self._expected(item)
+            with DeltaWriter(path, dimension=self._dimension, expected=expected, address=place) as writer:
                 run = RunWriter(writer)
                 yield run
             delivered = deliver(writer.result, place, self._deltas, self._deliveries)

@@ -76,6 +76,23 @@ def open_deltas(roots: Sequence[str], store: str, *, checksums: Checksums | None
     return RootedDeltas(parsed, sources)
 
 
+def open_delta_at(address: str, *, checksums: Checksums | None = None) -> tuple[str, RootedDeltas]:
+    """Return one delta that a person names, a path or ``s3://bucket/key``: its address, and what reads it.
+
+    Raises:
+        BadInput: It is no address, or there is no such path.
+    """
+    if address.startswith(BUCKET):
+        return address, open_deltas((_home_of(address),), address, checksums=checksums)
+    _refuse_mistyped(address)
+    whole = Path(address).resolve()
+    if not whole.exists():
+        raise BadInput(
+            f"there is no delta {address!r}", hint="give the path of a file or directory, or s3://bucket/key"
+        )
+    return whole.name, open_deltas((str(whole.parent),), address)
+
+
 def open_deliveries(root: str, *, checksums: Checksums | None = None) -> Mapping[type[Root], Delivery]:
     """Return what puts deltas below *root*."""
     if isinstance(parse_root(root), DirectoryRoot):
@@ -109,6 +126,11 @@ def open_export(address: str, *, checksums: Checksums | None = None) -> ExportTa
     from chroma_lifecycle.aws.exporting import S3Target  # boto3, as above
 
     return S3Target.open(address, checksums=checksums)
+
+
+def first_root(deltas: str | None, store: str) -> str:
+    """Return the root at which relative addresses of deltas begin."""
+    return next((root for root in map(str.strip, (deltas or "").split(",")) if root), "") or _home_of(store)
 
 
 def _home_of(store: str) -> str:

@@ -13,7 +13,7 @@ from botocore import exceptions as boto
 from chroma_lifecycle.aws.errors import FORBIDDEN, MISSING, NO_ANSWER, aws_errors, code_of
 from chroma_lifecycle.deltas.addresses import BucketRoot, Place
 from chroma_lifecycle.deltas.disk import writing
-from chroma_lifecycle.deltas.open import MAX_FILES
+from chroma_lifecycle.deltas.listing import MAX_FILES
 from chroma_lifecycle.deltas.sources import CHUNK_BYTES, DeltaFile, missing
 from chroma_lifecycle.errors import BadInput, StoreUnavailable
 

@@ -16,6 +16,7 @@ from chroma_lifecycle.cli import (
     beginnings,
     compaction,
     consumption,
+    delta_writing,
     deltas,
     doctor,
     explaining,
@@ -65,8 +66,10 @@ _MODULES = (
 for module in _MODULES:
     for command in module.COMMANDS:
         app.command()(command)
+for command in delta_writing.COMMANDS:
+    deltas.app.command()(command)
 app.add_typer(mappings.app, name="mapping", help="Look at mappings.")
-app.add_typer(deltas.app, name="delta", help="Look at deltas, check them, and change their form.")
+app.add_typer(deltas.app, name="delta", help="Write deltas, look at them, check them, and change their form.")
 
 
 _LOGGING = {"init", "compact", "verify", "query", "rebase", "rebuild", "erase", "rollback", "reapply", "resync"}

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chroma_lifecycle.cli.options import CollectionOption, JsonOption, MappingOption, choose_collection
-from chroma_lifecycle.cli.output import Output, one_line
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.cli.delta_options import (
+    DeltaArgument,
+    DimensionOption,
+    OptionalStoreOption,
+    as_a_cycle,
+    for_any,
+    known_dimension,
+    opened,
+    surveyed,
+)
+from chroma_lifecycle.cli.new_files import new_file
+from chroma_lifecycle.cli.options import ChecksumsOption, CollectionOption, JsonOption, MappingOption, choose_collection
+from chroma_lifecycle.cli.output import EXIT_USAGE, Output, one_line, printable
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.values import Ordering
 
 if TYPE_CHECKING:
-    from chroma_lifecycle.deltas.checks import Expectation
     from chroma_lifecycle.deltas.model import Delta
-    from chroma_lifecycle.deltas.open import Form
+    from chroma_lifecycle.deltas.open import Survey
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -28,22 +35,22 @@ _FIRST = 3
 _LONGEST_ID = 80
 _TYPES = {str: "text", bool: "true or false", int: "integer", float: "float"}
 
-DeltaArgument = Annotated[
-    Path,
-    typer.Argument(help="A .parquet or .jsonl file, a directory of them, a Chroma directory, or a .tar.gz of one."),
-]
-
 
 @app.callback()
 def _group() -> None:
-    """Look at deltas, check them, and change their form."""
+    """Write deltas, look at them, check them, and change their form."""
 
 
 @app.command()
-def inspect(delta: DeltaArgument, collection: CollectionOption = None, as_json: JsonOption = False) -> None:
+def inspect(
+    delta: DeltaArgument,
+    collection: CollectionOption = None,
+    checksums: ChecksumsOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Say what a delta holds: its form, how many records, their dimension, metadata keys and first ids."""
     output = Output(as_json)
-    with output.doing(f"reading {delta.name}"), _opened(delta, _any_of(collection)) as (form, found):
+    with output.doing(f"reading {delta}"), opened(delta, for_any(collection), checksums) as (form, found):
         types = _types_of_keys(found)
     told = {
         "form": form.value,
@@ -68,81 +75,77 @@ def inspect(delta: DeltaArgument, collection: CollectionOption = None, as_json: 
 def validate(
     delta: DeltaArgument,
     mapping: MappingOption,
-    dimension: Annotated[int, typer.Option("--dimension", help="Of the collection's vectors.", min=1)],
+    dimension: DimensionOption = None,
+    store: OptionalStoreOption = None,
     collection: CollectionOption = None,
     below: Annotated[
         str | None, typer.Option("--below", help="The run item's partition key, below which every id must lie.")
     ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many problems are listed.", min=1)] = 20,
+    checksums: ChecksumsOption = None,
     as_json: JsonOption = False,
-) -> None:
-    """Check a delta as a cycle would check it before merging it; the first problem is told."""
-    output = Output(as_json)
-    expected = _as_a_cycle(mapping, choose_collection(collection, mapping), dimension, below)
+) -> int:
+    """Check a delta as a cycle would check it before merging it, and name every problem."""
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    expected = as_a_cycle(mapping, name, known_dimension(dimension, store, name, checksums), below)
     unchecked = below is None and load_mapping(mapping).ordering is Ordering.EXACT
-    with output.doing(f"checking {delta.name}"), _opened(delta, expected) as (_, found):
-        count = len(found.ids)
+    with output.doing(f"checking {delta}"):
+        found = surveyed(delta, expected, checksums, limit)
+    told = {
+        "collection": name,
+        "dimension": expected.dimension,
+        "records": found.records,
+        "digest": found.digest,
+        "below_checked": not unchecked,
+        "problems": found.problems.total,
+        "by_kind": dict(found.problems.counts),
+        "first": [asdict(problem) for problem in found.problems.listed],
+    }
     output.result(
-        {"collection": expected.collection, "records": count, "digest": found.digest, "below_checked": not unchecked},
-        f"{delta}: {count:,} records, all fit {expected.collection}",
+        told,
+        *_survey_told(delta, name, found),
         *(["not checked: whether ids lie below their run's partition key; give it with --below"] if unchecked else []),
     )
+    return EXIT_USAGE if found.problems.total else 0
+
+
+def _survey_told(delta: str, collection: str, found: Survey) -> Iterator[str]:
+    problems = found.problems
+    if not problems.total:
+        yield f"{delta}: {found.records:,} records, all fit {collection}"
+        return
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in problems.counts.most_common())
+    yield f"{delta}: {found.records:,} records, {problems.total:,} problems ({kinds}); no cycle would take it"
+    for problem in problems.listed:
+        yield f"  {printable(problem.text)}"
+    if more := problems.total - len(problems.listed):
+        yield f"  and {more:,} more"
 
 
 @app.command()
 def convert(
     delta: DeltaArgument,
-    to: Annotated[Path, typer.Argument(help="The new file; its name ends with .parquet or .jsonl.")],
+    to: Annotated[
+        str, typer.Argument(help="The new file, a path or s3://bucket/key; its name ends with .parquet or .jsonl.")
+    ],
     collection: CollectionOption = None,
+    checksums: ChecksumsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the records of a delta, checked, to a new file of another form."""
-    from chroma_lifecycle.deltas import convert as converting
+    from chroma_lifecycle.deltas.convert import convert as convert_to
 
     output = Output(as_json)
-    converting.require_target(to)
-    with output.doing(f"converting {delta.name}"), _opened(delta, _any_of(collection)) as (_, found):
-        converting.convert(found, to)
+    with (
+        output.doing(f"converting {delta}"),
+        new_file(to, checksums) as path,
+        opened(delta, for_any(collection), checksums) as (_, found),
+    ):
+        convert_to(found, path)
     output.result(
-        {"output": str(to), "records": len(found.ids), "digest": found.digest},
+        {"output": to, "records": len(found.ids), "digest": found.digest},
         f"{to}: {len(found.ids):,} records, content {found.digest[:12]}",
     )
-
-
-@contextmanager
-def _opened(path: Path, expected: Expectation) -> Iterator[tuple[Form, Delta]]:
-    from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
-    from chroma_lifecycle.deltas.open import Form, form_of, open_delta
-    from chroma_lifecycle.deltas.sources import directory_deltas
-
-    if not path.exists():
-        raise BadInput(f"there is no delta {str(path)!r}", hint="give the path of a file or a directory")
-    whole = path.resolve()
-    source = directory_deltas(whole.parent)
-    form = form_of(whole.name, source)
-    if form in (Form.CHROMA, Form.ARCHIVE) and not expected.collection:
-        raise BadInput(f"{path} is a {form.value}: which collection is meant?", hint="name it with --collection NAME")
-    with tempfile.TemporaryDirectory(prefix="chroma-lifecycle-") as scratch:
-        yield form, open_delta(whole.name, source, Path(scratch), expected, read_chroma_delta)
-
-
-def _any_of(collection: str | None) -> Expectation:
-    from chroma_lifecycle.deltas.checks import Expectation
-
-    return Expectation(choose_collection(collection, None) if collection else "", None, None, lambda _: True)
-
-
-def _as_a_cycle(mapping: str, collection: str, dimension: int, below: str | None) -> Expectation:
-    from chroma_lifecycle.deltas.checks import Expectation
-
-    table = load_mapping(mapping)
-    if collection not in table.collections:
-        known = ", ".join(table.collections)
-        raise BadInput(f"the mapping has no collection {collection!r}; it has {known}", hint="name one of these")
-    if below is not None and table.ordering is not Ordering.EXACT:
-        raise BadInput(
-            "--below: in this mapping ids need not lie below their run's partition key", hint="leave --below out"
-        )
-    return Expectation(collection, dimension, below, lambda id_: table.fits(collection, id_))
 
 
 def _types_of_keys(delta: Delta) -> dict[str, dict[str, int]]:

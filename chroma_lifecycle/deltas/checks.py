@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chroma_lifecycle.deltas.metadata import MAX_METADATA_BYTES, canonical, scalars_of
+from chroma_lifecycle.deltas.problems import Problem, Problems
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.attributes import is_text
 from chroma_lifecycle.intake.json_text import shorten
@@ -82,7 +83,9 @@ class Checker:
         dimension: Of every vector; ``None`` until the first one says it.
         whose: Who has this dimension, for messages.
         problem_of_id: Tells what is wrong with an id where it goes, or ``None``.
+        found: Takes every problem, so that the check goes on; without it the first one is raised.
         seen: The digest of each record so far, by id.
+        records: How many records came so far.
         part: The ids since `begin_part`.
     """
 
@@ -90,21 +93,40 @@ class Checker:
     dimension: int | None
     whose: str
     problem_of_id: Callable[[str], str | None] = field(default=lambda _: None)
+    found: Problems | None = None
     seen: dict[str, bytes] = field(default_factory=dict)
+    records: int = 0
     part: list[str] = field(default_factory=list)
+    _found_before: int = 0
 
     @classmethod
-    def against(cls, subject: str, expected: Expectation) -> Checker:
+    def against(cls, subject: str, expected: Expectation, found: Problems | None = None) -> Checker:
         """Return a checker for the delta of one collection."""
         whose = "the first record" if expected.dimension is None else f"collection {expected.collection!r}"
-        return cls(subject, expected.dimension, whose, _id_problem(expected))
+        return cls(subject, expected.dimension, whose, _id_problem(expected), found)
 
     def begin_part(self, subject: str) -> None:
         """Count records anew, and name *subject* in messages."""
         self.subject, self.part = subject, []
+        self._found_before = self.found.total if self.found else 0
+
+    @property
+    def part_is_whole(self) -> bool:
+        """Whether nothing is wrong with what came since `begin_part`."""
+        return self.found is None or self.found.total == self._found_before
+
+    def refuse(self, problem: BadInput) -> None:
+        """Take what is wrong with a part of a file that holds no record.
+
+        Raises:
+            BadInput: As it is given, unless problems are collected.
+        """
+        if self.found is None:
+            raise problem
+        self.found.refuse(problem)
 
     def check(self, raw: RawRows) -> CheckedRows:
-        """Return the records as they will be applied.
+        """Return the records as they will be applied; where problems are collected, what is wrong is left empty.
 
         Raises:
             BadInput: The first record that cannot be, and why.
@@ -117,6 +139,7 @@ class Checker:
         for at, id_ in enumerate(ids):
             self.seen[id_] = record_digest(embeddings[at], documents[at], metadatas[at])
         self.part += ids
+        self.records += len(ids)
         return rows
 
     def content_digest(self) -> Digest:
@@ -128,62 +151,75 @@ class Checker:
         return _content_digest({id_: self.seen[id_] for id_ in self.part})
 
     def _ids(self, raws: Sequence[object]) -> list[str]:
-        ids: dict[str, None] = {}
-        for number, raw in enumerate(raws, len(self.part) + 1):
+        ids: list[str] = []
+        new: set[str] = set()
+        for at, raw in enumerate(raws):
             text = raw if isinstance(raw, str) else ""
             problem = _text_problem(raw) or self.problem_of_id(text)
-            if problem is None and (text in self.seen or text in ids):
+            if problem is None and (text in self.seen or text in new):
                 problem = "has an id that another record of the delta has too"
             if problem:
-                raise self._refused(number, raw, problem)
-            ids[text] = None
-        return list(ids)
+                self._tell("id", at, raw, problem)
+            ids.append(text)
+            new.add(text)
+        return ids
 
     def _embeddings(self, ids: Sequence[str], raw: RawRows) -> npt.NDArray[np.float32]:
         if self.dimension is None:
             self.dimension = max(1, *raw.lengths[:1].tolist(), 1)
-        for at in np.flatnonzero(raw.lengths != self.dimension)[:1]:
+        fitting = raw.lengths == self.dimension
+        for at in np.flatnonzero(~fitting).tolist():
             length = int(raw.lengths[at])
             found = "no vector" if length < 0 else f"a vector of {length:,} numbers"
-            raise self._refused_at(at, ids, f"has {found}; {self.whose} has dimension {self.dimension:,}")
+            self._tell("vector", at, ids[at], f"has {found}; {self.whose} has dimension {self.dimension:,}")
+        numbers = raw.numbers if fitting.all() else raw.numbers[np.repeat(fitting, np.maximum(raw.lengths, 0))]
+        embeddings = np.zeros((len(ids), self.dimension), np.float32)
         with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is found below
-            embeddings = raw.numbers.astype(np.float32, copy=False).reshape(len(ids), self.dimension)
-        for at in np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[:1]:
-            raise self._refused_at(at, ids, "has a number in its vector that is NaN, infinite or past 32-bit floats")
+            embeddings[fitting] = numbers.astype(np.float32, copy=False).reshape(-1, self.dimension)
+        for at in np.flatnonzero(~np.isfinite(embeddings).all(axis=1)).tolist():
+            problem = "has a number in its vector that is NaN, infinite or past 32-bit floats"
+            self._tell("vector", at, ids[at], problem)
         return embeddings
 
     def _document(self, at: int, ids: Sequence[str], document: object) -> str | None:
-        if document is None:
-            return None
-        if not isinstance(document, str):
-            raise self._refused_at(at, ids, "has a document that is no text; allowed: text, or nothing")
-        if not is_text(document):
-            raise self._refused_at(at, ids, "has a lone surrogate in its document, which is no text")
-        if "\0" in document:
-            # Chroma stores it, but its text search ends there.
-            raise self._refused_at(at, ids, "has a NUL character in its document")
-        if (size := len(document.encode())) > MAX_DOCUMENT_BYTES:
-            raise self._refused_at(at, ids, f"has a document of {size:,} bytes; allowed: {MAX_DOCUMENT_BYTES:,}")
-        return document
+        if document is None or (problem := _document_problem(document)) is None:
+            return document if isinstance(document, str) else None
+        self._tell("document", at, ids[at], problem)
+        return None
 
     def _metadata(self, at: int, ids: Sequence[str], metadata: object) -> str:
         try:
-            text = canonical(scalars_of(metadata))
-        except ValueError as problem:
-            raise self._refused_at(at, ids, str(problem)) from problem
+            text, problem = canonical(scalars_of(metadata)), None
+        except ValueError as refused:
+            text, problem = "{}", str(refused)
         if len(text) > MAX_METADATA_BYTES:
-            raise self._refused_at(at, ids, f"has {len(text):,} bytes of metadata; allowed: {MAX_METADATA_BYTES:,}")
+            problem = f"has {len(text):,} bytes of metadata; allowed: {MAX_METADATA_BYTES:,}"
+        if problem:
+            self._tell("metadata", at, ids[at], problem)
         return text
 
-    def _refused_at(self, at: int | np.integer, ids: Sequence[str], problem: str) -> BadInput:
-        return self._refused(len(self.part) + 1 + int(at), ids[int(at)], problem)
-
-    def _refused(self, number: int, id_: object, problem: str) -> BadInput:
+    def _tell(self, kind: str, at: int, id_: object, problem: str) -> None:
+        number = len(self.part) + 1 + at
         name = f" ({shorten(id_)})" if isinstance(id_, str) and id_ else ""
-        return BadInput(
-            f"{self.subject}: record {number:,}{name} {problem}",
-            hint="correct the job that writes the delta, and announce the corrected one under a new address",
-        )
+        text = f"{self.subject}: record {number:,}{name} {problem}"
+        if self.found is None:
+            raise BadInput(
+                text,
+                hint="correct the job that writes the delta, and announce the corrected one under a new address",
+            )
+        self.found.add(Problem(kind, text, number))
+
+
+def _document_problem(document: object) -> str | None:
+    if not isinstance(document, str):
+        return "has a document that is no text; allowed: text, or nothing"
+    if not is_text(document):
+        return "has a lone surrogate in its document, which is no text"
+    if "\0" in document:
+        # Chroma stores it, but its text search ends there.
+        return "has a NUL character in its document"
+    size = len(document.encode())
+    return f"has a document of {size:,} bytes; allowed: {MAX_DOCUMENT_BYTES:,}" if size > MAX_DOCUMENT_BYTES else None
 
 
 def _text_problem(raw: object) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -38,19 +38,25 @@ class _Group:
         return RawRows(self.ids, numbers, lengths, self.documents, self.metadatas)
 
 
-def read_jsonl(path: Path, subject: str) -> Iterator[RawRows]:
+def read_jsonl(path: Path, subject: str, refuse: Callable[[BadInput], None]) -> Iterator[RawRows]:
     """Yield the records of one file, unchecked; empty lines hold none.
 
     The form has no end mark: a file cut off between two lines cannot be told from a whole one.
 
+    Args:
+        refuse: Takes the error about a line that is no object of the known names; it raises it, or goes on.
+
     Raises:
-        BadInput: A line is no object of the known names, or too long.
+        BadInput: A line is too long.
     """
     group = _Group()
     with path.open("rb") as file:
         for number, line in enumerate(_lines(file, subject), 1):
             if line.strip():
-                _add(group, line, f"{subject}: line {number:,}")
+                try:
+                    _add(group, line, f"{subject}: line {number:,}")
+                except BadInput as problem:
+                    refuse(problem)
             if group.full():
                 yield group.raw()
                 group = _Group()

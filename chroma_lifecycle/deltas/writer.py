@@ -41,6 +41,7 @@ class DeltaWriter:
         path: The new file.
         dimension: Of the vectors.
         expected: What else the compactor will check: whether ids fit the collection and the run.
+        address: What messages call the delta; by default the path.
 
     Raises:
         BadInput: The file exists (an address holds one content for ever), its directory does not,
@@ -48,16 +49,18 @@ class DeltaWriter:
         NoRoom: The disk is full.
     """
 
-    def __init__(self, path: Path | str, *, dimension: int, expected: Expectation | None = None) -> None:
+    def __init__(
+        self, path: Path | str, *, dimension: int, expected: Expectation | None = None, address: str | None = None
+    ) -> None:
         if not 1 <= dimension <= MAX_DIMENSION:
             raise BadInput(f"a dimension of {dimension}", hint=f"allowed: 1 to {MAX_DIMENSION:,}")
         self._path = Path(path)
         # Readers of a directory of parts ignore names that begin with a dot.
         self._partial = self._path.with_name(f".{self._path.name}.{new_id()}.partial")
-        subject = f"delta {str(self._path)!r}"
-        self._checker = Checker(subject, dimension, "this writer")
+        self._subject = f"delta {(address or str(self._path))!r}"
+        self._checker = Checker(self._subject, dimension, "this writer")
         if expected is not None:
-            self._checker = Checker.against(subject, replace(expected, dimension=dimension))
+            self._checker = Checker.against(self._subject, replace(expected, dimension=dimension))
         self._closing = ExitStack()
         self._records: RecordWriter | None = None
         self._result: WrittenDelta | None = None
@@ -115,7 +118,7 @@ class DeltaWriter:
         count, digest = len(self._checker.seen), self._checker.content_digest()
         if count == 0:
             raise BadInput(
-                f"delta {str(self._path)!r} would be empty",
+                f"{self._subject} would be empty",
                 hint="announce no run when there is nothing to merge",
             )
         assert self._records is not None

@@ -82,9 +82,27 @@ def test_validate_refuses_what_a_cycle_would(
     write_jsonl(empty.home / "bad.jsonl", rows)
 
     ended = empty("delta", "validate", "bad.jsonl", *CHECKED, *more)
+    told = empty("delta", "validate", "bad.jsonl", *CHECKED, *more, "--json")
 
-    assert (2, "") == (ended.code, ended.out)
-    assert problem in ended.err
+    assert (2, 2) == (ended.code, told.code)
+    assert problem in ended.out
+    assert "1 problems" in ended.out
+    assert 1 == told.json["problems"] == sum(told.json["by_kind"].values())
+
+
+def test_validate_names_every_problem_and_counts_the_rest(empty: CommandLine) -> None:
+    """As many as were asked for are listed, by record; the others are counted; what they would say stays inside."""
+    rows = [record(IDS[0]), *(record(f"x{number}\x1b[2J", document=None) for number in range(30))]
+    write_jsonl(empty.home / "bad.jsonl", rows)
+
+    ended = empty("delta", "validate", "bad.jsonl", *CHECKED, "--limit", "2")
+
+    first, *listed = ended.out.splitlines()
+    assert "31 records, 30 problems (id 30); no cycle would take it" in first
+    assert ["record 2", "record 3", "and 28 more"] == [
+        each for each, line in zip(("record 2", "record 3", "and 28 more"), listed, strict=False) if each in line
+    ]
+    assert "\x1b" not in ended.out
 
 
 def test_validate_says_what_it_could_not_check(empty: CommandLine) -> None:
@@ -105,6 +123,7 @@ def test_wrong_inputs_are_told_and_change_nothing(empty: CommandLine) -> None:
     source = "deltas/run-1.parquet"
 
     assert "there is no delta 'nowhere'" in empty("delta", "inspect", "nowhere").err
+    assert "which dimension does notes have?" in empty("delta", "validate", source, "--mapping", "notes.yaml").err
     assert "no form of delta" in empty("delta", "inspect", "notes.yaml").err
     assert "the first record has dimension 3" in empty("delta", "inspect", "uneven.jsonl").err
     assert "says no form" in empty("delta", "convert", source, "x.csv").err

@@ -29,7 +29,11 @@ RUNS: dict[str, list[str]] = {
         "mapping check notes.yaml first.json second.json other.json",
     ],
     "delta inspect": ["delta inspect deltas/run-1.parquet", "delta inspect out -c notes"],
-    "delta validate": ["delta validate deltas/run-1.parquet --mapping notes.yaml --dimension 3 --below USER#u"],
+    "delta validate": [
+        "delta validate deltas/run-1.parquet --mapping notes.yaml --dimension 3 --below USER#u",
+        "delta validate deltas/of-four.parquet --mapping notes.yaml --store store --limit 1",
+    ],
+    "delta write": ["delta write deltas/run-1.parquet --mapping notes.yaml --store store --key user=u --key run=9"],
     "delta convert": ["delta convert deltas/run-1.parquet run-1.jsonl"],
     "init": [
         "init --store new -c notes --dimension 3",

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chroma_lifecycle.deltas import disk
+from chroma_lifecycle.deltas import disk, listing
 from chroma_lifecycle.deltas import open as opening
 from chroma_lifecycle.deltas.addresses import DirectoryRoot, Place, Roots
 from chroma_lifecycle.deltas.checks import MAX_DOCUMENT_BYTES, MAX_ID_BYTES, Expectation
@@ -488,10 +488,10 @@ def test_limits_of_files_and_bytes_are_stated(tmp_path: Path, monkeypatch: pytes
     for part in range(3):
         write_parquet(tmp_path / "root" / "run" / f"{part}.parquet", [record(f"{part}")])
 
-    monkeypatch.setattr(opening, "MAX_FILES", 2)
+    monkeypatch.setattr(listing, "MAX_FILES", 2)
     assert "more than 2 files" in refusal_early(tmp_path / "root")
-    monkeypatch.setattr(opening, "MAX_FILES", 3)
-    monkeypatch.setattr(opening, "MAX_DELTA_BYTES", 100)
+    monkeypatch.setattr(listing, "MAX_FILES", 3)
+    monkeypatch.setattr(listing, "MAX_DELTA_BYTES", 100)
     assert "allowed: 100" in refusal_early(tmp_path / "root")
 
 

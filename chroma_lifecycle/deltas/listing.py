@@ -1,0 +1,113 @@
+"""What lies at a delta's address: its files, refused or of one known form; nothing is read yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from chroma_lifecycle.deltas.addresses import Place, segments_problem
+from chroma_lifecycle.deltas.sources import DeltaFile, DeltaSource, RootedDeltas, missing
+from chroma_lifecycle.errors import BadInput, StoreUnavailable
+from chroma_lifecycle.intake.json_text import shorten
+
+MAX_FILES = 10_000
+MAX_DELTA_BYTES = 8 << 30
+DATABASE = "chroma.sqlite3"
+
+
+class Form(StrEnum):
+    """How a delta is written."""
+
+    PARQUET = "Parquet"
+    JSONL = "JSON Lines"
+    CHROMA = "Chroma directory"
+    ARCHIVE = "tar.gz of a Chroma directory"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A delta as it lies in its source."""
+
+    place: Place
+    source: DeltaSource
+    form: Form
+    files: tuple[DeltaFile, ...]
+
+    @property
+    def subject(self) -> str:
+        return f"delta {self.place.address!r}"
+
+    def fetch(self, file: DeltaFile, to: Path) -> Path:
+        self.source.fetch(self.place, file, to)
+        if to.stat().st_size != file.size:
+            raise StoreUnavailable(
+                f"{self.subject}: {shorten(file.name)} changed while it was read",
+                hint="the message comes again by itself; announce a delta only when it is complete",
+            )
+        return to
+
+
+def list_delta(address: str, source: RootedDeltas) -> Listed:
+    """Return the files of the delta at *address*, and its form by their names.
+
+    Raises:
+        BadInput: There is no delta, or it is refused.
+        StoreUnavailable: The source did not answer.
+    """
+    place, of_root = source.locate(address)
+    files = _without_markers(of_root.list(place))
+    if not files:
+        raise missing(place)
+    if len(files) > MAX_FILES:
+        raise refused(address, f"it has more than {MAX_FILES:,} files")
+    if (size := sum(file.size for file in files)) > MAX_DELTA_BYTES:
+        raise refused(address, f"it has {size:,} bytes; allowed: {MAX_DELTA_BYTES:,}")
+    for file in files:
+        # S3 keeps any name; here it becomes a path.
+        if file.name and (problem := segments_problem(file.name)):
+            raise refused(address, f"its file {shorten(file.name)} is refused: {problem}")
+    return Listed(place, of_root, *_recognise(place, files))
+
+
+def _without_markers(files: Sequence[DeltaFile]) -> list[DeltaFile]:
+    """Leave out what only marks something: ``_SUCCESS``, ``.part.crc``, the empty objects that stand for folders."""
+    return [
+        file
+        for file in files
+        if not file.name.endswith("/")
+        and not file.name.rpartition("/")[2].startswith(("_", "."))
+        and (file.name or file.size or len(files) == 1)
+    ]
+
+
+def _recognise(place: Place, files: Sequence[DeltaFile]) -> tuple[Form, tuple[DeltaFile, ...]]:
+    names = [file.name for file in files]
+    if "" in names and len(names) > 1:
+        raise refused(place.address, "there is both a file of this name and a directory")
+    if DATABASE in names:
+        return Form.CHROMA, tuple(files)
+    names = [name or place.path for name in names]
+    forms = {_form_of(name) for name in names}
+    if len(forms) == 1 and (form := forms.pop()) and (form is not Form.ARCHIVE or len(files) == 1):
+        return form, tuple(files)
+    raise refused(
+        place.address,
+        f"{len(files)} files beginning with {shorten(names[0])} are no form of delta; allowed: .parquet files, "
+        f".jsonl files, a Chroma directory (with {DATABASE}), or one .tar.gz of such a directory",
+    )
+
+
+def _form_of(name: str) -> Form | None:
+    lower = name.lower()
+    if lower.endswith((".tar.gz", ".tgz")):
+        return Form.ARCHIVE
+    return {"parquet": Form.PARQUET, "jsonl": Form.JSONL}.get(lower.rpartition(".")[2])
+
+
+def refused(address: str, problem: str) -> BadInput:
+    """Return the error for a delta that is none."""
+    return BadInput(
+        f"delta {address!r} is refused: {problem}", hint="write the delta again in a known form, under a new address"
+    )
