@@ -87,7 +87,7 @@ class CommandLine:
 def _check_json(command: str | None, out: str, err: str) -> None:
     found = problems(command, json.loads(out)) if command and out else []
     found += [text for line in err.splitlines() if line[:1] == "{" for text in problems("error", json.loads(line))]
-    assert [] == found
+    assert not found, "\n".join(found)
 
 
 WITH = ("--store", "store", "--mapping", "notes.yaml", "--workspace", "workspace", "--deltas", "deltas")
