@@ -10,6 +10,7 @@ import structlog
 class Log:
     """What this library logs by: structlog, as whoever embeds the library configured it.
 
+    Where nobody did, what went as it should is not told: structlog would print it among the program's own output.
     A handler that raises (a full disk, a processor with a defect) costs its line, never the cycle.
     One that hangs is a matter of where lines are written to: see ``handler/sink.py``.
     """
@@ -19,6 +20,8 @@ class Log:
 
     def say(self, level: str, event: str, **fields: object) -> None:
         """Write one line at *level*."""
+        if level == "info" and not structlog.is_configured():
+            return
         with suppress(Exception):  # the logger is the caller's, and so is what it raises
             getattr(self._logger, level)(event, **fields)
 

@@ -96,6 +96,7 @@ class Output:
 
     def error(self, kind: str, message: str, hint: str) -> None:
         """Print what went wrong and what to do next."""
+        message = message.rstrip("\n")
         if self.as_json:
             error = {"kind": kind, "message": message, "hint": hint}
             sys.stderr.write(json.dumps({"error": error}, ensure_ascii=False) + "\n")

@@ -10,20 +10,11 @@ import pytest
 
 from tests.support.command_line import CommandLine
 from tests.support.commands import COMMANDS, options
+from tests.support.pages import examples, settled
 
 PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 NO_COMMANDS = {"Exit codes", "Options and their variables"}
-CHANGES_EVERY_TIME = (
-    (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "TIME"),
-    (r"by .* process \d+", "WRITER"),
-    (r"\d+ (s|min|h|d) ago", "AGE"),
-    (r"\b[0-9a-f]{12}\b", "DIGEST"),
-    (r"lineage   [0-9a-f]{16}", "LINEAGE"),
-    (r"\d+\.\d kB", "SIZE"),
-    (r"[▁-█]+", "BARS"),
-    (r"chromadb [0-9.]+", "CHROMADB"),
-)
 
 
 def test_every_command_has_a_section_and_every_section_a_command() -> None:
@@ -56,22 +47,11 @@ def test_every_variable_stands_beside_its_option() -> None:
     assert known == told
 
 
-def settled(text: str) -> list[str]:
-    """Return lines without what differs from run to run."""
-    for pattern, word in CHANGES_EVERY_TIME:
-        text = re.sub(pattern, word, text)
-    return [re.sub(r"  +", "  ", line).rstrip() for line in text.splitlines()]
-
-
 def test_the_examples_print_what_they_say(empty: CommandLine) -> None:
     """Every console block is run in the order of the page; what is printed is what stands there."""
     empty.monkeypatch.setattr("chroma_lifecycle.cli.output._width", lambda: 80)
-    blocks = re.findall(r"^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    examples = [
-        each.partition("\n") for block in blocks for each in re.split(r"^\$ ", block, flags=re.MULTILINE) if each
-    ]
 
-    for line, _, expected in examples:
+    for line, expected in examples(PAGE):
         program, *arguments = shlex.split(line)
         if program == "export":
             empty.monkeypatch.setenv(*arguments[0].split("=", 1))
