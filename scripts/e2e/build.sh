@@ -24,10 +24,13 @@ say "building $IMAGE"
 docker build --build-arg BASE_IMAGE="$BASE_IMAGE" --tag "$IMAGE" "$ROOT" >"$WORK/build.log" 2>&1 \
     || { tail -30 "$WORK/build.log" >&2; say "docker build failed (see $WORK/build.log)"; exit 1; }
 
+echo "image docker build" >>"$WORK/ran"
+
 sam_template
 say "sam build"
 (cd "$WORK" && "$SAM_ENV/bin/sam" build --template-file template.yaml --build-dir "$WORK/sam" >"$WORK/sam-build.log" 2>&1) \
     || { tail -30 "$WORK/sam-build.log" >&2; say "sam build failed (see $WORK/sam-build.log)"; exit 1; }
+echo "image sam build" >>"$WORK/ran"
 
 for old in $BEFORE; do
     [[ $(replaced) == *"$old"* ]] || docker image rm "$old" >/dev/null 2>&1 || true

@@ -9,3 +9,4 @@ export AWS_DEFAULT_REGION=${AWS_DEFAULT_REGION:-eu-central-1}
     || { cat "$WORK/validate.log" >&2; exit 1; }
 "$ROOT/scripts/checkov.sh" >"$WORK/checkov.log" || { cat "$WORK/checkov.log" >&2; exit 1; }
 say "template.yaml: cfn-lint, sam validate --lint and checkov have nothing to say"
+echo "template lint" >>"$WORK/ran"

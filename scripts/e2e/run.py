@@ -3,7 +3,7 @@
     run.py [events | function]...        what to run; without a word, both
 
 The image, the SAM build and the environment of ``make install`` must be there (build.sh). One line is
-printed for each thing that was run, and a last one with how many. The first thing that does not hold ends the run.
+printed for each thing that was run, and its name is noted for parts.txt. The first that does not hold ends the run.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from services import (
     Container,
     Failed,
     cloud,
+    done,
     ensure,
     run,
     say,
@@ -49,15 +50,13 @@ CLI = ROOT / ".venv/bin/chroma-lifecycle"
 def main() -> int:
     """Run what was asked for."""
     wanted = sys.argv[1:] or list(PARTS)
-    done = 0
     try:
         for name in wanted:
             with cloud() as made, tempfile.TemporaryDirectory(prefix="chroma-lifecycle-e2e-") as scratch:
-                done += PARTS[name](made, Path(scratch))
+                PARTS[name](made, Path(scratch))
     except Failed as problem:
-        say(f"FAILED after {done}: {problem}")
+        say(f"FAILED: {problem}")
         return 1
-    say(f"{done} run")
     return 0
 
 
@@ -73,17 +72,17 @@ def command_line(cloud: Cloud, scratch: Path, mapping: str, *arguments: str) -> 
 # ---------------------------------------------------------------- events/ by sam local invoke
 
 
-def events(cloud: Cloud, scratch: Path) -> int:
+def events(cloud: Cloud, scratch: Path) -> None:
     """Invoke every event file, each on a store as new; ``bad-`` files fail something, ``ok-`` files nothing."""
     files = sorted((ROOT / "events").glob("*.json"))
     ensure(bool(files), "events/ holds event files")
     prepare_receipts(cloud, scratch)
     new = cloud.objects("snapshots/")
-    say(one_event(cloud, scratch, new, files[0]))  # alone: SAM adds its emulator to the image at the first
+    first, *others = files
+    done(first.name, one_event(cloud, scratch, new, first))  # alone: SAM adds its emulator to the image at the first
     with ThreadPoolExecutor(3) as pool:  # each waits for Docker most of the time
-        for told in pool.map(lambda file: one_event(cloud, scratch, new, file), files[1:]):
-            say(told)
-    return len(files)
+        for file, told in zip(others, pool.map(lambda file: one_event(cloud, scratch, new, file), others), strict=True):
+            done(file.name, told)
 
 
 def one_event(cloud: Cloud, scratch: Path, new: Iterable[str], file: Path) -> str:
@@ -118,9 +117,9 @@ def sam_invoke(event: Path, scratch: Path, settings: dict[str, str]) -> Answer:
     variables.write_text(json.dumps({"Compactor": settings}))
     command = [str(SAM), "local", "invoke", "Compactor", "--template", str(WORK / "sam/template.yaml")]
     command += ["--event", str(event), "--env-vars", str(variables), "--skip-pull-image", "--region", REGION]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=WORK)
-    (LOGS / f"sam-{event.stem}.log").write_text(done.stderr + done.stdout)
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("{", "null"))]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=WORK)
+    (LOGS / f"sam-{event.stem}.log").write_text(ended.stderr + ended.stdout)
+    lines = [line for line in ended.stdout.splitlines() if line.startswith(("{", "null"))]
     ensure(bool(lines), f"sam local invoke answers for {event.name} (see {LOGS}/sam-{event.stem}.log)")
     return Answer(json.loads(lines[-1]), 0.0)
 
@@ -128,36 +127,36 @@ def sam_invoke(event: Path, scratch: Path, settings: dict[str, str]) -> Answer:
 # ---------------------------------------------------------------- one function, kept warm
 
 
-def function(cloud: Cloud, scratch: Path) -> int:
+def function(cloud: Cloud, scratch: Path) -> None:
     """Cold, warm, idle, poisoned; another writer between; too little time; too little room."""
     prepare_archive(cloud, scratch)
     archive = story.Archive()
     with Container(IMAGE, settings_for(cloud), mirror=scratch / "mirror") as warm:
         cold = deliver(cloud, warm, [archive.begin_run("1", "first.parquet")])
-        say(f"cold: {cold.seconds:.1f} s for 600 new records, of which {warm.init_seconds() or 0:.1f} s to initialise")
+        initialising = warm.init_seconds() or 0
+        done("cold", f"cold: {cold.seconds:.1f} s for 600 new records, of which {initialising:.1f} s to initialise")
         label = [archive.review_tag(each.package, "use::demo") for each in story.packages()[:100]]
-        say(f"warm: {deliver(cloud, warm, label).seconds:.2f} s for 100 labels")
-        say(f"the same again: {deliver(cloud, warm, label, published=False).seconds:.2f} s, nothing published")
+        done("warm", f"warm: {deliver(cloud, warm, label).seconds:.2f} s for 100 labels")
+        again = deliver(cloud, warm, label, published=False)
+        done("nothing new", f"the same again: {again.seconds:.2f} s, nothing published")
 
         poisoned = story.through_queue([archive.drop_tag(story.packages()[0].package, "use::demo"), story.poison()])
         answer = warm.invoke(poisoned)
         ensure([poisoned["Records"][1]["messageId"]] == answer.failures, "only the poison message fails")
-        say("a poison message fails alone")
+        done("poison", "a poison message fails alone")
 
         between = [archive.begin_run("2", "second.parquet")]
         with Container(IMAGE, settings_for(cloud), mirror=scratch / "mirror") as other:
             deliver(cloud, other, between)
         after = [archive.review_tag(each.package, "use::late") for each in story.packages()[600:610]]
         deliver(cloud, warm, after)
-        say("warm with another writer in between: both sides' changes are published")
+        done("another writer", "warm with another writer in between: both sides' changes are published")
 
         ensure([WORKSPACE.name] == warm.written(), f"only {WORKSPACE} is written, and not {warm.written()}")
-        say(f"the root is read-only, the user has no rights, and in /tmp only {WORKSPACE.name} was written")
-    checks = [too_little_time, too_little_room]
-    for check in checks:
-        check(cloud, scratch, archive)
+        done("read-only root", f"the root is read-only, the user has no rights, only {WORKSPACE} was written")
+    too_little_time(cloud, scratch, archive)
+    too_little_room(cloud, scratch, archive)
     whole(cloud, scratch)
-    return 7 + len(checks)
 
 
 def prepare_archive(cloud: Cloud, scratch: Path) -> None:
@@ -188,7 +187,7 @@ def too_little_time(cloud: Cloud, scratch: Path, archive: story.Archive) -> None
         answer = short.invoke(event)
     ensure(answer.error is not None or len(answer.failures) == 1, f"the message comes again: {answer.payload}")
     ensure(before == head(cloud), "HEAD stays")
-    say("too little time: handed back, nothing published")
+    done("too little time", "too little time: handed back, nothing published")
 
 
 def too_little_room(cloud: Cloud, scratch: Path, archive: story.Archive) -> None:
@@ -199,13 +198,13 @@ def too_little_room(cloud: Cloud, scratch: Path, archive: story.Archive) -> None
         answer = small.invoke(event)
     ensure(answer.error is not None or len(answer.failures) == 1, f"the message comes again: {answer.payload}")
     ensure(before == head(cloud), "HEAD stays")
-    say(f"too little room: {(answer.error or 'handed back')[:100]}")
+    done("too little room", f"too little room: {(answer.error or 'handed back')[:100]}")
 
 
 def whole(cloud: Cloud, scratch: Path) -> None:
     """The store passes the operator's own verification."""
     command_line(cloud, scratch, str(story.MAPPING), "verify", "--all", "--deep", "--collection", story.COLLECTION)
-    say(f"verify {STORE}: sound; deltas came from {DELTAS}")
+    done("verify", f"verify {STORE}: sound; deltas came from {DELTAS}")
 
 
 def head(cloud: Cloud) -> str | None:
@@ -213,7 +212,7 @@ def head(cloud: Cloud) -> str | None:
     return next((etag for name, etag in cloud.objects("snapshots/").items() if name.endswith("/HEAD")), None)
 
 
-PARTS: dict[str, Callable[[Cloud, Path], int]] = {"function": function, "events": events}
+PARTS: dict[str, Callable[[Cloud, Path], None]] = {"function": function, "events": events}
 
 
 if __name__ == "__main__":

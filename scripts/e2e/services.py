@@ -51,6 +51,13 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def done(thing: str, told: str) -> None:
+    """Note that *thing* ran (see parts.txt), and tell how it ended."""
+    with (WORK / "ran").open("a") as ran:
+        ran.write(f"containers {thing}\n")
+    say(told)
+
+
 def ensure(holds: bool, what: str) -> None:
     """Stop unless *what* holds."""
     if not holds:

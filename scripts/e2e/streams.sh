@@ -17,4 +17,5 @@ have java default-jre-headless
 have npm npm
 "$ROOT/.venv/bin/python" -c 'from pathlib import Path; from dev.dynamodb_local import install; install(Path(".work/dev"))' \
     2>"$WORK/fetch.log" || unavailable "streams: DynamoDB Local cannot be fetched: $(tail -1 "$WORK/fetch.log")"
-"$ROOT/.venv/bin/pytest" -q -n 0 -m e2e "$ROOT/tests/e2e"
+"$ROOT/.venv/bin/pytest" -q -n 0 -m e2e -rp "$ROOT/tests/e2e" | tee "$WORK/pytest.log"
+sed -n 's|^PASSED tests/e2e/|streams |p' "$WORK/pytest.log" >>"$WORK/ran"
