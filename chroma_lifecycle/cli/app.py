@@ -18,6 +18,7 @@ from chroma_lifecycle.cli import (
     consumption,
     delta_writing,
     deltas,
+    difference,
     doctor,
     explaining,
     mappings,
@@ -52,6 +53,7 @@ _MODULES = (
     beginnings,
     compaction,
     versions,
+    difference,
     status,
     retention,
     places,
@@ -72,7 +74,7 @@ app.add_typer(mappings.app, name="mapping", help="Look at mappings.")
 app.add_typer(deltas.app, name="delta", help="Write deltas, look at them, check them, and change their form.")
 
 
-_LOGGING = {"init", "compact", "verify", "query", "rebase", "rebuild", "erase", "rollback", "reapply", "resync"}
+_LOGGING = {"init", "compact", "verify", "query", "rebase", "rebuild", "erase", "rollback", "reapply", "resync", "diff"}
 
 
 def _print_version(wanted: bool) -> None:

@@ -51,8 +51,23 @@ def assemble(
     """
     begun = _keep_of_base(directory, manifest)
     assembly = _Assembly(directory, Names(manifest.collection), sources, deadline, local or {}, begun)
-    table: PageTable = assembly.base(manifest)
-    for pack, stored in fetched_packs(manifest.chain.packs, manifest, sources, deadline):
+    return apply_packs(directory, assembly.base(manifest), manifest.chain.packs, manifest, sources, deadline)
+
+
+def apply_packs(
+    directory: Path,
+    table: PageTable,
+    packs: Sequence[PackRef],
+    manifest: Manifest,
+    sources: Sources,
+    deadline: Deadline,
+) -> PageTable:
+    """Bring *directory*, whose pages are *table*, to *manifest* by the last *packs* of its chain; return its pages.
+
+    Raises:
+        Corrupt, ObjectMissing, NoTime: As :func:`assemble`; the directory is then of no version.
+    """
+    for pack, stored in fetched_packs(packs, manifest, sources, deadline):
         changes, table = changes_of_pack(stored, pack, directory, table)
         for change in changes:
             make_change(directory, change)

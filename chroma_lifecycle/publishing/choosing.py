@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,8 +11,8 @@ from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.history import walk
-from chroma_lifecycle.publishing.published import read_manifest, read_published
-from chroma_lifecycle.publishing.unpack import Stores, restore_directory
+from chroma_lifecycle.publishing.published import Published, read_manifest, read_published
+from chroma_lifecycle.publishing.unpack import Stores, find_manifest, restore_directory
 from chroma_lifecycle.snapshot.manifest import Manifest
 
 
@@ -87,4 +88,23 @@ def restore_sound(directory: Path, start: Manifest, head: Head, stores: Stores) 
         f"no version of {head.collection} could be restored: {'; '.join(damage)}",
         hint="name the mirror with --mirror, or a pinned version with --version; "
         "`chroma-lifecycle verify --all` lists all damage",
+    )
+
+
+def version_named(store: Store, published: Published, name: str) -> Manifest:
+    """Return the version that *name* means: a number, ``latest``, or the name of a pin.
+
+    Raises:
+        BadInput: There is none, or it is not there any more.
+    """
+    if re.fullmatch("[1-9][0-9]{0,18}", name):
+        return find_manifest(store, published, int(name))
+    if ref := published.head.pins.get(name):
+        return read_manifest(store, ref)
+    if name == "latest":
+        return published.manifest
+    pins = ", ".join(sorted(published.head.pins)) or "none"
+    raise BadInput(
+        f"{name!r} is no version of {published.collection}",
+        hint=f"give a number from `chroma-lifecycle log`, latest, or a pin (there is {pins})",
     )

@@ -74,12 +74,19 @@ def files_of(manifest: Manifest, stores: Stores, *, beside: Path | None = None) 
     Args:
         beside: Put it on the disk of this path; by default where temporary files lie.
     """
+    with scratch_directory(beside) as scratch:
+        files = scratch / "version"
+        restore_to(files, manifest, stores.store, stores.mirror, Deadline())
+        yield files
+
+
+@contextmanager
+def scratch_directory(beside: Path | None = None) -> Iterator[Path]:
+    """Give an empty directory for as long as the block lasts, on the disk of *beside* or of temporary files."""
     parent = Path(tempfile.gettempdir()) if beside is None else beside.absolute().parent
     with (
         _outside_workspaces(f"{_ROOM} with {'--to' if beside else 'TMPDIR'}"),
         disk_errors(parent),
         tempfile.TemporaryDirectory(prefix=".chroma-lifecycle-", dir=parent) as scratch,
     ):
-        files = Path(scratch).resolve() / "version"
-        restore_to(files, manifest, stores.store, stores.mirror, Deadline())
-        yield files
+        yield Path(scratch).resolve()

@@ -48,6 +48,13 @@ RUNS: dict[str, list[str]] = {
     "log": ["log {at} --all"],
     "status": ["status {at}", "status {at} --mirror mirror", "status {at} --mirror nowhere --mapping receipts"],
     "show": ["show {at}", "show {at} --version 1"],
+    "diff": [
+        "diff {at}",
+        "diff 1 2 {at} --limit 1 --values",
+        "diff 3 first {at} --record USER#u#NOTE#a",
+        "rebase {at} --workspace workspace",
+        "diff {at}",
+    ],
     "verify": ["verify {at}", "verify {at} --all --deep", "verify --store damaged -c notes --all"],
     "restore": ["restore {at} --to restored", "restore {at} --to again --version 2 --fallback"],
     "expire": ["expire {at} --keep 2", "expire {at} --keep 2", "expire {at} --undo"],

@@ -14,7 +14,7 @@ import pytest
 from chroma_lifecycle.snapshot.workspace import Workspace
 from tests.support.command_line import WITH, CommandLine, Ended
 
-READERS = [["log"], ["show"], ["verify"], ["restore", "--to", "out"], ["query", "--id", "x"]]
+READERS = [["log"], ["show"], ["diff"], ["verify"], ["restore", "--to", "out"], ["query", "--id", "x"]]
 
 
 def assert_refused(ended: Ended, code: int, *parts: str) -> None:

@@ -14,6 +14,7 @@ _CHANGES_EVERY_TIME = (
     (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "TIME"),
     (r"by .* process \d+", "WRITER"),
     (r"\d+ (s|min|h|d) ago", "AGE"),
+    (r"\b[0-9a-f]{8}…", "SEGMENT"),
     (r"\b[0-9a-f]{12}\b", "DIGEST"),
     (r"lineage   [0-9a-f]{16}", "LINEAGE"),
     (r"\d+\.\d kB", "SIZE"),
