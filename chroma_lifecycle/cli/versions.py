@@ -81,7 +81,7 @@ def _drawn(newest_first: Sequence[Manifest]) -> Iterator[str]:
     """Yield size and change of the versions as words of bars, the oldest one first."""
     drawn = newest_first[:_BARS][::-1]
     summaries = [manifest.details.summary for manifest in drawn]
-    sizes, stored = [manifest.size for manifest in drawn], [_stored(manifest) for manifest in drawn]
+    sizes, stored = [manifest.size for manifest in drawn], [manifest.stored_bytes for manifest in drawn]
     changed = [summary.added + summary.changed + summary.removed for summary in summaries]
     if len(drawn) > 1 and sparkline(sizes):
         yield f"size     {sparkline(sizes, min(sizes))}  {size(sizes[0])} to {size(sizes[-1])}"
@@ -100,16 +100,10 @@ def _row(manifest: Manifest) -> tuple[object, ...]:
         summary.changed,
         summary.removed,
         counts.records,
-        size(_stored(manifest)),
+        size(manifest.stored_bytes),
         size(manifest.size),
         manifest.writer,
     )
-
-
-def _stored(manifest: Manifest) -> int:
-    """Return how many bytes of content this version brought: its pack, or its base."""
-    packs = manifest.chain.packs
-    return packs[-1].stored_bytes if packs else sum(part.stored_bytes for part in manifest.chain.base.parts)
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:
@@ -119,7 +113,7 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
         "writer": manifest.writer,
         "content": manifest.content,
         "size_bytes": manifest.size,
-        "stored_bytes": _stored(manifest),
+        "stored_bytes": manifest.stored_bytes,
         **asdict(manifest.details),
     }
 

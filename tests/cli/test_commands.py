@@ -178,6 +178,21 @@ def test_log_draws_the_versions_with_the_oldest_on_the_left(cli: CommandLine) ->
     assert cli.at("log").out.startswith("version")
 
 
+def test_log_tells_what_a_version_added_to_the_store(cli: CommandLine) -> None:
+    """Of a new base only the parts that were not there before; of every version together, what lies there."""
+    cli.at("rebase", "--workspace", "workspace")
+    cli.compact("third.json")
+    based = cli.at("rebase", "--workspace", "workspace", "--json").json
+
+    rows = cli.at("log", "--json").json
+
+    assert 0 < based["stored_bytes"] < based["base_bytes"]
+    assert based["stored_bytes"] == rows[0]["stored_bytes"]
+    objects = sum(len(data) for name, data in cli.contents().items() if "/objects/" in name)
+    packs = sum(len(data.partition(b"\n")[2]) for name, data in cli.contents().items() if "/manifests/" in name)
+    assert objects + packs == sum(row["stored_bytes"] for row in rows)
+
+
 def test_sizes_are_told_in_units_of_people() -> None:
     """Three digits at most before the point."""
     assert ["0 B", "999 B", "1.0 kB", "1.5 MB", "2.0 GB", "3000.0 TB"] == [
