@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,16 +12,23 @@ from typing import Self
 from chroma_lifecycle.batch.pace import Pace
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.cycle import ATTEMPTS, Cycle, Surroundings
-from chroma_lifecycle.errors import HeadMoved, LifecycleError
+from chroma_lifecycle.errors import HeadMoved, LifecycleError, NoRoom, NotOwned
 from chroma_lifecycle.intake.changes import Change
 from chroma_lifecycle.intake.decode import changes_of
 from chroma_lifecycle.intake.envelopes import Batch, Kind, decode_event
 from chroma_lifecycle.intake.mapping import TableMapping
-from chroma_lifecycle.planning.join import Outcome
+from chroma_lifecycle.logs import Log
+from chroma_lifecycle.planning.join import Joined, Outcome
+from chroma_lifecycle.publishing.layout import whole_of
 from chroma_lifecycle.report import CollectionReport, Failure, LostCycle, Report
+from chroma_lifecycle.run_status import write_statuses
+from chroma_lifecycle.sharding.statuses import joined_of_all
+from chroma_lifecycle.sharding.works import Shards, Work
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.telling import log_report
 from chroma_lifecycle.upkeep import Site, rebase_when_due
+
+log = Log(__name__)
 
 
 class Compactor:
@@ -36,6 +44,7 @@ class Compactor:
         self._root = workspaces
         self._workspaces: dict[str, Workspace] = {}
         self._paces: dict[str, Pace] = {}
+        self._shards = Shards(around)
 
     def compact(
         self,
@@ -61,21 +70,73 @@ class Compactor:
         routed = route(decode_event(event, self._around.mapping), self._around.mapping)
         ends = _Ends(routed)
         for collection, changes in sorted(routed.changes.items()):
-            try:
-                workspace, pace = self._workspace(collection), self._pace(collection)
-                cycle = Cycle(self._around, workspace, collection, deadline, pace)
-                end = cycle.run(changes, dry_run=dry_run)
-            except LifecycleError as problem:
-                ends.lost(collection, changes, problem, self._lag_seconds(changes))
+            if collection in self._around.mapping.shards:
+                self._run_shards(collection, changes, deadline, ends, dry_run=dry_run)
             else:
-                ended = replace(end.report, lag_seconds=self._lag_seconds(changes))
-                ends.ended(collection, end.joined.outcomes, end.joined.problems, ended)
+                self._run(Work(collection, self._around, changes), deadline, ends, dry_run=dry_run)
         report = ends.report()
         # When every collection has its version: what time is left for.
         report = replace(report, collections=tuple(self._keep_up(each, deadline) for each in report.collections))
         told(report)
         ends.require_answer()
         return report
+
+    def _run(self, work: Work, deadline: Deadline, ends: _Ends, *, dry_run: bool) -> Joined | None:
+        """Run the cycle of one lineage; return what became of its changes, or ``None`` if it failed."""
+        lag = partial(self._lag_seconds, work.changes)
+        try:
+            cycle = Cycle(work.around, self._workspace(work.name), work.name, deadline, self._pace(work.name))
+            end = cycle.run(work.changes, dry_run=dry_run)
+        except NoRoom as problem:
+            if self._give_up_a_shard(besides=work.name):
+                return self._run(work, deadline, ends, dry_run=dry_run)
+            ends.lost(work.name, work.changes, problem, lag())
+        except LifecycleError as problem:
+            ends.lost(work.name, work.changes, problem, lag())
+        else:
+            ends.ended(work.name, end.joined.outcomes, end.joined.problems, replace(end.report, lag_seconds=lag()))
+            return end.joined
+        return None
+
+    def _run_shards(
+        self, collection: str, changes: Sequence[Change], deadline: Deadline, ends: _Ends, *, dry_run: bool
+    ) -> None:
+        """Run a cycle of each shard that *changes* concern; then tell the table of the runs that all have merged."""
+        around = self._around
+        try:
+            works = self._shards.works(collection, changes)
+        except LifecycleError as problem:
+            ends.lost(collection, changes, problem, self._lag_seconds(changes))
+            return
+        joined = joined_of_all(
+            changes, [(work.changes, self._run(work, deadline, ends, dry_run=dry_run)) for work in works]
+        )
+        if around.status is not None and not dry_run:
+            write_statuses(around.status, around.mapping, changes, joined, around.clock.now())
+            ends.untold(collection, joined.problems)
+
+    def _give_up_a_shard(self, *, besides: str) -> bool:
+        """Remove the local copy of a shard, the one longest unused; return whether there was one.
+
+        A shard is small enough for this disk, and all of them need not be.
+        """
+        opened = [name for name in self._workspaces if whole_of(name) in self._around.mapping.shards]
+        found = {path.name for path in self._root.iterdir() if whole_of(path.name) in self._around.mapping.shards}
+        for name in [*sorted(found.difference(opened)), *opened]:
+            if name != besides and self._discard(name):
+                log.info("gave up a local copy for its room", collection=name)
+                return True
+        return False
+
+    def _discard(self, name: str) -> bool:
+        """Remove a workspace; return ``False`` if another process has it, or it holds nothing."""
+        try:
+            workspace = self._workspace(name)
+        except NotOwned:
+            return False
+        held = workspace.pristine.version() is not None
+        self._workspaces.pop(name).discard()
+        return held
 
     def _keep_up(self, report: CollectionReport, deadline: Deadline) -> CollectionReport:
         around, workspace = self._around, self._workspace(report.collection)
@@ -104,9 +165,11 @@ class Compactor:
         return self._paces.setdefault(collection, Pace(self._around.reserve_seconds))
 
     def _workspace(self, collection: str) -> Workspace:
-        if collection not in self._workspaces:
-            self._workspaces[collection] = Workspace.open(self._root / collection, clock=self._around.clock)
-        return self._workspaces[collection]
+        known = self._workspaces.pop(collection, None) or Workspace.open(
+            self._root / collection, clock=self._around.clock
+        )
+        self._workspaces[collection] = known  # the last one: used last
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +234,12 @@ class _Ends:
         swaps_lost = ATTEMPTS if isinstance(problem, HeadMoved) else 0
         self._lost.append(LostCycle(collection, len(sources), problem, swaps_lost, lag))
         for source in sources:
+            self._failures.append(Failure(source, collection, problem))
+            self._outcomes[source] = Outcome.FAILED
+
+    def untold(self, collection: str, problems: Mapping[str, LifecycleError]) -> None:
+        """The table could not be told of some runs: their messages come again."""
+        for source, problem in problems.items():
             self._failures.append(Failure(source, collection, problem))
             self._outcomes[source] = Outcome.FAILED
 

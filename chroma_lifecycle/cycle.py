@@ -72,6 +72,7 @@ class Surroundings:
         reserve_seconds: What must be left of an invocation when Chroma is opened.
         tail_budget: Vector operations that a reader may have to replay.
         writer: Who publishes, for people.
+        lineage: What HEAD must be of, if a layout says so.
         trace: Surrounds each phase of a cycle, for whoever wants to see where time goes; it is given
             the collection and the phase, and must not raise.
     """
@@ -86,6 +87,7 @@ class Surroundings:
     tail_budget: int
     writer: str
     trace: Trace = untraced
+    lineage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +256,7 @@ class Cycle:
     def _restore(self) -> Published:
         around = self._around
         published = read_published(around.store, self._collection, local=self._workspace.pristine.version())
+        published.head.require_lineage(around.lineage)
         restored = bring_forward(self._workspace, published, around.store, around.mirror, self._deadline)
         self._missed += restored.missed
         with self._ledger() as ledger:

@@ -13,16 +13,19 @@ from chroma_lifecycle.chroma.deep import Probe, verify_deep
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.chroma.stored_settings import read_settings
 from chroma_lifecycle.chroma.tail import settle_tail
-from chroma_lifecycle.clock import Clock, Deadline
+from chroma_lifecycle.clock import Clock, Deadline, new_id
 from chroma_lifecycle.deltas.checks import Expectation
 from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.open import open_delta
 from chroma_lifecycle.deltas.sources import directory_deltas
+from chroma_lifecycle.errors import BadInput, NotInitialised
+from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.planning.facts import RunFact
 from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges
 from chroma_lifecycle.planning.plan import Plan, Write
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.history import Verified, verify_store
+from chroma_lifecycle.publishing.layout import SeenLayout, even_layout, publish_layout, shard_name
 from chroma_lifecycle.publishing.publish import initialise
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of
@@ -61,6 +64,70 @@ def begin(beginning: Beginning, settings: CollectionSettings) -> Published:
             pass
         Ledger.create(working / LEDGER).close()
         return _publish(beginning, settings, working, Summary("init"))
+
+
+def begin_in_shards(
+    collection: str,
+    mapping: TableMapping,
+    settings: CollectionSettings,
+    *,
+    store: Store,
+    workspaces: Path,
+    clock: Clock,
+    writer: str,
+) -> SeenLayout:
+    """Publish version 1 of each shard of a collection, and then the layout that names them.
+
+    What was cut off half-way is gone on with: a shard that is there and as it would be begun is taken.
+
+    Args:
+        collection: One that *mapping* has in shards.
+        mapping: Says how many shards, and what decides about them.
+        settings: Of each shard.
+        store: Where they are published.
+        workspaces: Directory below which each shard has its workspace.
+        clock: For the summaries.
+        writer: Who does it, for people.
+
+    Raises:
+        BadInput: There is such a collection in the store, or a shard that was not begun like this.
+    """
+    if store.read_head(collection) is not None:
+        raise BadInput(
+            f"collection {collection} is already initialised in {store.address}",
+            hint="use another collection or store; to see what is there: `chroma-lifecycle status`",
+        )
+    lineages = []
+    for number in range(mapping.shards[collection]):
+        name = shard_name(collection, 1, number)
+        with Workspace.open(workspaces / name, clock=clock) as workspace:
+            beginning = Beginning(name, mapping.digest, store, workspace, clock, writer)
+            lineages.append(_begun(beginning, settings).head.lineage)
+    layout = even_layout(
+        collection,
+        lineages,
+        segments=len(mapping.routing(collection).segments),
+        swap_id=new_id(),
+        written_at=store.now(),
+        writer=writer,
+    )
+    return publish_layout(store, layout, None)
+
+
+def _begun(beginning: Beginning, settings: CollectionSettings) -> Published:
+    """Return version 1 of a shard, published now or by a beginning that was cut off."""
+    try:
+        published = read_published(beginning.store, beginning.collection)
+    except NotInitialised:
+        return begin(beginning, settings)
+    details, number = published.manifest.details, published.manifest.version.number
+    if (number, details.dimension, details.space) != (1, settings.dimension, settings.space):
+        raise BadInput(
+            f"{beginning.collection} is there already: version {number}, {details.dimension} dimensions, "
+            f"{details.space}",
+            hint="choose another name for the collection, or another store",
+        )
+    return published
 
 
 @dataclass(frozen=True, slots=True)

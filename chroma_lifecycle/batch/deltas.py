@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -89,4 +90,6 @@ class BatchDeltas:
             collection, self._dimension, change.below, lambda record_id: mapping.fits(collection, record_id)
         )
         reader = partial(read_chroma_delta, deadline=self._deadline)
-        return open_delta(address, self._source, self._scratch, expected, reader)
+        delta = open_delta(address, self._source, self._scratch, expected, reader)
+        # Below a partition key all ids are in one shard; where any id may be, others have their portions.
+        return delta if change.below is not None else replace(delta, ids=mapping.portion(delta.ids))

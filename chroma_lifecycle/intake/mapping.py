@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import cast
@@ -36,6 +36,8 @@ class TableMapping:
         partition_key: Name of the table's partition key.
         sort_key: Name of its sort key, if it has one.
         ids: By collection, the pattern of its records' ids.
+        shards: With how many shards a collection begins, for those that are in shards. It is no part of the
+            meaning: facts are the same in any number of them.
     """
 
     ordering: Ordering
@@ -44,6 +46,7 @@ class TableMapping:
     ids: Mapping[str, Pattern]
     rules: Mapping[str, Rule]
     flat_messages: Mapping[str, FlatMessage]
+    shards: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def collections(self) -> tuple[str, ...]:
@@ -134,6 +137,22 @@ class TableMapping:
     def fits(self, collection: str, record_id: str) -> bool:
         """Return whether *record_id* can be an id in *collection*."""
         return self.ids[collection].match(record_id) is not None
+
+    def portion(self, ids: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of the ids of a delta that are merged: all of them, but in a shard."""
+        return ids
+
+    def routing(self, collection: str) -> Pattern:
+        """Return the beginning of the ids of *collection* that every change of it knows: what decides the shard.
+
+        A run knows its partition key, where the ordering is exact; otherwise it can write any id.
+        """
+        ids, exact = self.ids[collection], self.ordering is Ordering.EXACT
+        known = [len(pattern.segments) for (_, name), pattern in self._reaches.items() if name == collection]
+        if exact:
+            rules = (rule for rule in self.rules.values() if collection in rule.collections)
+            known += [len(rule.partition.segments) for rule in rules]
+        return Pattern(ids.segments[: min(known, default=len(ids.segments))])
 
     def contributions(self, rule: str, collection: str, item: ItemKey, image: Image | None) -> tuple[Contribution, ...]:
         """Return every key that *rule* owns in *collection* for *item*, with or without a value.

@@ -145,6 +145,18 @@ class Head:
                 hint=f"set CHROMA_LIFECYCLE_STORE (or --store) to {self.moved_to}",
             )
 
+    def require_lineage(self, lineage: str | None) -> None:
+        """Refuse a shard that is not the one that a layout names.
+
+        Raises:
+            Corrupt: It was begun again, or replaced by another.
+        """
+        if lineage is not None and lineage != self.lineage:
+            raise Corrupt(
+                f"HEAD of {self.collection} is of lineage {self.lineage}, and the layout names lineage {lineage}",
+                hint=f"bring the HEAD of that lineage back (`chroma-lifecycle recover --collection {self.collection}`)",
+            )
+
 
 def parse_pin_name(text: object) -> str:
     """Return *text* as the name of a pin.

@@ -74,6 +74,12 @@ class Workspace:
         finally:
             os.close(self._lock)
 
+    def discard(self) -> None:
+        """Remove everything that the workspace holds, and give it up."""
+        with disk_errors(self.root):
+            remove_tree(self.root)
+        os.close(self._lock)
+
     def __enter__(self) -> Workspace:
         return self
 

@@ -1,0 +1,99 @@
+"""What each shard has to do for a batch: the changes that concern it, seen as those of a collection of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from chroma_lifecycle.cycle import Surroundings
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.changes import Change, MergeDelta
+from chroma_lifecycle.intake.mapping import TableMapping
+from chroma_lifecycle.intake.sharded import shard_mapping
+from chroma_lifecycle.publishing.layout import Layout, SeenLayout, Shard, read_layout
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one lineage has to do for a batch.
+
+    Attributes:
+        name: Of the lineage: a collection, or a shard of one.
+        around: What its cycle needs.
+        changes: Those that concern it, under its name.
+    """
+
+    name: str
+    around: Surroundings
+    changes: Sequence[Change]
+
+
+class Shards:
+    """The shards of the collections that are in shards, by the layouts in force."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._known: dict[str, SeenLayout] = {}
+
+    def works(self, collection: str, changes: Sequence[Change]) -> list[Work]:
+        """Return what each shard that *changes* concern has to do.
+
+        Raises:
+            BadInput: The mapping and the layout do not go together.
+            LifecycleError: The layout cannot be read.
+        """
+        layout = self._layout(collection)
+        return [
+            Work(shard.name, shard_surroundings(self._around, layout, shard), portion)
+            for shard, portion in by_shard(changes, layout)
+        ]
+
+    def _layout(self, collection: str) -> Layout:
+        seen = read_layout(self._around.store, collection, known=self._known.get(collection))
+        require_same_routing(self._around.mapping, seen.layout)
+        self._known[collection] = seen
+        return seen.layout
+
+
+def require_same_routing(mapping: TableMapping, layout: Layout) -> None:
+    """Refuse a mapping under which changes would go to other shards than their records are in.
+
+    Raises:
+        BadInput: It is one.
+    """
+    routing = mapping.routing(layout.collection)
+    if len(routing.segments) != layout.segments:
+        raise BadInput(
+            f"the mapping decides about the shards of {layout.collection} by '{routing}', and its layout by "
+            f"{layout.segments} segments of the ids",
+            hint="go back to the mapping that the collection was begun with",
+        )
+
+
+def shard_surroundings(around: Surroundings, layout: Layout, shard: Shard) -> Surroundings:
+    """Return what a cycle of *shard* needs; runs are told when all shards have done their portions."""
+
+    def owns(record_id: str) -> bool:
+        return layout.shard_of(record_id) == shard
+
+    mapping = shard_mapping(around.mapping, layout.collection, shard.name, owns)
+    return replace(around, mapping=mapping, status=None, lineage=shard.lineage)
+
+
+def by_shard(changes: Iterable[Change], layout: Layout) -> list[tuple[Shard, list[Change]]]:
+    """Return the changes that concern each shard, as those of a collection of its name; shards in their order."""
+    portions: dict[str, list[Change]] = {}
+    for change in changes:
+        for shard in shards_of(change, layout):
+            portions.setdefault(shard.name, []).append(
+                replace(change, origin=replace(change.origin, collection=shard.name))
+            )
+    return [(shard, portions[shard.name]) for shard in layout.shards if shard.name in portions]
+
+
+def shards_of(change: Change, layout: Layout) -> tuple[Shard, ...]:
+    """Return the shards that *change* concerns: one; all of them where a run may write any id."""
+    if isinstance(change, MergeDelta):
+        return layout.shards if change.below is None else (layout.shard_of(change.below),)
+    # What is refused for the sake of a run has no reach; one shard is enough to say so.
+    return (layout.shard_of(change.reach or change.origin.item.partition),)
