@@ -2,7 +2,7 @@
 
 ::
 
-    from chroma_lifecycle.producer import Producer
+    from chroma_lifecycle import Producer
 
     producer = Producer.open(mapping="mapping.yaml", dimension=384, deltas="s3://bucket/deltas/", table="notes")
     with producer.run(user="u", run="2026-01-31") as run:

@@ -52,7 +52,7 @@ def _diagnose_directory(directory: Path) -> Diagnosis:
         findings += _holder_sentences(holders)
         advice = [
             "Do not copy it now: a copy taken while a client writes can be torn without looking so.",
-            "Let its holder close it with chroma_lifecycle.chroma.closing.close_client, or end the process.",
+            "Let its holder close it with chroma_lifecycle.close_client, or end the process.",
         ]
         return Diagnosis(str(directory), False, tuple(findings), tuple(advice), owner, holders)
     findings = ["Nobody has a file of it open, as far as this user may look.", *_stale_sentences(directory)]

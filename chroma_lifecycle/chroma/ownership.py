@@ -206,7 +206,7 @@ def _refuse_other_holders(home: Path, timeout_seconds: float, *, everywhere: boo
         if systems.is_running(system):
             raise NotOwned(
                 f"{home} is open in this process by another Chroma client ({system.settings.persist_directory})",
-                hint="close it with chroma_lifecycle.chroma.closing.close_client",
+                hint="close it with chroma_lifecycle.close_client",
             )
         # A constructor failed, or somebody stopped it: the next open would be given this corpse.
         systems.evict(system)

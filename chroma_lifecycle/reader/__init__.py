@@ -2,7 +2,7 @@
 
 ::
 
-    from chroma_lifecycle.reader import SnapshotReader
+    from chroma_lifecycle import SnapshotReader
 
     reader = SnapshotReader.open("s3://bucket/snapshots", "words")
     with reader.collection() as words:  # the first use restores; later ones are local

@@ -17,7 +17,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("page", "at", "printed"),
-    [("docs/reading.md", 0, "3 ['USER#u#NOTE#"), ("docs/producing.md", 0, "notes/USER_u_RUN"), ("README.md", 1, "")],
+    [
+        ("docs/reading.md", 0, "3 ['USER#u#NOTE#"),
+        ("docs/producing.md", 0, "notes/USER_u_RUN"),
+        ("README.md", 1, "[['USER#u#NOTE#"),
+    ],
 )
 def test_the_example_runs(cli: CommandLine, page: str, at: int, printed: str) -> None:
     """As it stands there, but for the address of the store."""
