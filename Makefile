@@ -58,6 +58,7 @@ bench: $(READY) ## Measure everything again and write docs/benchmarks.md (SIZE=s
 	@$(BIN)/uv pip install --quiet --python .work/lancedb/bin/python $(LANCEDB) numpy pyarrow
 	ROUNDS=none scripts/closing_versions.sh
 	$(BIN)/python -m benchmarks --size $(SIZE) $(if $(filter full,$(SIZE)),,--into .work/bench)
+	$(if $(filter full,$(SIZE)),$(BIN)/python -m benchmarks.scale)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ from chroma_lifecycle.cli import (
     explaining,
     mappings,
     places,
+    plan,
     records,
     repair,
     report,
@@ -64,6 +65,7 @@ _MODULES = (
     explaining,
     consumption,
     doctor,
+    plan,
 )
 for module in _MODULES:
     for command in module.COMMANDS:

@@ -83,6 +83,10 @@ RUNS: dict[str, list[str]] = {
         "erase USER#u#NOTE#c {at} --workspace workspace --mirror mirror --delete",
         "erase {at} --check",
     ],
+    "plan": [
+        "plan --vectors 1000 --dimension 3",
+        "plan --vectors 10000000 --dimension 768 --with-mirror --prices prices.json",
+    ],
     "doctor": ["doctor out", "doctor {pid}", "doctor damaged/notes", "doctor --store store -c notes --trial"],
 }
 """What is run for each command, in a directory with three versions, the first one pinned; see `prepared`."""
@@ -100,6 +104,7 @@ PLACES = {
 def prepared(cli: CommandLine) -> CommandLine:
     """A mirror, a restored directory, a store that lost its HEAD, and one with a damaged object."""
     (cli.home / "mirror").mkdir()
+    (cli.home / "prices.json").write_text('{"write": 0.00001}')
     cli.at("pin", "first", "--version", "1")
     cli.at("restore", "--to", "out")
     for name in ("headless", "damaged"):
