@@ -1,10 +1,8 @@
-"""The documents point to what is there, and the README's library example runs."""
+"""The documents point to what is there."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -52,16 +50,6 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     page.write_text("# A heading\n[1](#a-heading) [2](#another) [3](nowhere.md)\n```\n[4](in-code.md)\n```\n")
 
     assert ["#another", "nowhere.md"] == broken(page)
-
-
-def test_the_library_example_of_the_readme_runs(tmp_path: Path) -> None:
-    """As it stands there, in an empty directory."""
-    example, _ = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-
-    ended = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
-
-    assert (0, "close()") == (ended.returncode, ended.stdout.splitlines()[-1].split()[0]), ended.stderr
-    assert (tmp_path / "notes-copy" / "chroma.sqlite3").exists()
 
 
 def test_the_readme_names_targets_that_exist() -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import CommandLine
+from chroma_lifecycle.intake.mapping_file import parse_mapping
+from tests.support.command_line import MAPPING, CommandLine
 from tests.support.commands import COMMANDS, options
-from tests.support.pages import examples, settled
+from tests.support.pages import ROOT, blocks, examples, settled
 
 PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -58,6 +59,13 @@ def test_the_examples_print_what_they_say(empty: CommandLine) -> None:
             continue
         ended = empty(*arguments)
         assert ("chroma-lifecycle", settled(expected)) == (program, settled(ended.out + ended.err)), line
+
+
+def test_the_mapping_of_the_examples_is_that_of_the_readme() -> None:
+    """As the page says."""
+    [shown] = [block.text for block in blocks(ROOT / "README.md") if block.language == "yaml"]
+
+    assert parse_mapping(shown, "README.md").digest == parse_mapping(MAPPING, "notes.yaml").digest
 
 
 def test_hints_name_commands_that_exist() -> None:

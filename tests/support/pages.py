@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_INFO = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?')
+_INFO = re.compile(r'(?P<language>\w*)(?P<refused> refused)?(?: title="(?P<title>[^"]+)")?')
 _CHANGES_EVERY_TIME = (
     (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "TIME"),
     (r"by .* process \d+", "WRITER"),
@@ -33,6 +33,7 @@ class Block:
         language: The word after the fence.
         title: The file that it is to be, if it says so.
         text: What is in it.
+        refused: Whether it is shown because it is wrong.
     """
 
     page: str
@@ -40,6 +41,7 @@ class Block:
     language: str
     title: str | None
     text: str
+    refused: bool = False
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -59,7 +61,7 @@ def blocks(page: Path) -> Iterator[Block]:
         info = _INFO.fullmatch(found[2].strip())
         assert info, f"{name}:{line}: a fence is followed by a language and perhaps a title, got {found[2]!r}"
         inner = re.sub(rf"^{found[1]}", "", found[3], flags=re.MULTILINE)
-        yield Block(name, line, info["language"], info["title"], inner)
+        yield Block(name, line, info["language"], info["title"], inner, bool(info["refused"]))
 
 
 def examples(text: str) -> Iterator[tuple[str, str]]:
