@@ -74,7 +74,7 @@ def diff(
         *_told(compared),
         *_records_told(listed, contents, len(chosen)),
         *same,
-        *_files_told(compared.files),
+        *_files_told(compared.files if not records else ()),
     )
 
 
@@ -230,11 +230,11 @@ def _value(spelled: str) -> str:
 
 
 def _files_told(files: Sequence[FileDifference]) -> Iterator[str]:
+    """Yield the table of files: the databases, then the segments, which are named by chance."""
     if files:
-        rows = [
-            (_SEGMENT.sub(r"\1…", f.path), str(f.change), f.pages, f.of_pages, f.before_bytes, f.after_bytes)
-            for f in files
-        ]
+        named = [(_SEGMENT.sub(r"\1…", each.path), each) for each in files]
+        named.sort(key=lambda row: ("…" in row[0], row[0]))
+        rows = [(path, str(f.change), f.pages, f.of_pages, f.before_bytes, f.after_bytes) for path, f in named]
         yield ""
         yield from Table(("file", "change", "pages", "of", "bytes before", "after"), rows).lines()
 

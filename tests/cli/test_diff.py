@@ -36,6 +36,8 @@ def test_what_is_listed_is_bounded_and_what_is_counted_is_not(cli: CommandLine) 
     assert r'title: "Title a" -> "[b]Title[/b] \u001b[2J"' in values.out
     assert "~folder ~title" in cli.at("diff").out
     assert "\x1b" not in values.out + one.out
+    assert "bytes before" in values.out
+    assert "bytes before" not in one.out
     assert "nobody is in neither of them" in one.out
     assert "USER#u#NOTE#b is the same in both" in cli.at("diff", "--record", "USER#u#NOTE#b").out
 

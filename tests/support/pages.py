@@ -20,6 +20,8 @@ _CHANGES_EVERY_TIME = (
     (r"\d+\.\d kB", "SIZE"),
     (r"[▁-█]+", "BARS"),
     (r"chromadb [0-9.]+", "CHROMADB"),
+    (r"\d+ files differ, in \d+ pages", "FILES"),
+    (r"(?m)(added|changed) +\d+( +\d+ +[\d,]+ +[\d,]+)$", r"\1  PAGES\2"),
 )
 
 
