@@ -1,4 +1,4 @@
-"""A collection's life beside its cycles: begin it, adopt it, verify it."""
+"""A collection's life beside its cycles: begin it, adopt or import it, verify it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from chroma_lifecycle.batch.summary import counts_of
-from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient
+from chroma_lifecycle.chroma.client import SPACES, CollectionSettings, ManagedClient
 from chroma_lifecycle.chroma.deep import Probe, verify_deep
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.chroma.stored_settings import read_settings
@@ -17,7 +17,7 @@ from chroma_lifecycle.clock import Clock, Deadline, new_id
 from chroma_lifecycle.deltas.checks import Expectation
 from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.open import open_delta
-from chroma_lifecycle.deltas.sources import directory_deltas
+from chroma_lifecycle.deltas.sources import RootedDeltas, directory_deltas
 from chroma_lifecycle.errors import BadInput, NotInitialised
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.planning.facts import RunFact
@@ -35,6 +35,8 @@ from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
 from chroma_lifecycle.snapshot.sealed import seal
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import ADOPTED, Digest, ItemKey
+
+_DEFAULT_SPACE = "cosine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +172,63 @@ def adopt(beginning: Beginning, directory: Path, fits: Callable[[str], bool], *,
         Corrupt: The directory is not whole.
         NotClosed: This process has it open.
     """
-    collection = beginning.collection
-    with beginning.workspace.blank() as scratch, beginning.workspace.blank() as working:
-        found = examine_adoption(collection, directory, fits, scratch)
-        settings, delta = found.settings, found.delta
+    with beginning.workspace.blank() as scratch:
+        found = examine_adoption(beginning.collection, directory, fits, scratch)
+        return _begin_with(beginning, found, "adopt", tail_budget)
+
+
+def examine_import(
+    collection: str, address: str, source: RootedDeltas, fits: Callable[[str], bool], scratch: Path, space: str | None
+) -> Adoption:
+    """Check what `import_records` would take; its records are copied below *scratch*.
+
+    Raises:
+        LifecycleError: As :func:`import_records`, but for what is in the store.
+    """
+    delta = open_delta(address, source, scratch, Expectation(collection, None, None, fits))
+    if delta.dimension is None:
+        raise BadInput(
+            f"there is no record in {address!r}", hint="begin it empty: init with --dimension, without --from"
+        )
+    origin = delta.origin
+    if origin is None:
+        return Adoption(CollectionSettings(SPACES[space or _DEFAULT_SPACE], delta.dimension), delta)
+    return Adoption(
+        CollectionSettings(SPACES[space or origin.space], delta.dimension, origin.metadata, origin.hnsw), delta
+    )
+
+
+def import_records(
+    beginning: Beginning,
+    address: str,
+    source: RootedDeltas,
+    fits: Callable[[str], bool],
+    *,
+    space: str | None = None,
+    tail_budget: int,
+) -> Published:
+    """Publish version 1 of a collection with the records of a file: an export, or any Parquet or JSON Lines.
+
+    As after :func:`adopt`, they belong to one run that is older than every change. Of an export the
+    collection gets its own metadata and the settings of its index, too.
+
+    Args:
+        address: Of the file below the root of *source*.
+        fits: Whether an id may be one of the collection's.
+        space: How distances are measured; by default as where the export comes from, else cosine.
+        tail_budget: Vector operations that a reader may have to replay.
+
+    Raises:
+        BadInput: There is no such file, a record cannot be taken, or the store has the collection already.
+    """
+    with beginning.workspace.blank() as scratch:
+        found = examine_import(beginning.collection, address, source, fits, scratch, space)
+        return _begin_with(beginning, found, "import", tail_budget)
+
+
+def _begin_with(beginning: Beginning, found: Adoption, action: str, tail_budget: int) -> Published:
+    collection, settings, delta = beginning.collection, found.settings, found.delta
+    with beginning.workspace.blank() as working:
         whole = Plan(writes=(Write(delta.address, frozenset(delta.ids), existing=frozenset()),))
         with ManagedClient.open(working / CHROMA, collection, create=settings) as client:
             client.apply(whole, {delta.address: delta})
@@ -182,7 +237,7 @@ def adopt(beginning: Beginning, directory: Path, fits: Callable[[str], bool], *,
         with Ledger.create(working / LEDGER) as ledger:
             changes = LedgerChanges(runs=(run,), written={(run.item, run.address): delta.ids})
             ledger.store(changes, received_seconds=int(beginning.clock.now().timestamp()), version=1)
-        return _publish(beginning, settings, working, Summary("adopt", added=len(delta.ids)))
+        return _publish(beginning, settings, working, Summary(action, added=len(delta.ids)))
 
 
 def _publish(beginning: Beginning, settings: CollectionSettings, working: Path, summary: Summary) -> Published:

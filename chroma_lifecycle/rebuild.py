@@ -13,8 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from chroma_lifecycle.batch.summary import counts_of
-from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient, Space
+from chroma_lifecycle.chroma.client import SPACES, CollectionSettings, ManagedClient, Space
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
+from chroma_lifecycle.chroma.stored_settings import stored_settings
 from chroma_lifecycle.chroma.tail import settle_tail
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.deltas.checks import Expectation
@@ -42,7 +43,6 @@ from chroma_lifecycle.upkeep import Site
 log = Log(__name__)
 
 _ATTEMPTS = 3
-_SPACES: tuple[Space, ...] = ("cosine", "l2", "ip")
 # Beside the copy of the version: what the child opens, the records in a file, and the new directory.
 _COPIES = 3
 
@@ -116,7 +116,8 @@ def _publish_anew(
     amend: Callable[[Head], Head],
 ) -> Published:
     before, workspace = parent.manifest.details, site.workspace
-    settings = CollectionSettings(_space(space or before.space), before.dimension)
+    kept = stored_settings(workspace.pristine.root / CHROMA, site.collection, before.dimension)
+    settings = replace(kept, space=_space(space)) if space else kept
     workspace.drop_kept()
     with disk_errors(workspace.root):
         needed = _COPIES * parent.manifest.size + HEADROOM_BYTES
@@ -147,10 +148,9 @@ def _publish_anew(
 
 
 def _space(name: str) -> Space:
-    for space in _SPACES:
-        if space == name:
-            return space
-    raise BadInput(f"there is no space {name!r}", hint=f"take one of {', '.join(_SPACES)}")
+    if name not in SPACES:
+        raise BadInput(f"there is no space {name!r}", hint=f"take one of {', '.join(SPACES)}")
+    return SPACES[name]
 
 
 def _read_records(site: Site, dimension: int, scratch: Path) -> Delta:

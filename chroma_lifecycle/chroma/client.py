@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -27,8 +27,10 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.snapshot import soundness
 from chroma_lifecycle.snapshot.descriptors import below
+from chroma_lifecycle.values import Scalar
 
 Space = Literal["cosine", "l2", "ip"]
+SPACES: Mapping[str, Space] = {"cosine": "cosine", "l2": "l2", "ip": "ip"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,14 @@ class CollectionSettings:
     Attributes:
         space: How distances are measured.
         dimension: Of its vectors; Chroma itself would take that of the first ones to come.
+        metadata: The collection's own; empty for none.
+        hnsw: Settings of its index that are not Chroma's defaults (see ``marks.HNSW``).
     """
 
     space: Space
     dimension: int
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    hnsw: Mapping[str, float] = field(default_factory=dict)
 
 
 class ManagedClient:
@@ -205,7 +211,10 @@ def _drop_attempt(directory: Path) -> None:
 
 def _create(client: Any, collection: str, settings: CollectionSettings) -> Any:
     return client.create_collection(
-        collection, embedding_function=None, configuration={"hnsw": {"space": settings.space}}
+        collection,
+        embedding_function=None,
+        metadata=dict(settings.metadata) or None,  # an empty dictionary is refused
+        configuration={"hnsw": {**settings.hnsw, "space": settings.space}},
     )
 
 

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chroma_lifecycle.chroma.client import CollectionSettings, Space
+from chroma_lifecycle.chroma.client import SPACES, CollectionSettings
+from chroma_lifecycle.deltas.marks import HNSW, own_metadata
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.snapshot import soundness, sqlite_file
+from chroma_lifecycle.values import Scalar
 
-_SPACES: Mapping[str, Space] = {"cosine": "cosine", "l2": "l2", "ip": "ip"}
-_DEFAULT_SPACE = "l2"  # Chroma's own
+# Chroma's own.
+_DEFAULT_SPACE = "l2"
+_DEFAULTS: Mapping[str, float] = {"ef_construction": 100, "ef_search": 100, "max_neighbors": 16, "resize_factor": 1.2}
 
 
 def read_settings(directory: Path, collection: str) -> CollectionSettings:
@@ -34,40 +37,55 @@ def read_settings(directory: Path, collection: str) -> CollectionSettings:
             f"collection {collection} in {directory} never held a vector, so there is nothing to adopt",
             hint="begin it empty: init with --dimension, without --from",
         )
-    return CollectionSettings(_space(directory, collection), dimension)
+    return stored_settings(directory, collection, dimension)
 
 
-def _space(directory: Path, collection: str) -> Space:
+def stored_settings(directory: Path, collection: str, dimension: int) -> CollectionSettings:
+    """Return what a new collection needs to be like one of those in *directory*, whose *dimension* is known.
+
+    Raises:
+        BadInput: Its distances are measured in a way that is not supported, or its own metadata is none.
+    """
     with sqlite_file.reading(directory / soundness.DATABASE) as database:
         columns = {row[1] for row in database.execute("PRAGMA table_info(collections)")}
         schema = "schema_str" if "schema_str" in columns else "NULL"
-        config, stored = database.execute(
-            f"SELECT config_json_str, {schema} FROM collections WHERE name = ?",  # noqa: S608 (own names)
+        id_, config, stored = database.execute(
+            f"SELECT id, config_json_str, {schema} FROM collections WHERE name = ?",  # noqa: S608 (own names)
             (collection,),
         ).fetchone()
-        row = database.execute(
-            "SELECT str_value FROM collection_metadata JOIN collections ON collections.id = collection_id "
-            "WHERE name = ? AND key = 'hnsw:space'",
-            (collection,),
-        ).fetchone()
-    name = _of_schema(stored) or _of_config(config) or (row[0] if row else None) or _DEFAULT_SPACE
-    if name not in _SPACES:
+        rows = database.execute(
+            "SELECT key, str_value, int_value, float_value, bool_value FROM collection_metadata "
+            "WHERE collection_id = ?",
+            (id_,),
+        ).fetchall()
+    metadata = {key: _value(*values) for key, *values in rows}
+    try:
+        own = own_metadata(metadata)
+    except ValueError as problem:
+        raise BadInput(f"collection {collection} in {directory}: {problem}", hint="change it there first") from problem
+    index = _of_schema(stored) or _of_config(config) or {}
+    space = str(index.get("space") or metadata.get("hnsw:space") or _DEFAULT_SPACE)
+    if space not in SPACES:
         raise BadInput(
-            f"collection {collection} in {directory} has the space {name!r}; allowed: {', '.join(_SPACES)}",
+            f"collection {collection} in {directory} has the space {space!r}; allowed: {', '.join(SPACES)}",
             hint="begin it anew with one of them, and merge its records as a delta",
         )
-    return _SPACES[name]
+    hnsw = {name: value for name in HNSW if (value := index.get(name)) not in (None, _DEFAULTS[name])}
+    return CollectionSettings(SPACES[space], dimension, own, hnsw)
 
 
-def _of_schema(text: str | None) -> str | None:
-    """Return the space that the schema names (from chromadb 1.1 on)."""
+def _value(text: str | None, integer: int | None, number: float | None, flag: int | None) -> Scalar | None:
+    return text if text is not None else integer if integer is not None else number if flag is None else bool(flag)
+
+
+def _of_schema(text: str | None) -> dict[str, Any]:
+    """Return the space and the index that the schema names (from chromadb 1.1 on)."""
     part: Any = json.loads(text) if text else None
-    for step in ("keys", "#embedding", "float_list", "vector_index", "config", "space"):
+    for step in ("keys", "#embedding", "float_list", "vector_index", "config"):
         part = part.get(step) if isinstance(part, dict) else None
-    return part if isinstance(part, str) else None
+    return {**(part.get("hnsw") or {}), "space": part.get("space")} if isinstance(part, dict) else {}
 
 
-def _of_config(text: str | None) -> str | None:
-    hnsw = (json.loads(text) if text else {}).get("hnsw") or {}
-    space = hnsw.get("space")
-    return space if isinstance(space, str) else None
+def _of_config(text: str | None) -> dict[str, Any]:
+    found: Any = (json.loads(text) if text else {}).get("hnsw")
+    return found if isinstance(found, dict) else {}

@@ -21,6 +21,7 @@ from chroma_lifecycle.cli import (
     difference,
     doctor,
     explaining,
+    leaving,
     mappings,
     places,
     plan,
@@ -52,6 +53,7 @@ app = typer.Typer(
 )
 _MODULES = (
     beginnings,
+    leaving,
     compaction,
     versions,
     difference,
@@ -76,7 +78,20 @@ app.add_typer(mappings.app, name="mapping", help="Look at mappings.")
 app.add_typer(deltas.app, name="delta", help="Write deltas, look at them, check them, and change their form.")
 
 
-_LOGGING = {"init", "compact", "verify", "query", "rebase", "rebuild", "erase", "rollback", "reapply", "resync", "diff"}
+_LOGGING = {
+    "init",
+    "export",
+    "compact",
+    "verify",
+    "query",
+    "rebase",
+    "rebuild",
+    "erase",
+    "rollback",
+    "reapply",
+    "resync",
+    "diff",
+}
 
 
 def _print_version(wanted: bool) -> None:

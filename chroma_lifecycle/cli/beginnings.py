@@ -1,8 +1,9 @@
-"""``init`` and ``export``: a collection begins, empty or adopted; and the way back to the system before."""
+"""``init``: a collection begins, empty, adopted, or with the records of a file."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,42 +14,36 @@ from chroma_lifecycle.cli.options import (
     ChecksumsOption,
     CollectionOption,
     JsonOption,
-    MirrorOption,
     OptionalMappingOption,
     SpaceName,
     StoreOption,
-    VersionOption,
     WorkspaceOption,
     choose_collection,
 )
 from chroma_lifecycle.cli.output import Output
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE, Checksums
-from chroma_lifecycle.deltas.snapshots import POINTER, SNAPSHOT, Fetched
+from chroma_lifecycle.deltas.snapshots import Fetched
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.export import export_version
 from chroma_lifecycle.publishing.head import find_head
 from chroma_lifecycle.publishing.publication import already_initialised
-from chroma_lifecycle.publishing.published import Published, read_published
-from chroma_lifecycle.publishing.unpack import Stores, find_manifest
+from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.snapshot.soundness import DATABASE
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.wiring import (
     BUCKET,
     create_store,
-    open_export,
-    open_mirror,
+    open_delta_at,
     open_snapshots,
     open_store,
     writer,
 )
-from chroma_lifecycle.words import size
 
 if TYPE_CHECKING:
-    from chroma_lifecycle.lifecycle import Beginning
+    from chroma_lifecycle.lifecycle import Adoption, Beginning
 
 _AFTER_ADOPTING = (
     "next: drain the queue of changes from before, let the function take events, and compare some records with `query`"
@@ -58,13 +53,16 @@ _AFTER_ADOPTING = (
 def init(
     store: StoreOption,
     dimension: Annotated[int | None, typer.Option("--dimension", help="Of the collection's vectors.", min=1)] = None,
-    space: Annotated[SpaceName, typer.Option("--space", help="How distances are measured.")] = SpaceName.COSINE,
+    space: Annotated[
+        SpaceName | None, typer.Option("--space", help="How distances are measured; by default cosine, or as it was.")
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(
             "--from",
             help="Adopt the collection of this name: from a Chroma directory that nobody has open, a .tar.gz of one, "
-            "or a place with a latest-pointer.txt; a path or s3://bucket/prefix.",
+            "or a place with a latest-pointer.txt; or take the records of a .parquet or .jsonl file, such as `export` "
+            "writes; a path or s3://.",
         ),
     ] = None,
     collection: CollectionOption = None,
@@ -78,7 +76,11 @@ def init(
     if (dimension is None) == (source is None):
         raise BadInput(
             "a collection begins empty or adopted",
-            hint="give --dimension N for an empty one, or --from DIRECTORY, which has dimension and space already",
+            hint="give --dimension N for an empty one, or --from DIRECTORY or FILE, which has a dimension already",
+        )
+    if source is not None and space is not None and not _is_file_of_records(source):
+        raise BadInput(
+            "--space: an adopted directory keeps the space that it has", hint="leave --space out, and `rebuild` then"
         )
     output, name = Output(as_json), choose_collection(collection, mapping)
     table = load_mapping(mapping) if mapping else None
@@ -86,7 +88,12 @@ def init(
     doing = f"checking what would become version 1 of {name}" if dry_run else f"publishing version 1 of {name}"
     with output.doing(doing), Workspace.open(workspace / name) as local:
         begun = _Begun(name, table, local, target, dry_run=dry_run)
-        told = begun.empty(space, dimension) if dimension else begun.adopted(source or "")
+        if dimension is not None:
+            told = begun.empty(space or SpaceName.COSINE, dimension)
+        elif _is_file_of_records(source or ""):
+            told = begun.imported(source or "", space, checksums)
+        else:
+            told = begun.adopted(source or "")
     told = {"collection": name, "version": 1, "dry_run": dry_run, "store": target.address, **told}
     what = f"({told['records']:,} records, {told['dimension']} dimensions, {told['space']})"
     lines = [f"{name}: {'would be ' if dry_run else ''}version 1 in {target.address} {what}"]
@@ -124,23 +131,50 @@ class _Begun:
     def adopted(self, source: str) -> dict[str, Any]:
         from chroma_lifecycle.lifecycle import adopt, examine_adoption  # as above
 
-        known = self.mapping is not None and self.name in self.mapping.collections
-        fits = partial(self.mapping.fits, self.name) if known and self.mapping else bool
+        fits = self._fits()
         with self.local.blank() as scratch:
             found = _fetched(source, self.name, scratch)
             if self.dry_run:
                 checked = examine_adoption(self.name, found.directory, fits, scratch)
-                settings = checked.settings
-                told = {"records": len(checked.delta.ids), "dimension": settings.dimension, "space": settings.space}
+                told = _checked_told(checked)
             else:
                 told = _told(adopt(self._beginning(), found.directory, fits, tail_budget=DEFAULT_TAIL_BUDGET))
         return {**told, "from": found.place}
+
+    def imported(self, source: str, space: SpaceName | None, checksums: Checksums | None) -> dict[str, Any]:
+        from chroma_lifecycle.lifecycle import examine_import, import_records  # as above
+
+        address, deltas = open_delta_at(source, checksums=checksums)
+        wanted = space.value if space else None
+        if self.dry_run:
+            with self.local.blank() as scratch:
+                checked = examine_import(self.name, address, deltas, self._fits(), scratch, wanted)
+                told = _checked_told(checked)
+        else:
+            begun = import_records(
+                self._beginning(), address, deltas, self._fits(), space=wanted, tail_budget=DEFAULT_TAIL_BUDGET
+            )
+            told = _told(begun)
+        return {**told, "from": source}
+
+    def _fits(self) -> Callable[[str], bool]:
+        known = self.mapping is not None and self.name in self.mapping.collections
+        return partial(self.mapping.fits, self.name) if known and self.mapping else bool
 
     def _beginning(self) -> Beginning:
         from chroma_lifecycle.lifecycle import Beginning  # as above
 
         digest = self.mapping.digest if self.mapping else None
         return Beginning(self.name, digest, self.store, self.local, SYSTEM_CLOCK, writer())
+
+
+def _is_file_of_records(source: str) -> bool:
+    return source.lower().endswith((".parquet", ".jsonl"))
+
+
+def _checked_told(checked: Adoption) -> dict[str, Any]:
+    settings = checked.settings
+    return {"records": len(checked.delta.ids), "dimension": settings.dimension, "space": settings.space}
 
 
 def _fetched(source: str, collection: str, scratch: Path) -> Fetched:
@@ -160,29 +194,4 @@ def _told(published: Published) -> dict[str, Any]:
     }
 
 
-def export(
-    store: StoreOption,
-    to: Annotated[
-        str, typer.Option("--to", help="Where the other system reads from: a directory, or s3://bucket/prefix.")
-    ],
-    collection: CollectionOption = None,
-    mapping: OptionalMappingOption = None,
-    version: VersionOption = None,
-    mirror: MirrorOption = None,
-    checksums: ChecksumsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a version as a whole directory with a latest-pointer.txt, for the system that was there before."""
-    output, name = Output(as_json), choose_collection(collection, mapping)
-    source, target = open_store(store, checksums=checksums), open_export(to, checksums=checksums)
-    manifest = find_manifest(source, read_published(source, name), version)
-    with output.doing(f"exporting {name}, {size(manifest.size)}"):
-        done = export_version(manifest, Stores(source, open_mirror(mirror)), target, SYSTEM_CLOCK.now())
-    output.result(
-        {"collection": name, "version": manifest.version.number, **asdict(done)},
-        f"{name} version {manifest.version.number} is in {done.place}: {done.files} files, {size(done.size_bytes)}",
-        f"{target.address}/{name}/{SNAPSHOT}/{POINTER} names it",
-    )
-
-
-COMMANDS = (init, export)
+COMMANDS = (init,)

@@ -26,6 +26,7 @@ from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.values import Ordering
 
 if TYPE_CHECKING:
+    from chroma_lifecycle.deltas.marks import Origin
     from chroma_lifecycle.deltas.model import Delta
     from chroma_lifecycle.deltas.open import Survey
 
@@ -59,12 +60,14 @@ def inspect(
         "digest": found.digest,
         "keys": types,
         "first_ids": found.ids[:_FIRST],
+        "origin": asdict(found.origin) if found.origin else None,
     }
     keys = [f"  {one_line(key, _LONGEST_ID)}: {_counted(counts)}" for key, counts in types.items()]
     output.result(
         told,
         f"{delta}: {form.value}, {len(found.ids):,} records, {found.dimension or 0:,} dimensions",
         f"content {found.digest[:12]}",
+        *([_from(found.origin)] if found.origin else []),
         *(["metadata keys:", *keys] if keys else ["no metadata"]),
         "first ids:",
         *(f"  {one_line(id_, _LONGEST_ID)}" for id_ in found.ids[:_FIRST]),
@@ -146,6 +149,11 @@ def convert(
         {"output": to, "records": len(found.ids), "digest": found.digest},
         f"{to}: {len(found.ids):,} records, content {found.digest[:12]}",
     )
+
+
+def _from(origin: Origin) -> str:
+    wrote = printable(origin.chroma)
+    return f"exported from {origin.collection} version {origin.version}, {origin.space}, chromadb {wrote}"
 
 
 def _types_of_keys(delta: Delta) -> dict[str, dict[str, int]]:

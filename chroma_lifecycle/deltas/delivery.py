@@ -12,7 +12,7 @@ from typing import Protocol
 from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.deltas.addresses import Place, Root
 from chroma_lifecycle.deltas.disk import sync, writing
-from chroma_lifecycle.deltas.parquet import promised_content
+from chroma_lifecycle.deltas.parquet import parquet_marks
 from chroma_lifecycle.deltas.sources import RootedDeltas
 from chroma_lifecycle.deltas.writer import WrittenDelta
 from chroma_lifecycle.errors import BadInput
@@ -91,7 +91,7 @@ def deliver(
     files = source.list(place)
     if [file.name for file in files] == [""]:
         source.fetch(place, files[0], there)
-        if promised_content(there, subject) == delta.digest:
+        if parquet_marks(there, subject).content == delta.digest:
             return Delivered(address, delta.count, is_new=False)
     raise BadInput(
         f"delta {address!r} exists already, with another content",

@@ -1,4 +1,4 @@
-"""Deltas in JSON Lines: one object a line, with the names of the Parquet columns."""
+"""Deltas in JSON Lines: one object a line, with the names of the Parquet columns; the first may hold marks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from chroma_lifecycle.deltas.checks import RawRows
+from chroma_lifecycle.deltas.marks import DELTA, ORIGIN, Marks, decode_marks
 from chroma_lifecycle.deltas.records import GROUP_BYTES, GROUP_ROWS
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.json_text import parse_json, shorten
@@ -41,7 +42,7 @@ class _Group:
 def read_jsonl(path: Path, subject: str, refuse: Callable[[BadInput], None]) -> Iterator[RawRows]:
     """Yield the records of one file, unchecked; empty lines hold none.
 
-    The form has no end mark: a file cut off between two lines cannot be told from a whole one.
+    The form has no end mark: a file without marks that was cut off between two lines looks like a whole one.
 
     Args:
         refuse: Takes the error about a line that is no object of the known names; it raises it, or goes on.
@@ -52,7 +53,7 @@ def read_jsonl(path: Path, subject: str, refuse: Callable[[BadInput], None]) -> 
     group = _Group()
     with path.open("rb") as file:
         for number, line in enumerate(_lines(file, subject), 1):
-            if line.strip():
+            if line.strip() and not (number == 1 and _marks_in(line)):
                 try:
                     _add(group, line, f"{subject}: line {number:,}")
                 except BadInput as problem:
@@ -62,6 +63,27 @@ def read_jsonl(path: Path, subject: str, refuse: Callable[[BadInput], None]) -> 
                 group = _Group()
     if group.ids:
         yield group.raw()
+
+
+def jsonl_marks(path: Path, subject: str) -> Marks:
+    """Return what the first line says of the file, if it holds no record.
+
+    Raises:
+        BadInput: It says something that is no mark.
+    """
+    with path.open("rb") as file:
+        return decode_marks(_marks_in(file.readline(MAX_LINE_BYTES)), subject)
+
+
+def _marks_in(line: bytes) -> dict[str, object]:
+    """Return the marks in a first line; none if it holds a record, or is none at all."""
+    if DELTA.encode() not in line:
+        return {}
+    try:
+        found = parse_json(line.decode())
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and DELTA in found and found.keys() <= {DELTA, ORIGIN} else {}
 
 
 def _lines(file: BinaryIO, subject: str) -> Iterator[bytes]:

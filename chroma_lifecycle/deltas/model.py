@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chroma_lifecycle.deltas.marks import Origin
 from chroma_lifecycle.deltas.records import GROUP_ROWS, read_batches
 from chroma_lifecycle.values import Digest, Scalar
 
@@ -40,6 +41,7 @@ class Delta:
         path: The local file that holds the records; whoever opened the delta deletes it.
         ids: Every record's, in the order of the file.
         dimension: ``None`` if the delta is empty.
+        origin: The collection that the records were exported from, if it is one file that says so.
     """
 
     address: str
@@ -47,6 +49,7 @@ class Delta:
     path: Path
     ids: tuple[str, ...]
     dimension: int | None
+    origin: Origin | None = None
 
     def batches(self, rows: int = GROUP_ROWS) -> Iterator[Rows]:
         """Yield all records, at most *rows* at a time."""

@@ -14,10 +14,11 @@ from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.deltas.archive import unpack
 from chroma_lifecycle.deltas.checks import Checker, Expectation, RawRows
 from chroma_lifecycle.deltas.disk import require_room, writing
-from chroma_lifecycle.deltas.jsonl import read_jsonl
+from chroma_lifecycle.deltas.jsonl import jsonl_marks, read_jsonl
 from chroma_lifecycle.deltas.listing import DATABASE, Form, Listed, list_delta, refused
+from chroma_lifecycle.deltas.marks import Marks
 from chroma_lifecycle.deltas.model import Delta
-from chroma_lifecycle.deltas.parquet import promised_content, read_parquet
+from chroma_lifecycle.deltas.parquet import parquet_marks, read_parquet
 from chroma_lifecycle.deltas.problems import Problems
 from chroma_lifecycle.deltas.records import RecordWriter
 from chroma_lifecycle.deltas.sources import DeltaFile, RootedDeltas
@@ -133,7 +134,8 @@ def _normalise(listed: Listed, room: Path, expected: Expectation, read_chroma: R
         digest = checker.content_digest()
         records.finish(digest)
     ids = tuple(checker.seen)
-    return Delta(listed.place.address, digest, path, ids, checker.dimension if ids else None)
+    origin = _marks_of(listed, listed.files[0], room / "part").origin if len(listed.files) == 1 else None
+    return Delta(listed.place.address, digest, path, ids, checker.dimension if ids else None, origin)
 
 
 def _parts(
@@ -150,20 +152,33 @@ def _parts(
 
 def _part(listed: Listed, file: DeltaFile, to: Path, checker: Checker) -> Iterator[RawRows]:
     """Yield the records of one part, and check what it promises of itself."""
-    subject = f"{listed.subject}, file {shorten(file.name)}" if file.name else listed.subject
+    subject = _subject(listed, file)
     checker.begin_part(subject)
     to.unlink(missing_ok=True)
     listed.fetch(file, to)
-    if listed.form is Form.JSONL:
-        yield from read_jsonl(to, subject, checker.refuse)
-        return
-    promised = promised_content(to, subject)
-    yield from read_parquet(to, subject)
-    if promised is not None and checker.part_is_whole and promised != checker.part_digest():
+    marks = _marks_of(listed, file, to)
+    yield from read_jsonl(to, subject, checker.refuse) if listed.form is Form.JSONL else read_parquet(to, subject)
+    if marks.content is not None and checker.part_is_whole and marks.content != checker.part_digest():
         raise BadInput(
             f"{subject}: its content is not what its writer put there",
             hint="write the delta again, under a new address",
         )
+
+
+def _subject(listed: Listed, file: DeltaFile) -> str:
+    return f"{listed.subject}, file {shorten(file.name)}" if file.name else listed.subject
+
+
+def _marks_of(listed: Listed, file: DeltaFile, path: Path) -> Marks:
+    """Return what a fetched file says of itself."""
+    subject = _subject(listed, file)
+    match listed.form:
+        case Form.PARQUET:
+            return parquet_marks(path, subject)
+        case Form.JSONL:
+            return jsonl_marks(path, subject)
+        case Form.CHROMA | Form.ARCHIVE:
+            return Marks()
 
 
 def _fetch_chroma(listed: Listed, to: Path) -> Path:

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chroma_lifecycle.deltas.checks import RawRows
-from chroma_lifecycle.deltas.records import GROUP_BYTES, GROUP_ROWS, marked_content
+from chroma_lifecycle.deltas.marks import Marks, decode_marks, texts_of_footer
+from chroma_lifecycle.deltas.records import GROUP_BYTES, GROUP_ROWS
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.json_text import shorten
-from chroma_lifecycle.values import Digest
 
 BUFFER_BYTES = 1 << 20
 COLUMNS = ("id", "embedding", "document", "metadata")
@@ -45,14 +45,14 @@ def read_parquet(path: Path, subject: str) -> Iterator[RawRows]:
             yield _raw(batch, subject)
 
 
-def promised_content(path: Path, subject: str) -> Digest | None:
-    """Return the digest of the content that the file says it has, if it does.
+def parquet_marks(path: Path, subject: str) -> Marks:
+    """Return what the file says of itself.
 
     Raises:
-        BadInput: It is no sound Parquet file.
+        BadInput: It is no sound Parquet file, or says something that is no mark.
     """
     with _opened(path, subject) as file:
-        return marked_content(file.metadata.metadata, subject)
+        return decode_marks(texts_of_footer(file.metadata.metadata, subject), subject)
 
 
 @contextmanager

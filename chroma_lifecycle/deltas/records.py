@@ -1,13 +1,12 @@
 """The file that every delta becomes, and that the writer makes: Parquet, checked, with its digest inside.
 
 Columns: ``id`` text, ``embedding`` list of float32, ``document`` text or null, ``metadata`` JSON text.
-The footer holds ``chroma_lifecycle.delta``: format, count, and the digest of the content; it covers
-what Parquet's own page checksums leave open. A file of Parquet without it is read as well.
+The footer holds the digest of the content (``marks``), which covers what Parquet's own page checksums
+leave open. A file of Parquet without it is read as well.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -18,11 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chroma_lifecycle.deltas.checks import CheckedRows
-from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.intake.json_text import parse_json
-from chroma_lifecycle.values import Digest, parse_digest
+from chroma_lifecycle.deltas.marks import Origin, encode_marks, footer_of
+from chroma_lifecycle.values import Digest
 
-FORMAT = 1
 GROUP_ROWS = 2_000
 GROUP_BYTES = 16 << 20
 """A row group is the smallest part that is read at once: it bounds the memory of readers."""
@@ -35,7 +32,6 @@ SCHEMA = pa.schema(
         pa.field("metadata", pa.string(), nullable=False),
     ]
 )
-_MARK = b"chroma_lifecycle.delta"
 
 
 class RecordWriter:
@@ -71,11 +67,10 @@ class RecordWriter:
             self._waiting_rows += batch.num_rows
             self._waiting_bytes += batch.nbytes
 
-    def finish(self, digest: Digest) -> None:
-        """Write what is left, and the footer with the digest of the whole content."""
+    def finish(self, digest: Digest, origin: Origin | None = None) -> None:
+        """Write what is left, and the footer with the digest of the whole content, and where it comes from."""
         self._flush()
-        mark = {"format": FORMAT, "count": self._rows, "content": digest}
-        self._file.add_key_value_metadata({_MARK: json.dumps(mark).encode()})
+        self._file.add_key_value_metadata(footer_of(encode_marks(self._rows, digest, origin)))
         self._file.close()
 
     def _flush(self) -> None:
@@ -105,27 +100,3 @@ def read_batches(path: Path, rows: int) -> Iterator[Any]:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, use_threads=False)
             yield from table.to_batches(max_chunksize=rows)
-
-
-def marked_content(footer: dict[bytes, bytes] | None, subject: str) -> Digest | None:
-    """Return the digest of the content that a Parquet footer promises, if it promises one.
-
-    Raises:
-        BadInput: It was written by a newer release, or is damaged.
-    """
-    text = (footer or {}).get(_MARK)
-    if text is None:
-        return None
-    try:
-        mark = parse_json(text.decode())
-        if isinstance(mark, dict) and mark.get("format") == FORMAT:
-            return parse_digest(mark.get("content"))
-    except ValueError:
-        mark = None
-    found = mark.get("format") if isinstance(mark, dict) else None
-    if isinstance(found, int) and found > FORMAT:
-        raise BadInput(
-            f"{subject} has format {found} of deltas; this release knows {FORMAT}",
-            hint="update the compactor before the jobs that write deltas",
-        )
-    raise BadInput(f"{subject}: its footer is damaged", hint="write the delta again, under a new address")

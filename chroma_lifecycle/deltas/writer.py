@@ -14,6 +14,7 @@ import numpy.typing as npt
 from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.deltas.checks import MAX_DIMENSION, Checker, Expectation, RawRows
 from chroma_lifecycle.deltas.disk import sync, writing
+from chroma_lifecycle.deltas.marks import Origin
 from chroma_lifecycle.deltas.records import RecordWriter
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.values import Digest, Scalar
@@ -42,6 +43,7 @@ class DeltaWriter:
         dimension: Of the vectors.
         expected: What else the compactor will check: whether ids fit the collection and the run.
         address: What messages call the delta; by default the path.
+        origin: The collection that the records are exported from.
 
     Raises:
         BadInput: The file exists (an address holds one content for ever), its directory does not,
@@ -50,7 +52,13 @@ class DeltaWriter:
     """
 
     def __init__(
-        self, path: Path | str, *, dimension: int, expected: Expectation | None = None, address: str | None = None
+        self,
+        path: Path | str,
+        *,
+        dimension: int,
+        expected: Expectation | None = None,
+        address: str | None = None,
+        origin: Origin | None = None,
     ) -> None:
         if not 1 <= dimension <= MAX_DIMENSION:
             raise BadInput(f"a dimension of {dimension}", hint=f"allowed: 1 to {MAX_DIMENSION:,}")
@@ -61,6 +69,7 @@ class DeltaWriter:
         self._checker = Checker(self._subject, dimension, "this writer")
         if expected is not None:
             self._checker = Checker.against(self._subject, replace(expected, dimension=dimension))
+        self._origin = origin
         self._closing = ExitStack()
         self._records: RecordWriter | None = None
         self._result: WrittenDelta | None = None
@@ -122,7 +131,7 @@ class DeltaWriter:
                 hint="announce no run when there is nothing to merge",
             )
         assert self._records is not None
-        self._records.finish(digest)
+        self._records.finish(digest, self._origin)
         sync(self._partial)
         self._refuse_existing()
         self._partial.rename(self._path)

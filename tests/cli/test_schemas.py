@@ -40,7 +40,7 @@ RUNS: dict[str, list[str]] = {
         "init --store newer -c notes --dimension 3 --dry-run",
         "init --store newest -c notes --from out",
     ],
-    "export": ["export {at} --to exported"],
+    "export": ["export {at} --to exported", "export {at} --output notes.parquet"],
     "compact": [
         "compact {with} first.json",
         "compact {with} third.json missing.json second.json other.json --mirror mirror",

@@ -443,9 +443,9 @@ def test_a_content_that_its_footer_does_not_promise_is_refused(tmp_path: Path) -
     ("mark", "problem"),
     [
         ({"format": 2, "content": "x"}, "has format 2 of deltas; this release knows 1"),
-        ({"format": 1, "content": "x"}, "its footer is damaged"),
-        ({}, "its footer is damaged"),
-        ([], "its footer is damaged"),
+        ({"format": 1, "content": "x"}, "what the file says of itself is damaged"),
+        ({}, "what the file says of itself is damaged"),
+        ([], "what the file says of itself is damaged"),
     ],
 )
 def test_a_newer_or_damaged_footer_is_refused(tmp_path: Path, mark: object, problem: str) -> None:

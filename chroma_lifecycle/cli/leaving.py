@@ -1,0 +1,103 @@
+"""``export``: a version leaves, as a file of records, or as the directory that the system before it reads."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from chroma_lifecycle.cli.new_files import new_file
+from chroma_lifecycle.cli.options import (
+    ChecksumsOption,
+    CollectionOption,
+    JsonOption,
+    MirrorOption,
+    OptionalMappingOption,
+    StoreOption,
+    VersionOption,
+    choose_collection,
+)
+from chroma_lifecycle.cli.output import Output
+from chroma_lifecycle.clock import SYSTEM_CLOCK
+from chroma_lifecycle.config import Checksums
+from chroma_lifecycle.deltas.snapshots import POINTER, SNAPSHOT
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.publishing.export import export_version
+from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.publishing.unpack import Stores, find_manifest
+from chroma_lifecycle.snapshot.manifest import Manifest
+from chroma_lifecycle.wiring import open_export, open_mirror, open_store
+from chroma_lifecycle.words import size
+
+
+def export(
+    store: StoreOption,
+    to_file: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", help="A new file of the records, .parquet or .jsonl by its name; a path or s3://."
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", help="Where another system reads whole directories from: a directory, or s3://bucket/prefix."
+        ),
+    ] = None,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    version: VersionOption = None,
+    mirror: MirrorOption = None,
+    checksums: ChecksumsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a version's records to a file that `init --from` takes, or a directory for the system that was before."""
+    if (to is None) == (to_file is None):
+        raise BadInput(
+            "a version is exported as a file of records, or as a directory",
+            hint="give --output FILE.parquet or FILE.jsonl, or --to PLACE for a system that reads latest-pointer.txt",
+        )
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    source = open_store(store, checksums=checksums)
+    manifest, stores = find_manifest(source, read_published(source, name), version), Stores(source, open_mirror(mirror))
+    if to_file is not None:
+        _as_records(output, manifest, stores, to_file, checksums)
+    else:
+        _as_directory(output, manifest, stores, to or "", checksums)
+
+
+def _as_records(output: Output, manifest: Manifest, stores: Stores, to: str, checksums: Checksums | None) -> None:
+    from chroma_lifecycle.exporting import export_records  # imports chromadb, which takes seconds
+
+    name, number = manifest.collection, manifest.version.number
+    with output.counting(f"exporting {name}") as tell, new_file(to, checksums) as path:
+        written = export_records(manifest, stores, path, tell)
+        length = path.stat().st_size
+    output.result(
+        {
+            "collection": name,
+            "version": number,
+            "output": to,
+            "records": len(written.ids),
+            "digest": written.digest,
+            "size_bytes": length,
+        },
+        f"{name} version {number} is in {to}: {len(written.ids):,} records, {size(length)}",
+        f"`chroma-lifecycle init --from {to}` makes a collection of it",
+    )
+
+
+def _as_directory(output: Output, manifest: Manifest, stores: Stores, to: str, checksums: Checksums | None) -> None:
+    name, number, target = manifest.collection, manifest.version.number, open_export(to, checksums=checksums)
+    with output.doing(f"exporting {name}, {size(manifest.size)}"):
+        done = export_version(manifest, stores, target, SYSTEM_CLOCK.now())
+    output.result(
+        {"collection": name, "version": number, **asdict(done)},
+        f"{name} version {number} is in {done.place}: {done.files} files, {size(done.size_bytes)}",
+        f"{target.address}/{name}/{SNAPSHOT}/{POINTER} names it",
+    )
+
+
+COMMANDS = (export,)
+"""What the application takes from here."""
