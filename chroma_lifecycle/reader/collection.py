@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
@@ -70,11 +70,7 @@ class ReadCollection:
         Raises:
             BadInput: The vectors have another dimension than the records, or are texts still.
         """
-        if by := next((name for name in _BY_TEXT if named.get(name) is not None), None):
-            raise BadInput(
-                f"{by} asks {self._name} to embed, and a reader has no embedding function",
-                hint="embed the question with the model that embedded the records, and pass query_embeddings",
-            )
+        refuse_texts(self._name, named)
         with self._lease() as serving:
             _check_dimension(query_embeddings, serving)
             return serving.call("query", query_embeddings, **named)
@@ -144,6 +140,19 @@ class ReadClient:
     def count_collections(self) -> int:
         """Return 1."""
         return 1
+
+
+def refuse_texts(collection: str, named: Mapping[str, Any]) -> None:
+    """Refuse a query by what has no vector yet.
+
+    Raises:
+        BadInput: It is one.
+    """
+    if by := next((name for name in _BY_TEXT if named.get(name) is not None), None):
+        raise BadInput(
+            f"{by} asks {collection} to embed, and a reader has no embedding function",
+            hint="embed the question with the model that embedded the records, and pass query_embeddings",
+        )
 
 
 def _check_dimension(vectors: Any, serving: Serving) -> None:

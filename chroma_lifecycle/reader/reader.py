@@ -48,6 +48,7 @@ class SnapshotReader:
     Args:
         store: Where versions live.
         collection: Whose.
+        lineage: Serve this one alone: of a shard, what the layout names.
         mirror: Asked for objects first; see `wiring.open_mirror`.
         workspace: Local directory for the copies, owned by this reader. By default the first free one
             of several below the directory for temporary files.
@@ -62,6 +63,7 @@ class SnapshotReader:
         store: Store,
         collection: str,
         *,
+        lineage: str | None = None,
         mirror: Store | None = None,
         workspace: Path | None = None,
         check_seconds: float | None = DEFAULT_CHECK_SECONDS,
@@ -70,6 +72,7 @@ class SnapshotReader:
     ) -> None:
         self._name = _parse(collection)
         self._store = store
+        self._lineage = lineage
         self._mirror = mirror
         self._place = workspace
         self._every = check_seconds
@@ -326,6 +329,7 @@ class SnapshotReader:
             target = self._known = read_published(self._store, self._name, local=local, known=self._known)
         except StoreUnavailable as problem:
             target, away = self._look_into_mirror(problem), problem
+        target.head.require_lineage(self._lineage)
         self._newest = target.manifest.version.number
         return target, away
 
@@ -384,7 +388,7 @@ class SnapshotReader:
         local = workspace.pristine.version() if workspace is not None else None
         if workspace is None or local is None or not isinstance(problem, StoreUnavailable):
             return False
-        if local.manifest.collection != self._name:
+        if local.manifest.collection != self._name or self._lineage not in (None, local.manifest.lineage):
             return False
         require_readable(local.manifest)
         self._shelf.put(Serving.open(workspace, local.manifest))

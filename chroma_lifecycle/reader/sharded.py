@@ -1,0 +1,463 @@
+"""The reader of a collection in shards: a reader of each shard, asked side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, Deadline
+from chroma_lifecycle.config import Checksums
+from chroma_lifecycle.errors import BadInput, StoreUnavailable
+from chroma_lifecycle.logs import Log
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.layout import Layout, SeenLayout, Shard, read_layout
+from chroma_lifecycle.reader.collection import ReadClient, ReadCollection, refuse_texts
+from chroma_lifecycle.reader.fanning import joined_get, merged_query, shards_asked
+from chroma_lifecycle.reader.reader import DEFAULT_CHECK_SECONDS, SnapshotReader
+from chroma_lifecycle.reader.status import ReaderStatus
+from chroma_lifecycle.wiring import open_mirror, open_store
+
+log = Log(__name__)
+
+_MOST_AT_ONCE = 32
+_QUERY_FIELDS = ("metadatas", "documents", "distances")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardedStatus:
+    """What a reader of shards serves.
+
+    Attributes:
+        collection: Whose records.
+        store: Where they come from.
+        layout: Serial of the layout in force; ``None`` before the first use.
+        shards: Of each shard that was asked so far.
+    """
+
+    collection: str
+    store: str
+    layout: int | None
+    shards: tuple[ReaderStatus, ...]
+
+    @property
+    def lag_seconds(self) -> float | None:
+        """The most by which an answer can be out of date."""
+        lags = [shard.lag_seconds for shard in self.shards if shard.lag_seconds is not None]
+        return max(lags, default=None)
+
+    @property
+    def problem(self) -> str | None:
+        """Why some shard is not newer."""
+        return next((shard.problem for shard in self.shards if shard.problem), None)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the same for JSON."""
+        return asdict(self) | {"shards": [shard.as_json() for shard in self.shards]}
+
+
+@dataclass
+class _Open:
+    """The readers of one layout; whoever uses it last after it was replaced closes it."""
+
+    layout: Layout
+    make: Callable[[Shard], SnapshotReader]
+    readers: dict[str, SnapshotReader] = field(default_factory=dict)
+    users: int = 0
+    replaced: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def reader(self, shard: Shard) -> SnapshotReader:
+        with self.lock:
+            if shard.name not in self.readers:
+                self.readers[shard.name] = self.make(shard)
+            return self.readers[shard.name]
+
+    def close(self) -> None:
+        with ExitStack() as closing:
+            for reader in self.readers.values():
+                closing.callback(reader.close)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The shards as one call, or one block, sees them."""
+
+    layout: Layout
+    collection_of: Callable[[Shard], ReadCollection]
+
+
+class ShardedReader:
+    """Serves the newest version of each shard of one collection to any number of threads.
+
+    Each shard has a :class:`~chroma_lifecycle.reader.reader.SnapshotReader`, made when it is first
+    asked: a process that asks for some partitions alone holds their shards alone. Nearest records are
+    those of all shards, merged by distance; an answer is never that of a part, if a shard cannot be
+    asked it is an error. Shards are published each on its own, so a block sees one version of each shard, and not
+    one moment of all.
+
+    Args:
+        store: Where versions live.
+        collection: Whose; it must be in shards.
+        partition_key: The metadata key that holds, in every record, the partition key with which its id
+            begins. A ``where`` on it asks one shard alone; without it, only ids do.
+        mirror, workspace, check_seconds, background, clock: As of a SnapshotReader, for each shard. The
+            layout is looked at as often as HEAD.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        collection: str,
+        *,
+        partition_key: str | None = None,
+        mirror: Store | None = None,
+        workspace: Path | None = None,
+        check_seconds: float | None = DEFAULT_CHECK_SECONDS,
+        background: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._store = store
+        self._name = collection
+        self._partition_key = partition_key
+        self._every = check_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        self._closed = False
+        self._seen: SeenLayout | None = None
+        self._open: _Open | None = None
+        self._looked = 0.0
+        self._pool: ThreadPoolExecutor | None = None
+
+        def make(shard: Shard) -> SnapshotReader:
+            return SnapshotReader(
+                store,
+                shard.name,
+                lineage=shard.lineage,
+                mirror=mirror,
+                workspace=workspace,
+                check_seconds=check_seconds,
+                background=background,
+                clock=clock,
+            )
+
+        self._make = make
+
+    @classmethod
+    def open(
+        cls,
+        store: str,
+        collection: str,
+        *,
+        partition_key: str | None = None,
+        mirror: str | None = None,
+        workspace: Path | str | None = None,
+        check_seconds: float | None = DEFAULT_CHECK_SECONDS,
+        background: bool = False,
+        s3_checksums: Checksums | None = None,
+    ) -> Self:
+        """Return a reader of the store at an address: ``s3://bucket/prefix``, or a directory.
+
+        Raises:
+            BadInput: It is no address.
+        """
+        return cls(
+            open_store(store, checksums=s3_checksums),
+            collection,
+            partition_key=partition_key,
+            mirror=open_mirror(mirror),
+            workspace=Path(workspace) if workspace is not None else None,
+            check_seconds=check_seconds,
+            background=background,
+        )
+
+    @contextmanager
+    def collection(self) -> Iterator[ReadCollection]:
+        """Give the collection; in the block each shard is asked at one version, that of its first call.
+
+        Raises:
+            LifecycleError: There is no layout.
+        """
+        with self._lease() as opened, ExitStack() as block:
+            given, lock = dict[str, ReadCollection](), threading.Lock()
+
+            def collection_of(shard: Shard) -> ReadCollection:
+                with lock:
+                    if shard.name not in given:
+                        given[shard.name] = block.enter_context(opened.reader(shard).collection())
+                    return given[shard.name]
+
+            @contextmanager
+            def asked() -> Iterator[_Asked]:
+                yield _Asked(opened.layout, collection_of)
+
+            yield self._collection(asked)
+
+    def client(self) -> ReadClient:
+        """Return a client for libraries that want one: each of its calls is answered by the newest versions."""
+
+        @contextmanager
+        def asked() -> Iterator[_Asked]:
+            with self._lease() as opened:
+                yield _Asked(opened.layout, lambda shard: opened.reader(shard).client().get_collection(shard.name))
+
+        return ReadClient(self._collection(asked))
+
+    @contextmanager
+    def at_least(self, versions: Mapping[str, int], *, timeout_seconds: float = 10.0) -> Iterator[ReadCollection]:
+        """Give the collection when shards are at these versions or newer: to read what one has just written.
+
+        Args:
+            versions: By the name of the shard, as the compactor reported them.
+            timeout_seconds: How long to wait until all are published and here.
+
+        Raises:
+            Retryable: One is not served in time.
+            BadInput: A name is none of a shard.
+        """
+        ends = self._clock.monotonic() + timeout_seconds
+        with self._lease() as opened:
+            shards = {shard.name: shard for shard in opened.layout.shards}
+            if unknown := sorted(versions.keys() - shards.keys()):
+                raise BadInput(
+                    f"{unknown[0]} is no shard of {self._name}", hint=f"name shards: {', '.join(sorted(shards))}"
+                )
+            for name, version in versions.items():
+                left = max(0.0, ends - self._clock.monotonic())
+                with opened.reader(shards[name]).at_least(version, timeout_seconds=left):
+                    pass  # versions never go back, so the next block has this one or a newer
+        with self.collection() as found:
+            yield found
+
+    def refresh(self, deadline: Deadline | None = None) -> ShardedStatus:
+        """Look at the layout, and at HEAD of each shard that was asked before; return what is served then.
+
+        Raises:
+            LifecycleError: A shard serves nothing, and this failed.
+        """
+        self._look()
+        with self._lease() as opened:
+            for reader in list(opened.readers.values()):
+                reader.refresh(deadline)
+        return self.status()
+
+    def status(self) -> ShardedStatus:
+        """Return what is served, how old it is, and why it is not newer. It reads nothing and never waits."""
+        opened = self._open
+        statuses = [reader.status() for _, reader in sorted(opened.readers.items())] if opened else []
+        return ShardedStatus(self._name, self._store.address, opened.layout.serial if opened else None, tuple(statuses))
+
+    def close(self) -> None:
+        """Wait for the queries under way and close every shard; a second call does nothing.
+
+        Raises:
+            NotOwned: Somebody still reads after the time that a SnapshotReader waits.
+        """
+        with self._lock:
+            self._closed, opened = True, self._open
+            self._open = None
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
+        if opened is not None:
+            opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # The layout.
+
+    @contextmanager
+    def _lease(self) -> Iterator[_Open]:
+        self._look_if_due()
+        with self._lock:
+            opened = self._require_open()
+            opened.users += 1
+        try:
+            yield opened
+        finally:
+            with self._lock:
+                opened.users -= 1
+                is_over = opened.replaced and not opened.users
+            if is_over:
+                opened.close()
+
+    def _require_open(self) -> _Open:
+        if self._closed or self._open is None:
+            raise BadInput(f"this reader of {self._name} is closed", hint="open a new one")
+        return self._open
+
+    def _look_if_due(self) -> None:
+        if self._closed:
+            return
+        if self._open is None:
+            with self._looking:
+                if self._open is None:
+                    self._read()
+        elif self._every is not None and self._clock.monotonic() - self._looked > self._every:
+            self._look()
+
+    def _look(self) -> None:
+        """Read the layout; while it cannot be read, the one before goes on."""
+        with self._looking:
+            try:
+                self._read()
+            except StoreUnavailable as problem:
+                if self._open is None:
+                    raise
+                log.warning("layout not read", collection=self._name, why=problem.message)
+
+    def _read(self) -> None:
+        self._looked = self._clock.monotonic()
+        seen = read_layout(self._store, self._name, known=self._seen)
+        if seen is self._seen and self._open is not None:
+            return
+        with self._lock:
+            before, self._open, self._seen = self._open, _Open(seen.layout, self._make), seen
+            if before is not None:
+                before.replaced = True
+                before = None if before.users else before
+        if before is not None:
+            before.close()
+
+    # Asking.
+
+    def _collection(self, asked: Callable[[], AbstractContextManager[_Asked]]) -> ReadCollection:
+        return _ShardedCollection(self._name, self._partition_key, asked, self._side_by_side)
+
+    def _side_by_side(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Return what the calls return, each in a thread of its own; a failure is raised when all have ended."""
+        if len(calls) == 1:
+            return [calls[0]()]
+        with self._lock:
+            if self._closed:
+                raise BadInput(f"this reader of {self._name} is closed", hint="open a new one")
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix=f"shards of {self._name}")
+            pool = self._pool
+        under_way = [pool.submit(call) for call in calls]
+        wait(under_way)  # or the block, or the reader, would end beneath those that are left
+        return [each.result() for each in under_way]
+
+
+def _of_shard(asked: _Asked, shard: Shard, ids: Sequence[Any]) -> Sequence[Any]:
+    """Return those of *ids* that can be in *shard*; where none can, it is asked for all: it has to find nothing."""
+    return [each for each in ids if asked.layout.shard_of(each) == shard] or ids
+
+
+class _ShardedCollection(ReadCollection):
+    """A collection whose records are in shards, for reading alone; arguments and answers are Chroma's own."""
+
+    def __init__(
+        self,
+        name: str,
+        partition_key: str | None,
+        asked: Callable[[], AbstractContextManager[_Asked]],
+        side_by_side: Callable[[Sequence[Callable[[], Any]]], list[Any]],
+    ) -> None:
+        self._name = name
+        self._partition_key = partition_key
+        self._asked = asked
+        self._side_by_side = side_by_side
+
+    @property
+    def version(self) -> int:
+        """Refuse: each shard has versions of its own."""
+        raise BadInput(f"{self._name} is in shards, each with versions of its own", hint="see `status()` of the reader")
+
+    def count(self) -> int:
+        """Return how many records there are."""
+        with self._asked() as asked:
+            return sum(self._ask(asked, asked.layout.shards, lambda _, collection: collection.count()))
+
+    def get(
+        self,
+        ids: Any = None,
+        where: Any = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        **named: Any,
+    ) -> Any:
+        wanted = [ids] if isinstance(ids, str) else ids
+        with self._asked() as asked:
+            shards = shards_asked(asked.layout, wanted, where, self._partition_key) or asked.layout.shards[:1]
+
+            def call(shard: Shard, collection: ReadCollection, **more: Any) -> Any:
+                mine = None if wanted is None else _of_shard(asked, shard, wanted)
+                return collection.get(ids=mine, where=where, **more, **named)
+
+            if limit is None and not offset:
+                return joined_get(self._ask(asked, shards, call))
+            return self._part(asked, shards, call, limit, offset or 0)
+
+    def _part(
+        self, asked: _Asked, shards: Sequence[Shard], call: Callable[..., Any], limit: int | None, offset: int
+    ) -> Any:
+        """Return *limit* records after the first *offset*, counted through the shards in their order."""
+        answers: list[dict[str, Any]] = []
+        for shard in shards:
+            most = None if limit is None else offset + limit
+            answer = call(shard, asked.collection_of(shard), limit=most, offset=0)
+            found = len(answer["ids"])
+            cut = {name: rows[offset:] if isinstance(rows, list) else rows for name, rows in answer.items()}
+            cut["included"] = answer.get("included")
+            if answer.get("embeddings") is not None:
+                cut["embeddings"] = answer["embeddings"][offset:]
+            answers.append(cut)
+            taken = len(cut["ids"])
+            offset = max(0, offset - found)
+            limit = None if limit is None else limit - taken
+            if limit == 0:
+                break
+        return joined_get(answers)
+
+    def peek(self, limit: int = 10) -> Any:
+        """Return some records, as Chroma's ``peek``."""
+        return self.get(limit=limit, include=["embeddings", "documents", "metadatas"])
+
+    def query(
+        self,
+        query_embeddings: Any = None,
+        n_results: int = 10,
+        ids: Any = None,
+        where: Any = None,
+        include: Any = None,
+        **named: Any,
+    ) -> Any:
+        """Return the nearest records of all shards, as Chroma's ``query``.
+
+        Raises:
+            BadInput: The vectors have another dimension than the records, or are texts still.
+        """
+        refuse_texts(self._name, named)
+        wanted, fields = [ids] if isinstance(ids, str) else ids, list(_QUERY_FIELDS if include is None else include)
+        with self._asked() as asked:
+            shards = shards_asked(asked.layout, wanted, where, self._partition_key) or asked.layout.shards[:1]
+
+            def call(shard: Shard, collection: ReadCollection) -> Any:
+                mine = {} if wanted is None else {"ids": _of_shard(asked, shard, wanted)}
+                more = {"n_results": n_results, "where": where, "include": [*{*fields, "distances"}]}
+                return collection.query(query_embeddings, **more, **mine, **named)
+
+            answers = self._ask(asked, shards, call)
+        return merged_query(answers, n_results, with_distances="distances" in fields)
+
+    def _attribute(self, name: str) -> Any:
+        with self._asked() as asked:
+            return getattr(asked.collection_of(asked.layout.shards[0]), name)
+
+    def _ask(self, asked: _Asked, shards: Sequence[Shard], call: Callable[[Shard, ReadCollection], Any]) -> list[Any]:
+        return self._side_by_side(
+            [lambda shard=shard: call(shard, asked.collection_of(shard)) for shard in shards]  # type: ignore[misc]
+        )
