@@ -276,7 +276,8 @@ class Cycle:
             # Nobody else knows of this directory, and before it is published the seal looks at every process.
             with ManagedClient.open(working / CHROMA, self._collection, everywhere=False) as client, refusals():
                 client.apply(planned.plan, deltas)
-            settle_tail(working / CHROMA, self._collection, budget=self._around.tail_budget)
+                found = client.close().soundness
+            settle_tail(working / CHROMA, self._collection, budget=self._around.tail_budget, found=found)
         with Ledger.open(working / LEDGER) as ledger:
             self._write_facts(ledger, planned)
             return ledger.counts()

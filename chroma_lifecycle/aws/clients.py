@@ -56,6 +56,7 @@ def make_client(service: str, *, patience: Patience = PATIENT, checksums: Checks
     # Here, because boto3 takes longer to import than most commands take to run.
     import boto3
     from botocore.config import Config
+    from botocore.handlers import add_expect_header
 
     config = Config(
         connect_timeout=patience.connect_seconds,
@@ -68,6 +69,9 @@ def make_client(service: str, *, patience: Patience = PATIENT, checksums: Checks
     if checksums is not None:
         config = config.merge(Config(request_checksum_calculation=checksums, response_checksum_validation=checksums))
     try:
-        return boto3.session.Session().client(service, config=config)
+        client = boto3.session.Session().client(service, config=config)
     except (*NOT_SENT, ValueError) as problem:  # ValueError: an endpoint that is no URL
         raise BadInput(f"no client of {service} can be made: {problem}", hint=SETTINGS_HINT) from problem
+    # It asks first whether a body is welcome: a round trip for each PUT, where most bodies take less.
+    client.meta.events.unregister("before-call.s3", add_expect_header)
+    return client

@@ -18,6 +18,7 @@ from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.snapshot import soundness, sqlite_file
+from chroma_lifecycle.snapshot.soundness import Soundness
 
 DEFAULT_BUDGET = 500
 """Vector operations: at 384 dimensions they cost a reader 0.17 s at its first query."""
@@ -60,7 +61,9 @@ class TailReport:
         return self.after < self.before
 
 
-def settle_tail(directory: Path, collection: str, *, budget: int = DEFAULT_BUDGET) -> TailReport:
+def settle_tail(
+    directory: Path, collection: str, *, budget: int = DEFAULT_BUDGET, found: Soundness | None = None
+) -> TailReport:
     """Force the queue of a closed directory into the HNSW files if it is longer than *budget*.
 
     It is done with what Chroma offers: the thresholds are lowered, and take effect at the next
@@ -68,6 +71,9 @@ def settle_tail(directory: Path, collection: str, *, budget: int = DEFAULT_BUDGE
     such thresholds would write the files again at every third vector.
 
     A collection from before 1.0 is left as it is; its tail ends at its own threshold (1,000 by default).
+
+    Args:
+        found: What the checks at the close found, where nobody has had the directory open since.
 
     Raises:
         BadInput: The budget is below 3.
@@ -78,7 +84,7 @@ def settle_tail(directory: Path, collection: str, *, budget: int = DEFAULT_BUDGE
             f"a tail budget of {budget} vector operations cannot be kept",
             hint=f"set it to {SMALLEST_BUDGET} or more; {DEFAULT_BUDGET} is the default",
         )
-    began, tail = SYSTEM_CLOCK.monotonic(), soundness.examine(directory).tail
+    began, tail = SYSTEM_CLOCK.monotonic(), (found or soundness.examine(directory)).tail
     if tail <= budget:
         return TailReport(tail, tail, 0.0)
     before = stored_thresholds(directory)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from chroma_lifecycle.errors import Corrupt
 from chroma_lifecycle.snapshot.chain import PART_BYTES, Base, BaseFile, BasePart, Chain, PackRef
@@ -35,7 +36,7 @@ _MOST_PACKS = 1_000
 _HINT = "run `chroma-lifecycle verify` to see what is damaged"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Manifest:
     """One version.
 
@@ -90,7 +91,12 @@ class Manifest:
         if self.version.number != before + 1:
             raise ValueError("the version does not follow that of its parent")
 
-    @property
+    @cached_property
+    def encoded(self) -> bytes:
+        """The bytes of its object: they are asked for to be sent, named, kept and compared."""
+        return _encode(self)
+
+    @cached_property
     def content(self) -> Digest:
         """The content digest: what two copies share that are the same."""
         return content_digest(self.files)
@@ -124,6 +130,10 @@ class Manifest:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return *manifest* as the bytes of its object; the same manifest always gives the same bytes."""
+    return manifest.encoded
+
+
+def _encode(manifest: Manifest) -> bytes:
     line = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

@@ -10,12 +10,11 @@ They must be closed; nothing here may touch a file that Chroma has open.
 from __future__ import annotations
 
 import hashlib
-import json
 import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -60,19 +59,17 @@ class FilePages:
 
     Attributes:
         digests: 32 bytes for each page, in order.
+        digest: The file digest.
     """
 
     size: int
     digests: bytes
+    digest: Digest = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.digests) != DIGEST_BYTES * page_count(self.size):
             raise ValueError(f"{self.size} bytes do not have {len(self.digests) / DIGEST_BYTES} pages")
-
-    @property
-    def digest(self) -> Digest:
-        """The file digest."""
-        return Digest(hashlib.sha256(self.digests).hexdigest())
+        object.__setattr__(self, "digest", Digest(hashlib.sha256(self.digests).hexdigest()))
 
     def of(self, numbers: PageNumbers) -> bytes:
         """Return the digests of some pages, one after the other."""
@@ -211,35 +208,26 @@ def stretches(numbers: PageNumbers) -> list[tuple[int, int]]:
 _CACHE_NAME = b"chroma-lifecycle pages 1\n"
 
 
-def encode_table(table: PageTable) -> bytes:
-    """Return *table* as the bytes of a page-digest file: name, one line of JSON, then the digests."""
-    sizes = [[path, pages.size] for path, pages in sorted(table.items())]
-    line = json.dumps(sizes, separators=(",", ":")).encode("ascii")
-    return b"".join([_CACHE_NAME, line, b"\n", *(pages.digests for _, pages in sorted(table.items()))])
+def encode_pages(pages: FilePages) -> bytes:
+    """Return the bytes of a local file that holds the page digests of one file: name, then the digests."""
+    return _CACHE_NAME + pages.digests
 
 
-def decode_table(data: bytes, files: Sequence[FileEntry]) -> dict[str, FilePages]:
-    """Return the pages of exactly *files*.
+def decode_pages(data: bytes, entry: FileEntry) -> FilePages:
+    """Return the pages of the file *entry*.
 
-    Page digests are local and prove nothing by themselves: they are returned only when those of
-    each file make the digest that *files* has for it.
+    Page digests are local and prove nothing by themselves: they are returned only when they make the
+    digest that *entry* has.
 
     Raises:
-        Corrupt: They do not; hash the files again.
+        Corrupt: They do not; hash the file again.
     """
-    line, _, digests = data.removeprefix(_CACHE_NAME).partition(b"\n")
-    expected = json.dumps([[entry.path, entry.size] for entry in files], separators=(",", ":")).encode("ascii")
-    lengths = [DIGEST_BYTES * page_count(entry.size) for entry in files]
-    if not data.startswith(_CACHE_NAME) or line != expected or len(digests) != sum(lengths):
-        raise _unfit("it describes other files")
-    table, start = {}, 0
-    for entry, length in zip(files, lengths, strict=True):
-        pages = FilePages(entry.size, digests[start : start + length])
-        if pages.digest != entry.digest:
-            raise _unfit(f"its digests of {entry.path} do not make the digest in the manifest")
-        table[entry.path], start = pages, start + length
-    return table
-
-
-def _unfit(problem: str) -> Corrupt:
-    return Corrupt(f"the file of page digests is unfit: {problem}", hint="nothing to do: the files are hashed again")
+    digests = data.removeprefix(_CACHE_NAME)
+    if data.startswith(_CACHE_NAME) and len(digests) == DIGEST_BYTES * page_count(entry.size):
+        pages = FilePages(entry.size, digests)
+        if pages.digest == entry.digest:
+            return pages
+    raise Corrupt(
+        f"the page digests of {entry.path} do not make the digest in the manifest",
+        hint="nothing to do: the files are hashed again",
+    )

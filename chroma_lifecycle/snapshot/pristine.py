@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chroma_lifecycle.errors import BadInput, Corrupt
+from chroma_lifecycle.snapshot.descriptors import files_below
 from chroma_lifecycle.snapshot.disk import disk_errors, remove_tree, replace_file, require_room, this_boot
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json
 from chroma_lifecycle.snapshot.files import FileEntry
 from chroma_lifecycle.snapshot.manifest import Manifest, encode_manifest, parse_manifest
-from chroma_lifecycle.snapshot.pages import PageTable, decode_table, encode_table, hash_file
+from chroma_lifecycle.snapshot.pages import FilePages, PageTable, decode_pages, encode_pages, hash_file
 from chroma_lifecycle.snapshot.rewriting import FileChange, make_change, remove_empty_directories
 from chroma_lifecycle.values import Digest, digest_of, parse_digest
 
@@ -55,6 +56,8 @@ class Pristine:
         self.root = workspace / "pristine"
         self._stamp = workspace / "stamp"
         self._pages = workspace / "pages"
+        # What lies below it, as far as this process has read or written it.
+        self._noted: dict[str, FilePages] = {}
         self._known: LocalVersion | None = None
 
     def version(self) -> LocalVersion | None:
@@ -73,14 +76,17 @@ class Pristine:
 
     def _read(self) -> LocalVersion:
         stamp = Fields(parse_json(self._stamp.read_bytes(), "the stamp"), "the stamp")
-        manifest_digest, pages_digest = stamp.parsed("manifest", parse_digest), stamp.parsed("pages", parse_digest)
-        manifest_bytes, pages_bytes = self._manifest(manifest_digest).read_bytes(), self._pages.read_bytes()
-        if (digest_of(manifest_bytes), digest_of(pages_bytes)) != (manifest_digest, pages_digest):
-            raise Corrupt("the stamp belongs to other files", hint=_AGAIN)
+        digest = stamp.parsed("manifest", parse_digest)
+        manifest_bytes = self._manifest(digest).read_bytes()
+        if digest_of(manifest_bytes) != digest:
+            raise Corrupt("the stamp belongs to another manifest", hint=_AGAIN)
         manifest = parse_manifest(manifest_bytes)
-        if self._stamp.read_bytes() != _spell_stamp(manifest, manifest_digest, pages_digest):
+        if self._stamp.read_bytes() != _spell_stamp(manifest, digest):
             raise Corrupt("the stamp belongs to another version", hint=_AGAIN)
-        return LocalVersion(manifest, manifest_digest, decode_table(pages_bytes, manifest.files))
+        self._noted = {
+            entry.path: decode_pages((self._pages / entry.path).read_bytes(), entry) for entry in manifest.files
+        }
+        return LocalVersion(manifest, digest, dict(self._noted))
 
     def forget(self) -> None:
         """Take the stamp away: from here on the copy is of no version."""
@@ -105,6 +111,8 @@ class Pristine:
         self.forget()
         with disk_errors(self.root):
             check_files(directory, version.manifest.files)
+            self._noted.clear()
+            remove_tree(self._pages)
             remove_tree(self.root)
             directory.rename(self.root)
             self._write_stamp(version)
@@ -133,15 +141,29 @@ class Pristine:
 
     def _write_stamp(self, version: LocalVersion) -> None:
         """Say which version the copy is, when everything else has been written."""
-        manifest, pages = self._manifest(version.digest), encode_table(version.pages)
+        manifest = self._manifest(version.digest)
         manifest.write_bytes(encode_manifest(version.manifest))
-        replace_file(self._pages, pages)
+        self._note_pages(version.pages)
         # Last: whatever dies before this line leaves the copy of no version, or of the old one.
-        replace_file(self._stamp, _spell_stamp(version.manifest, version.digest, digest_of(pages)))
+        replace_file(self._stamp, _spell_stamp(version.manifest, version.digest))
         self._known = version
         for old in self._workspace.glob(f"{_MANIFEST}*"):
             if old != manifest:
                 old.unlink()
+
+    def _note_pages(self, table: PageTable) -> None:
+        """Write the page digests of the files that changed: all of them follow the size of the snapshot."""
+        for path, pages in table.items():
+            if self._noted.get(path) != pages:
+                # Until it is written whole, it is not known what the file holds.
+                self._noted.pop(path, None)
+                place = self._pages / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(encode_pages(pages))
+                self._noted[path] = pages
+        for path in self._noted.keys() - table.keys():
+            del self._noted[path]
+            (self._pages / path).unlink()
 
     def _manifest(self, digest: Digest) -> Path:
         # By its digest, so that a new one can be written while the stamp still names the old one.
@@ -173,7 +195,7 @@ class PristineChange:
             self._pristine._write_stamp(version)  # noqa: SLF001 - the one that is changed
 
 
-def _spell_stamp(manifest: Manifest, manifest_digest: Digest, pages_digest: Digest) -> bytes:
+def _spell_stamp(manifest: Manifest, manifest_digest: Digest) -> bytes:
     return canonical(
         {
             "format": _FORMAT,
@@ -182,7 +204,6 @@ def _spell_stamp(manifest: Manifest, manifest_digest: Digest, pages_digest: Dige
             "version": manifest.version.number,
             "manifest": manifest_digest,
             "content": manifest.content,
-            "pages": pages_digest,
             "boot": this_boot(),
         }
     )
@@ -194,7 +215,7 @@ def _size_of(path: Path) -> int:
 
 def check_files(root: Path, files: Sequence[FileEntry]) -> None:
     """Refuse a directory that does not hold exactly *files*, each as long as it should be."""
-    found = {path.relative_to(root).as_posix(): path.stat().st_size for path in root.rglob("*") if path.is_file()}
+    found = {path.relative_to(root).as_posix(): path.lstat().st_size for path in files_below(root)}
     expected = {entry.path: entry.size for entry in files}
     if found != expected:
         odd = min(set(found.items()) ^ set(expected.items()))[0]

@@ -229,7 +229,7 @@ def _clear(root: Path) -> None:
     of_others = (leftover for kind in (_WORKING, _KEPT, _SERVING) for leftover in root.glob(f"{kind}*"))
     for leftover in (*half_made[:-1], *of_others):
         remove_tree(leftover)
-    for unfinished in (*root.glob("stamp.*"), *root.glob("pages.*")):
+    for unfinished in root.glob("stamp.*"):
         unfinished.unlink()
 
 

@@ -313,7 +313,7 @@ def test_a_copy_that_is_not_as_the_stamp_says_is_not_used(site: Site, harm: str)
             stamp = workspace.root / "stamp"
             stamp.write_bytes(stamp.read_bytes().replace(b'"version":1', b'"version":2'))
         case "no page digests":
-            (workspace.root / "pages").write_bytes(b"")
+            (workspace.root / "pages" / LEDGER).write_bytes(b"")
     reopened = Site(workspace, site.store)
     workspace.pristine._known = None  # as after a start
 
