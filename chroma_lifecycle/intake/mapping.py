@@ -7,7 +7,7 @@ The key decides where, the attributes decide what. A mapping is read from YAML b
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -168,13 +168,28 @@ class TableMapping:
         Raises:
             BadInput: An attribute has a value that no record can take.
         """
-        owner = self.rules[rule]
-        keys = self._named_keys(rule, collection, item)
+        return self.given(rule, item, self.named_keys(rule, collection, item), image)
+
+    def given(
+        self, rule: str, item: ItemKey, keys: Sequence[tuple[str, Key]], image: Image | None
+    ) -> tuple[Contribution, ...]:
+        """Return what :meth:`contributions` does, to *keys* as :meth:`named_keys` gives them."""
         try:
-            return contribute(keys, image if image is None or owner.holds(image) else None)
+            return contribute(keys, image if image is None or self.rules[rule].holds(image) else None)
         except BadInput as problem:
             where = f"rule {rule!r}, item {self.spell(item)}"
             raise BadInput(f"{where}: {problem.message}", hint=problem.hint) from problem
+
+    def named_keys(self, rule: str, collection: str, item: ItemKey) -> list[tuple[str, Key]]:
+        """Return the keys that *rule* owns in *collection* for *item*, each beside its name there."""
+        templated, keys = self._owned.get((rule, collection), (False, []))
+        if not templated:
+            return keys
+        values = self.rules[rule].match(item)
+        assert values is not None, "the item belongs to another rule"
+        fixed = self._fixed_names[collection]
+        named = [(key.name.format(values) if key.name.names else name, key) for name, key in keys]
+        return [(name, key) for name, key in named if not key.name.names or name not in fixed]
 
     def spell(self, item: ItemKey) -> str:
         """Return the key of *item* for people: ``PK=a, SK=b``."""
@@ -228,16 +243,6 @@ class TableMapping:
         for (_, collection), (_, keys) in self._owned.items():
             names[collection].update(name for name, key in keys if not key.name.names)
         return {collection: frozenset(each) for collection, each in names.items()}
-
-    def _named_keys(self, rule: str, collection: str, item: ItemKey) -> list[tuple[str, Key]]:
-        templated, keys = self._owned.get((rule, collection), (False, []))
-        if not templated:
-            return keys
-        values = self.rules[rule].match(item)
-        assert values is not None, "the item belongs to another rule"
-        fixed = self._fixed_names[collection]
-        named = [(key.name.format(values) if key.name.names else name, key) for name, key in keys]
-        return [(name, key) for name, key in named if not key.name.names or name not in fixed]
 
 
 def _key_text(name: str, attribute: object) -> str | None:

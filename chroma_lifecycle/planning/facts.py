@@ -106,9 +106,14 @@ def join_fields(
     """
     known = fact or _nothing_of(change)
     everything = known if withheld is None else merge_fields(known, withheld)
-    if everything.covers(change.origin.position) or _join(everything, change) == everything:
+    if everything.covers(change.origin.position):
         return None
-    if withheld is not None and isinstance(change, ContributeFields) and change.partial:
+    joined = _join(everything, change)
+    if joined is everything or joined == everything:
+        return None
+    if withheld is None:
+        return joined
+    if isinstance(change, ContributeFields) and change.partial:
         image = {
             name: value for name, value in change.image.items() if everything.moved_at(name) < change.origin.position
         }
@@ -136,13 +141,16 @@ def _join_whole(known: FieldFact, position: Position, image: Image, *, present: 
     if position <= known.position:
         return known
     newest = known.seen < position
-    return replace(
-        known,
+    return FieldFact(
+        known.rule,
+        known.item,
+        known.reach,
         position=position,
         seen=position if newest else known.seen,
         present=present if newest else known.present,
         attributes=image,
         later={name: moved for name, moved in known.later.items() if position < moved[0]},
+        as_of=known.as_of,
     )
 
 

@@ -48,25 +48,30 @@ CREATE TABLE records (id TEXT NOT NULL PRIMARY KEY, run INTEGER NOT NULL REFEREN
 
 Row = tuple[Any, ...]
 
+# Made once: a batch has thousands of values.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_NOTHING = "{}"
+
 
 def to_json(value: object) -> str:
     """Return JSON of one spelling, in ASCII: a lone surrogate passes too."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def field_row(fact: FieldFact, received_seconds: int, version: int) -> Row:
     """Return the row of a field fact, counting or withheld."""
     later = {name: [str(position), value] for name, (position, value) in fact.later.items()}
+    position = str(fact.position)
     return (
         fact.reach,
         fact.item.partition,
         fact.item.sort,
         fact.rule,
-        str(fact.position),
-        str(fact.seen),
+        position,
+        position if fact.seen is fact.position else str(fact.seen),
         int(fact.present),
         to_json(fact.attributes),
-        to_json(later),
+        to_json(later) if later else _NOTHING,
         fact.as_of,
         received_seconds,
         version,
@@ -76,17 +81,22 @@ def field_row(fact: FieldFact, received_seconds: int, version: int) -> Row:
 def field_fact(row: Row) -> FieldFact:
     """Return the fact of such a row."""
     reach, partition, sort, rule, position, seen, present, attributes, later, as_of, *_ = row
+    at = Position.parse(position)
     return FieldFact(
         rule,
         ItemKey(partition, sort),
         reach,
-        Position.parse(position),
-        Position.parse(seen),
+        at,
+        at if seen == position else Position.parse(seen),
         bool(present),
         json.loads(attributes),
-        {name: (Position.parse(at), value) for name, (at, value) in json.loads(later).items()},
+        {} if later == _NOTHING else _later(later),
         as_of,
     )
+
+
+def _later(text: str) -> dict[str, tuple[Position, Any]]:
+    return {name: (Position.parse(at), value) for name, (at, value) in json.loads(text).items()}
 
 
 def tombstone_row(fact: Tombstone, received_seconds: int, version: int) -> Row:

@@ -11,9 +11,10 @@ Two rules decide everything:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from chroma_lifecycle.intake.contributions import Key
 from chroma_lifecycle.intake.mapping import Contribution, TableMapping
 from chroma_lifecycle.planning.facts import FieldFact, RunFact
 from chroma_lifecycle.planning.folds import fold_values
@@ -66,6 +67,7 @@ class _Planner:
         self._joined = joined
         self._mapping = mapping
         self._collection = collection
+        self._keys: dict[tuple[str, ItemKey], Sequence[tuple[str, Key]]] = {}
         self._moved_by_reach: dict[str, dict[ItemKey, FieldFact]] = {}
         for (reach, item), fact in joined.fields.items():
             self._moved_by_reach.setdefault(reach, {})[item] = fact
@@ -178,9 +180,16 @@ class _Planner:
         feeding: dict[str, list[tuple[tuple[object, ...], Contribution]]] = {}
         for fact in facts:
             place = fact.seen.among(ordering, fact.item)
-            for given in self._mapping.contributions(fact.rule, self._collection, fact.item, fact.image):
+            for given in self._mapping.given(fact.rule, fact.item, self._keys_of(fact), fact.image):
                 feeding.setdefault(given.key, []).append((place, given))
         return {key: fold_values(contributions) for key, contributions in feeding.items()}
+
+    def _keys_of(self, fact: FieldFact) -> Sequence[tuple[str, Key]]:
+        """Return the keys of a fact; they are the same before a batch moves it and afterwards."""
+        place = fact.rule, fact.item
+        if place not in self._keys:
+            self._keys[place] = self._mapping.named_keys(fact.rule, self._collection, fact.item)
+        return self._keys[place]
 
 
 def prefixes(record_id: str) -> tuple[str, ...]:
