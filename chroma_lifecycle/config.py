@@ -73,6 +73,9 @@ NAMES = tuple(PREFIX + name.upper() for name in Settings.__slots__)
 COLLECTION_NAME = f"{PREFIX}COLLECTION"
 """Read by the command line alone: which collection a command is about."""
 
+TOKEN_NAME = f"{PREFIX}TOKEN"
+"""Read by the command line alone: what lets it into a Chroma server."""
+
 
 def has_tracing(environment: Mapping[str, str] | None = None) -> bool:
     """Return whether this is a function of Lambda for which somebody collects traces (Tracing: Active)."""
@@ -86,7 +89,7 @@ class _Reader:
         self._problems: list[str] = []
 
     def settings(self) -> Settings:
-        for name in sorted(self._values.keys() - {*NAMES, COLLECTION_NAME}):
+        for name in sorted(self._values.keys() - {*NAMES, COLLECTION_NAME, TOKEN_NAME}):
             close = difflib.get_close_matches(name, NAMES, 1)
             self._problems.append(f"{name} is not a setting{f'; did you mean {close[0]}?' if close else ''}")
         settings = Settings(

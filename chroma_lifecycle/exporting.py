@@ -1,4 +1,4 @@
-"""The way out: the records of a version as a file that anybody can read, and `init --from` reads back."""
+"""The ways out: the records of a version as a file, which `init --from` reads back, or in a Chroma server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from chroma_lifecycle.chroma.client import SPACES, CollectionSettings
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
+from chroma_lifecycle.chroma.server import ServerAddress, ServerCollection
 from chroma_lifecycle.chroma.stored_settings import stored_settings
+from chroma_lifecycle.chroma.uploading import Uploaded, upload
 from chroma_lifecycle.deltas.checks import Expectation
 from chroma_lifecycle.deltas.convert import convert
 from chroma_lifecycle.deltas.marks import Origin
@@ -34,7 +37,7 @@ def read_records(manifest: Manifest, stores: Stores, scratch: Path) -> Delta:
     name, details = manifest.collection, manifest.details
     if not details.counts.records:
         raise BadInput(
-            f"version {manifest.version.number} of {name} has no records: there is nothing to export",
+            f"version {manifest.version.number} of {name} has no records: there is nothing to take out",
             hint="`chroma-lifecycle log` says which versions have some",
         )
     with files_of(manifest, stores) as files:
@@ -68,3 +71,31 @@ def export_records(manifest: Manifest, stores: Stores, to: Path, tell: Callable[
         records = read_records(manifest, stores, Path(scratch))
         convert(records, to, tell)
     return records
+
+
+def upload_records(
+    manifest: Manifest,
+    stores: Stores,
+    address: ServerAddress,
+    name: str,
+    *,
+    tell: Callable[[int], None],
+    delete_others: bool = False,
+) -> Uploaded:
+    """Bring the records of a version into collection *name* of a Chroma server, and prove that they are there.
+
+    Args:
+        name: Of the collection there; it is made like the one here if it is not there.
+        tell: Is told how many records are done so far.
+        delete_others: Delete what else the collection there holds.
+
+    Raises:
+        LifecycleError: As :func:`read_records`; or the server cannot be reached, refuses, or holds something else.
+    """
+    with tempfile.TemporaryDirectory(prefix="chroma-lifecycle-") as scratch:
+        records = read_records(manifest, stores, Path(scratch))
+        origin = records.origin
+        assert origin is not None  # the version's own
+        settings = CollectionSettings(SPACES[origin.space], origin.dimension, origin.metadata, origin.hnsw)
+        with ServerCollection.open(address, name, settings) as target:
+            return upload(records, target, tell=tell, delete_others=delete_others)

@@ -78,6 +78,16 @@ def apply_plan(target: Target, plan: Plan, deltas: Mapping[str, Delta]) -> Appli
     return Applied(len(plan.deletes), written, sum(map(bool, plan.updates.values())), work.calls)
 
 
+def upsert_rows(target: Target, rows: Rows, existing: frozenset[str]) -> None:
+    """Write *rows* whole; those of *existing*, which are there already, lose what they have more."""
+    _Work(target).write_rows(Write("the records", frozenset(rows.ids), existing=existing), rows)
+
+
+def delete_records(target: Target, ids: Sequence[str]) -> None:
+    """Delete records by id."""
+    _Work(target).delete(ids)
+
+
 def _check_deltas(plan: Plan, deltas: Mapping[str, Delta], dimension: int | None) -> None:
     for write in plan.writes:
         delta = deltas.get(write.address)
@@ -109,7 +119,7 @@ class _Work:
         for rows in deltas[write.address].batches(self._max_batch):
             chosen = [row for row, id_ in enumerate(rows.ids) if id_ in write.ids]
             if chosen:
-                self._upsert(write, _select(rows, chosen))
+                self.write_rows(write, rows.chosen(chosen))
 
     def update(self, updates: Mapping[str, OwnedKeys]) -> None:
         # An empty dictionary is refused; it would change nothing.
@@ -119,7 +129,7 @@ class _Work:
                 self._collection.update(ids=[id_ for id_, _ in chunk], metadatas=[keys for _, keys in chunk])
             self.calls += 1
 
-    def _upsert(self, write: Write, rows: Rows) -> None:
+    def write_rows(self, write: Write, rows: Rows) -> None:
         metadatas = [
             _metadata(own, write.owned.get(id_, {})) for id_, own in zip(rows.ids, rows.metadatas, strict=True)
         ]
@@ -156,17 +166,6 @@ def _metadata(own: Mapping[str, Scalar], owned: OwnedKeys) -> Metadata:
         **{key: value for key, value in own.items() if key not in owned},
         **{key: value for key, value in owned.items() if value is not None},
     }
-
-
-def _select(rows: Rows, chosen: Sequence[int]) -> Rows:
-    if len(chosen) == len(rows.ids):
-        return rows
-    return Rows(
-        [rows.ids[row] for row in chosen],
-        rows.embeddings[chosen],
-        [rows.documents[row] for row in chosen],
-        [rows.metadatas[row] for row in chosen],
-    )
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -81,6 +81,7 @@ app.add_typer(deltas.app, name="delta", help="Write deltas, look at them, check 
 _LOGGING = {
     "init",
     "export",
+    "upload",
     "compact",
     "verify",
     "query",

@@ -1,8 +1,9 @@
-"""``export``: a version leaves, as a file of records, or as the directory that the system before it reads."""
+"""``export`` and ``upload``: a version leaves, as a file, as a directory for another system, into a Chroma server."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ from chroma_lifecycle.cli.options import (
 )
 from chroma_lifecycle.cli.output import Output
 from chroma_lifecycle.clock import SYSTEM_CLOCK
-from chroma_lifecycle.config import Checksums
+from chroma_lifecycle.config import TOKEN_NAME, Checksums
 from chroma_lifecycle.deltas.snapshots import POINTER, SNAPSHOT
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.publishing.export import export_version
@@ -99,5 +100,62 @@ def _as_directory(output: Output, manifest: Manifest, stores: Stores, to: str, c
     )
 
 
-COMMANDS = (export,)
+class TokenHeader(StrEnum):
+    """Which header carries the token."""
+
+    AUTHORIZATION = "authorization"
+    CHROMA = "x-chroma-token"
+
+
+def upload(
+    store: StoreOption,
+    to: Annotated[str, typer.Option("--to", help="The server: http://host:8000, or https://host.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the collection there; by default the same as here.")
+    ] = None,
+    delete_others: Annotated[
+        bool, typer.Option("--delete-others", help="Delete what else the collection there holds.")
+    ] = False,
+    tenant: Annotated[str, typer.Option("--tenant", help="Whose it is there.")] = "default_tenant",
+    database: Annotated[str, typer.Option("--database", help="Where it is there.")] = "default_database",
+    token: Annotated[
+        str | None, typer.Option("--token", envvar=TOKEN_NAME, help="What the server wants of whoever asks.")
+    ] = None,
+    token_header: Annotated[
+        TokenHeader, typer.Option("--token-header", help="Which header carries it; authorization as a bearer's.")
+    ] = TokenHeader.AUTHORIZATION,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    version: VersionOption = None,
+    mirror: MirrorOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a version's records into a collection of a Chroma server, and prove that they are there."""
+    from chroma_lifecycle.chroma.server import ServerAddress  # imports chromadb, which takes seconds
+    from chroma_lifecycle.exporting import upload_records
+
+    header = "Authorization" if token_header is TokenHeader.AUTHORIZATION else "X-Chroma-Token"
+    address = ServerAddress(to, tenant, database, token, header)
+    output, source_name = Output(as_json), choose_collection(collection, mapping)
+    there = choose_collection(name, None) if name else source_name
+    source = open_store(store)
+    manifest = find_manifest(source, read_published(source, source_name), version)
+    with output.counting(f"uploading {source_name}") as tell:
+        done = upload_records(
+            manifest, Stores(source, open_mirror(mirror)), address, there, tell=tell, delete_others=delete_others
+        )
+    output.result(
+        {
+            "collection": source_name,
+            "version": manifest.version.number,
+            "server": to,
+            "name": there,
+            **asdict(done),
+        },
+        f"{source_name} version {manifest.version.number} is in {there} on {to}: {done.records:,} records, "
+        f"every one compared; {done.sent:,} were sent, {done.deleted:,} others deleted",
+    )
+
+
+COMMANDS = (export, upload)
 """What the application takes from here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,17 @@ class Rows:
     embeddings: npt.NDArray[np.float32]
     documents: list[str | None]
     metadatas: list[dict[str, Scalar]]
+
+    def chosen(self, rows: Sequence[int]) -> Rows:
+        """Return some of the records, by their places here."""
+        if len(rows) == len(self.ids):
+            return self
+        return Rows(
+            [self.ids[row] for row in rows],
+            self.embeddings[np.asarray(rows, np.intp)],
+            [self.documents[row] for row in rows],
+            [self.metadatas[row] for row in rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)

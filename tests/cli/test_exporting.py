@@ -67,7 +67,7 @@ def test_wrong_inputs_are_told_and_change_nothing(cli: CommandLine) -> None:
     assert "says no form that is written" in said("export", *at, "-o", "notes.csv")
     assert "there is no directory" in said("export", *at, "-o", "no/notes.jsonl")
     assert "version 9 of notes is not there" in said("export", *at, "--version", "9", "-o", "x.jsonl")
-    assert "has no records: there is nothing to export" in said(
+    assert "has no records: there is nothing to take out" in said(
         "export", "--store", "void", "-c", "notes", "-o", "x.jsonl"
     )
     assert "is already initialised" in said("init", "--from", "notes.jsonl", *at)

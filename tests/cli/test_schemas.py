@@ -91,8 +91,13 @@ RUNS: dict[str, list[str]] = {
 }
 """What is run for each command, in a directory with three versions, the first one pinned; see `prepared`."""
 
-ELSEWHERE = {"resync": "test_resync.py", "pause": "test_consumption.py", "resume": "test_consumption.py"}
-"""Commands that need AWS: run there, by a helper that checks every output as this page does."""
+ELSEWHERE = {
+    "resync": "test_resync.py",
+    "pause": "test_consumption.py",
+    "resume": "test_consumption.py",
+    "upload": "test_upload.py",
+}
+"""Commands that need AWS or a server: run there, by a helper that checks every output as this page does."""
 
 PLACES = {
     "{at}": "--store store --collection notes",
