@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chroma_lifecycle.publishing import copying, publication, recover, swap, sweep, upload
+from chroma_lifecycle.publishing import copying, erasing, publication, recover, relocation, swap, sweep, upload
 from chroma_lifecycle.publishing import publish as publishing
 from chroma_lifecycle.publishing.publication import Publication
 from chroma_lifecycle.publishing.swap import Landed, Lost, amend_head
@@ -24,7 +25,10 @@ CALAMITY = EVERYTHING | {"recover": 1, "wipe": 1}
 SWEEPING = {"resume": 60, "time": 8, "write": 12, "sweep": 7, "expire": 6}
 PINNING = SWEEPING | {"pin": 6, "expire": 8}
 RECOVERING = {"resume": 60, "time": 14, "write": 12, "sweep": 14, "expire": 10, "recover": 5}
+MOVING = EVERYTHING | {"rebase": 4, "move": 2, "copy_away": 2, "erase": 1}
+BASES = SWEEPING | {"rebase": 8, "pin": 1}
 MIRRORING = {"resume": 60, "time": 4, "write": 8, "sweep": 5, "expire": 5, "copy": 8, "sweep_mirror": 8}
+MIXES = [EVERYTHING, CALAMITY, PINNING, MIRRORING, BASES, MOVING, MOVING | {"recover": 1, "wipe": 1}]
 QUICK, LONG, STEPS = 20, 2_000, 160
 
 
@@ -51,7 +55,7 @@ def play(seed: int, folder: Path, weights: dict[str, int]) -> None:
         world.abandon()
 
 
-@pytest.mark.parametrize("weights", [EVERYTHING, CALAMITY, PINNING, MIRRORING])
+@pytest.mark.parametrize("weights", MIXES)
 def test_nothing_is_lost_on_any_schedule(tmp_path: Path, weights: dict[str, int]) -> None:
     """L11, L12, D4: writers that sleep past the grace, racing sweeps, lost answers, wiped and recovered stores."""
     for seed in range(QUICK):
@@ -60,9 +64,9 @@ def test_nothing_is_lost_on_any_schedule(tmp_path: Path, weights: dict[str, int]
 
 @pytest.mark.soak
 def test_nothing_is_lost_on_many_schedules(tmp_path: Path) -> None:
-    """The same for as long as it takes."""
-    for seed in range(QUICK, LONG):
-        for weights in (EVERYTHING, CALAMITY, PINNING, MIRRORING):
+    """The same for many more: SCHEDULES is how many of each mix."""
+    for seed in range(QUICK, QUICK + int(os.environ.get("SCHEDULES", LONG))):
+        for weights in MIXES:
             play(seed, tmp_path, weights)
 
 
@@ -157,6 +161,45 @@ def the_mirror_is_listed_last(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("tests.store_model.world.sweep_mirror", frozen)
 
 
+def a_new_base_of_an_older_era(patch: pytest.MonkeyPatch) -> None:
+    original, known = Publication.store_base, {}  # type: ignore[var-annotated]
+
+    def once(self: Publication, *given: Any) -> Any:
+        if id(self) not in known:
+            known[id(self)] = (original(self, *given), self)
+        return known[id(self)][0]
+
+    patch.setattr(Publication, "store_base", once)
+
+
+def a_move_that_refuses_nobody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(relocation, "amend_head", lambda *given, **named: None)
+
+
+def a_move_without_the_pins(patch: pytest.MonkeyPatch) -> None:
+    original = relocation.copy_versions
+
+    def without(*given: Any, arrive: Any = None, **named: Any) -> Any:
+        return original(*given, arrive=arrive and (lambda head: replace(arrive(head), pins={})), **named)
+
+    patch.setattr(relocation, "copy_versions", without)
+
+
+def a_copy_that_forgets_where_it_came_from(patch: pytest.MonkeyPatch) -> None:
+    original = relocation.copy_versions
+
+    def without(*given: Any, arrive: Any = None, **named: Any) -> Any:
+        return original(*given, arrive=arrive and (lambda head: replace(arrive(head), came_from=())), **named)
+
+    patch.setattr(relocation, "copy_versions", without)
+
+
+def an_erasure_in_the_same_era(patch: pytest.MonkeyPatch) -> None:
+    original = erasing.begin_anew
+    patch.setattr("tests.store_model.world.begin_anew", lambda head: replace(original(head), sweeps=head.sweeps))
+    patch.setattr(erasing._Judge, "is_condemned", lambda self, row: not self._lives(row))
+
+
 TAKEN_OUT: list[tuple[Callable[[pytest.MonkeyPatch], None], dict[str, int]]] = [
     (no_fence, SWEEPING),
     (a_fence_without_an_era, SWEEPING),
@@ -169,6 +212,11 @@ TAKEN_OUT: list[tuple[Callable[[pytest.MonkeyPatch], None], dict[str, int]]] = [
     (a_recovery_in_the_first_era, RECOVERING),
     (a_copy_moves_head_first, MIRRORING),
     (the_mirror_is_listed_last, MIRRORING),
+    (a_new_base_of_an_older_era, BASES),
+    (a_move_that_refuses_nobody, MOVING),
+    (a_move_without_the_pins, MOVING),
+    (a_copy_that_forgets_where_it_came_from, MOVING | {"copy_away": 12, "sweep": 8}),
+    (an_erasure_in_the_same_era, MOVING | {"erase": 8}),
 ]
 
 

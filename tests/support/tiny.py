@@ -13,11 +13,16 @@ import pytest
 from chroma_lifecycle.clock import Clock, Deadline
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing import publish as publishing
+from chroma_lifecycle.publishing import rebase as rebasing
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.snapshot.details import Details
+from chroma_lifecycle.snapshot.files import content_digest
 from chroma_lifecycle.snapshot.image import Image, read_image
+from chroma_lifecycle.snapshot.pristine import LocalVersion
 from tests.support.snapshots import details
 from tests.support.versions import COLLECTION
+
+_REBASING = "workspace", "store", "deadline", "clock", "writer"
 
 on_every_store = pytest.mark.parametrize("kind", ["memory", "directory", "s3"])
 """For a test of what could differ between them."""
@@ -39,7 +44,11 @@ class _TinyPristine:
     """Stands for the local copy, which is not there; it hands the made-up pack on."""
 
     pack: bytes | None
-    root: Path = Path()
+    root: Any = Path()
+    local: LocalVersion | None = None
+
+    def relabel(self, version: LocalVersion) -> None:
+        """Nothing is on the disk."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +58,13 @@ class _TinyWorkspace:
 
 @contextmanager
 def tiny_publishing() -> Iterator[None]:
-    """Let `publish` take a :class:`TinySealed`, and leave no local copy."""
+    """Let `publish` and `rebase` take a :class:`TinySealed`, and leave no local copy."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(publishing, "_compare", lambda sealed, pristine, parent: sealed.image)
         patch.setattr(publishing, "_encode", lambda image, pristine: pristine.pack)
         patch.setattr(publishing, "_follow", lambda *given: None)
+        patch.setattr(rebasing, "_proven_copy", lambda workspace, manifest: workspace.pristine.local)
+        patch.setattr(rebasing, "seal", lambda root, full: root)
         yield
 
 
@@ -84,13 +95,25 @@ class Tiny:
         sealed: Any = TinySealed(self.content(number))
         return publishing.initialise(sealed, **self._given("init"))
 
-    def publish(self, number: int, *, pack: bytes | None = None, parent: Published | None = None) -> Published:
+    def publish(
+        self, number: int, *, pack: bytes | None = None, parent: Published | None = None, **given: Any
+    ) -> Published:
         """Publish content *number*, as a base or as a *pack* that nobody will apply."""
         sealed: Any = TinySealed(self.content(number))
         parent = parent or read_published(self.store, COLLECTION)
-        given = self._given("compact", pack)
+        given |= self._given("compact", pack)
         del given["collection"]
         return publishing.publish(sealed, parent=parent, **given)
+
+    def rebase(self) -> Published:
+        """Give the newest version a new base, as one who holds it and has looked at every page."""
+        newest = read_published(self.store, COLLECTION)
+        images = map(TinySealed, self.files.values())
+        sealed = next(each for each in images if content_digest(each.image.entries) == newest.manifest.content)
+        local = LocalVersion.of(newest.manifest, sealed.image.after)
+        workspace: Any = _TinyWorkspace(_TinyPristine(None, sealed, local))
+        given = self._given("rebase") | {"workspace": workspace}
+        return rebasing.rebase(published=newest, **{name: given[name] for name in _REBASING})
 
     def _given(self, action: str, pack: bytes | None = None) -> dict[str, Any]:
         told: Details = details(action)
