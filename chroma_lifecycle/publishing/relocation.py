@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from chroma_lifecycle.clock import Deadline, new_id
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, HeadMoved
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import Check, Copied, copy_versions
 from chroma_lifecycle.publishing.head import Head, find_head, read_head
@@ -22,6 +22,7 @@ def move(source: Store, target: Store, collection: str, *, deadline: Deadline, w
     A move that stops anywhere is finished by the same again. The source keeps its files.
 
     Raises:
+        HeadMoved: HEAD was made anew in the source meanwhile; nobody is sent anywhere.
         BadInput: The target holds something else, or the collection has moved to another place already.
         Corrupt: An object is damaged in the source; it is named.
         Retryable, OutcomeUnknown: Move again: what was copied is found.
@@ -39,6 +40,11 @@ def move(source: Store, target: Store, collection: str, *, deadline: Deadline, w
         amend_head(source, collection, lambda seen: replace(seen, moved_to=target.address), writer=writer)
 
     def arrive(left: Head) -> Head:
+        if left.moved_to != target.address:  # somebody made HEAD anew meanwhile, and writers go on here
+            raise HeadMoved(
+                f"HEAD of {collection} in {source.address} does not say any more that it moves to {target.address}",
+                hint="see by `chroma-lifecycle log` what is there now, and move it again",
+            )
         return replace(left, moved_to=None).next(swap_id=new_id(), written_at=target.now(), writer=writer)
 
     # 2. Every version, and HEAD by creation.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import BadInput, StoreUnavailable
+from chroma_lifecycle.errors import BadInput, HeadMoved, StoreUnavailable
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import Copied, copy_versions
 from chroma_lifecycle.publishing.head import Head, read_head
@@ -109,6 +109,21 @@ def copy_of(tiny: Tiny, root: Path) -> Store:
     store = DirectoryStore(root)
     assert isinstance(copy_versions(tiny.store, store, COLLECTION, deadline=Deadline(), whole_history=True), Copied)
     return store
+
+
+def test_a_move_whose_source_is_begun_anew_makes_no_second_head(tiny: Tiny, target: DirectoryStore) -> None:
+    """Emptied and initialised while it was copied: a HEAD in both places would be written by two."""
+
+    def begin_anew(number: int, call: str) -> None:
+        if call == f"read_head {COLLECTION}" and head_of(tiny.store).moved_to:
+            tiny.store.delete([row.name for row in tiny.store.list(f"{COLLECTION}/")])
+            tiny.initialise(4)
+
+    with pytest.raises(HeadMoved, match="does not say any more that it moves to"):
+        moved(WatchedStore(tiny.store, before=begin_anew), target)  # type: ignore[arg-type]
+
+    assert target.read_head(COLLECTION) is None
+    assert Version(2) == tiny.publish(5).head.version
 
 
 def test_a_move_that_was_finished_is_finished(tiny: Tiny, target: DirectoryStore) -> None:
