@@ -12,6 +12,7 @@ import pytest
 
 from chroma_lifecycle.publishing import copying, erasing, publication, recover, relocation, swap, sweep, upload
 from chroma_lifecycle.publishing import publish as publishing
+from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.publication import Publication
 from chroma_lifecycle.publishing.swap import Landed, Lost, amend_head
 from chroma_lifecycle.values import Era, Version
@@ -172,26 +173,33 @@ def a_new_base_of_an_older_era(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Publication, "store_base", once)
 
 
+def _arriving(
+    patch: pytest.MonkeyPatch, change: Callable[[Callable[[Head], Head], Any], Callable[[Head], Head]]
+) -> None:
+    """Let a collection arrive otherwise in another store; *change* is given what makes its HEAD, and the store."""
+    original = relocation.copy_versions
+
+    def copy(source: Any, target: Any, *given: Any, arrive: Any, **named: Any) -> Any:
+        return original(source, target, *given, arrive=change(arrive, target), **named)
+
+    patch.setattr(relocation, "copy_versions", copy)
+
+
+def a_move_that_does_not_look_again(patch: pytest.MonkeyPatch) -> None:
+    _arriving(patch, lambda arrive, target: lambda head: arrive(replace(head, moved_to=target.address)))
+
+
 def a_move_that_refuses_nobody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(relocation, "amend_head", lambda *given, **named: None)
+    a_move_that_does_not_look_again(patch)
 
 
 def a_move_without_the_pins(patch: pytest.MonkeyPatch) -> None:
-    original = relocation.copy_versions
-
-    def without(*given: Any, arrive: Any = None, **named: Any) -> Any:
-        return original(*given, arrive=arrive and (lambda head: replace(arrive(head), pins={})), **named)
-
-    patch.setattr(relocation, "copy_versions", without)
+    _arriving(patch, lambda arrive, target: lambda head: replace(arrive(head), pins={}))
 
 
 def a_copy_that_forgets_where_it_came_from(patch: pytest.MonkeyPatch) -> None:
-    original = relocation.copy_versions
-
-    def without(*given: Any, arrive: Any = None, **named: Any) -> Any:
-        return original(*given, arrive=arrive and (lambda head: replace(arrive(head), came_from=())), **named)
-
-    patch.setattr(relocation, "copy_versions", without)
+    _arriving(patch, lambda arrive, target: lambda head: replace(arrive(head), came_from=()))
 
 
 def an_erasure_in_the_same_era(patch: pytest.MonkeyPatch) -> None:
@@ -213,6 +221,7 @@ TAKEN_OUT: list[tuple[Callable[[pytest.MonkeyPatch], None], dict[str, int]]] = [
     (a_copy_moves_head_first, MIRRORING),
     (the_mirror_is_listed_last, MIRRORING),
     (a_new_base_of_an_older_era, BASES),
+    (a_move_that_does_not_look_again, MOVING | {"move": 12, "wipe": 6}),
     (a_move_that_refuses_nobody, MOVING),
     (a_move_without_the_pins, MOVING),
     (a_copy_that_forgets_where_it_came_from, MOVING | {"copy_away": 12, "sweep": 8}),
