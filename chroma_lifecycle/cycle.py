@@ -139,7 +139,7 @@ class Cycle:
                 log.info("swap lost", collection=self._collection, attempt=attempt, why=lost.message)
                 if attempt == ATTEMPTS:
                     raise
-                with self._phase("give way"):
+                with self._phase("give_way"):
                     self._give_way(attempt, self._around.clock.monotonic() - began)
             except Refused as refusal:
                 if attempt == ATTEMPTS:
