@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,14 +15,17 @@ from chroma_lifecycle.cycle import Cycle
 from chroma_lifecycle.errors import LifecycleError, StoreUnavailable
 from chroma_lifecycle.intake.changes import WithdrawFields
 from chroma_lifecycle.intake.rules import MergeTarget
-from chroma_lifecycle.planning import join
+from chroma_lifecycle.planning import join, reading
 from chroma_lifecycle.planning.join import Joined, Outcome
-from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges
-from chroma_lifecycle.publishing import publish
+from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, Withheld
+from chroma_lifecycle.publishing import publish, sweep
+from chroma_lifecycle.publishing.condemned import judge
 from chroma_lifecycle.publishing.head import read_head
+from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.publication import Publication
 from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.swap import _Swap
+from chroma_lifecycle.repair import reapplying, rollback
 from chroma_lifecycle.snapshot import workspace
 from chroma_lifecycle.snapshot.manifest import encode_manifest
 
@@ -186,7 +189,7 @@ def head_is_moved_before_its_manifest_is_stored(patch: Patch) -> None:
     store_manifest = Publication.store_manifest
 
     def storing(self: Publication, *args: Any) -> Any:
-        return store_manifest(dataclasses.replace(self, store=Later(self.store)), *args)
+        return store_manifest(replace(self, store=Later(self.store)), *args)
 
     def moving(self: Publication, manifest: Any, parent: Any) -> Any:
         outcome = move(self, manifest, parent)
@@ -195,6 +198,82 @@ def head_is_moved_before_its_manifest_is_stored(patch: Patch) -> None:
 
     patch.setattr(Publication, "store_manifest", storing)
     patch.setattr(Publication, "move_head", moving)
+
+
+def a_rollback_withholds_nothing(patch: Patch) -> None:
+    """Duplicates of what was undone bring it back piece by piece."""
+    patch.setattr(rollback, "left_behind", lambda old, now: Withheld({}, {}, {}))
+
+
+def what_is_withheld_is_no_barrier_to_removals(patch: Patch) -> None:
+    """A removal that was undone is done again by its duplicate."""
+    patch.setattr(
+        join._Batch, "_tombstone", _without_withheld(join._Batch._tombstone, lambda held: replace(held, tombstones={}))
+    )
+
+
+def what_is_withheld_is_no_barrier_to_runs(patch: Patch) -> None:
+    """The same for runs."""
+    patch.setattr(join._Batch, "_run", _without_withheld(join._Batch._run, lambda held: replace(held, runs={})))
+
+
+def _without_withheld(original: Any, less: Callable[[Withheld], Withheld]) -> Callable[[Any, Any], Any]:
+    def joining(self: Any, change: Any) -> Any:
+        held, self._withheld = self._withheld, less(self._withheld)
+        try:
+            return original(self, change)
+        finally:
+            self._withheld = held
+
+    return joining
+
+
+def a_reapply_forgets_the_runs(patch: Patch) -> None:
+    """Fields and removals count again, and merged deltas do not."""
+    original = reapplying.withheld.reapply
+
+    def careless(*args: Any) -> Joined:
+        joined = original(*args)
+        joined.runs.clear()
+        joined.merged.clear()
+        return joined
+
+    patch.setattr(reapplying.withheld, "reapply", careless)
+
+
+def a_sweep_knows_nothing_of_pins(patch: Patch) -> None:
+    """A version that lives beside the history loses its objects."""
+
+    def unpinned(store: Any, head: Any) -> frozenset[str]:
+        return frozenset(name for _, manifest in walk(store, head) for name in manifest.reached())
+
+    patch.setattr(sweep, "reached", unpinned)
+
+
+def a_sweep_spares_what_nobody_reaches(patch: Patch) -> None:
+    """Stored bytes grow for ever."""
+    patch.setattr(sweep, "judge", lambda *args, **named: replace(judge(*args, **named), condemned=()))
+
+
+def a_resync_believes_what_is_known(patch: Patch) -> None:
+    """An item that differs from what the table says stays as it was."""
+    original = reading._Comparing._field
+
+    def believing(self: Any, key: Any, change: Any, as_of: int) -> None:
+        if key not in self._known:
+            original(self, key, change, as_of)
+
+    patch.setattr(reading._Comparing, "_field", believing)
+
+
+def a_partial_image_is_taken_for_a_whole_one(patch: Patch) -> None:
+    """What a flat message does not name is withdrawn."""
+    original = join.join_fields
+
+    def whole(known: Any, change: Any, *withheld: Any) -> Any:
+        return original(known, replace(change, partial=False) if hasattr(change, "partial") else change, *withheld)
+
+    patch.setattr(join, "join_fields", whole)
 
 
 def what_a_dead_process_left_stays(patch: Patch) -> None:
@@ -224,5 +303,13 @@ MUTANTS: dict[str, Plant] = {
         what_a_new_delta_lacks_stays,
         head_is_moved_before_its_manifest_is_stored,
         what_a_dead_process_left_stays,
+        a_rollback_withholds_nothing,
+        what_is_withheld_is_no_barrier_to_removals,
+        what_is_withheld_is_no_barrier_to_runs,
+        a_reapply_forgets_the_runs,
+        a_sweep_knows_nothing_of_pins,
+        a_sweep_spares_what_nobody_reaches,
+        a_resync_believes_what_is_known,
+        a_partial_image_is_taken_for_a_whole_one,
     )
 }

@@ -20,9 +20,10 @@ HAPPENED = {
     *(f"event {item} {name}" for item in ("COMPACTION_RUN", "PLACE", "LABEL") for name in ("INSERT", "MODIFY")),
     *(f"event {item} REMOVE" for item in ("PLACE", "LABEL", "RECEIPT", "LINE", "WORD")),
     *(f"outcome {outcome}" for outcome in ("applied", "no-op", "failed", "ignored")),
-    *(f"other writer: {what}" for what in ("compact", "pin", "rebase")),
+    *(f"other writer: {what}" for what in ("compact", "pin", "rebase", "expire", "rollback", "reapply")),
+    *("envelope flat", "expired", "swept", "rolled back", "withheld", "reapplied", "resynced", "died mending"),
     *("status write", "late", "refused value", "one collection failed", "swap lost", "cold", "warm"),
-    *("died DiesAtCall", "died DiesAtStep", "delta missing", "stale mirror", "damaged mirror"),
+    *("died DiesAtCall", "died DiesAtStep", "died DiesAtSwap", "delta missing", "stale mirror", "damaged mirror"),
 }
 
 

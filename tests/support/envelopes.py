@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.model.flat import flat_messages
 from tests.support.table import in_sqs, in_stream
 
 Body = dict[str, Any] | str
@@ -52,6 +54,26 @@ ENVELOPES: dict[str, Callable[[Sequence[Body]], Packed]] = {
     "direct": direct,
     "GetRecords": get_records,
 }
+
+
+def flat(bodies: Sequence[Body]) -> Packed:
+    """As messages of a queue that an older producer fills; what it tells nothing of is left out.
+
+    Each is called by its record and its collection, and stands for the record in that collection.
+    """
+    packed: list[tuple[str, Any, Body]] = []
+    for number, body in enumerate(bodies):
+        if isinstance(body, str):
+            packed.append((f"text-{number}", body, body))
+        elif body["dynamodb"]["Keys"]["PK"]["S"].startswith("IMAGE"):
+            for message in flat_messages(body):
+                only = {"collection": message["collection"]} if "collection" in message else {}
+                name = f"{body['eventID']}-{only.get('collection', '')}"
+                packed.append((name, message, {**body, **only, "flat": True}))
+    event = in_sqs([sent if isinstance(sent, str) else json.dumps(sent) for _, sent, _ in packed])
+    for message, (name, _, _) in zip(event["Records"], packed, strict=True):
+        message["messageId"] = name
+    return event, [(name, body) for name, _, body in packed]
 
 
 def _records(bodies: Sequence[Body]) -> list[dict[str, Any]]:

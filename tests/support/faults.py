@@ -57,6 +57,21 @@ class DiesAtCall(Fault):
 
 
 @dataclass
+class DiesAtSwap(Fault):
+    """The process ends just before or just after HEAD of a collection is written."""
+
+    collection: str
+    after: bool
+
+    def store(self, inner: Store) -> Store:
+        def die(number: int, call: str) -> None:
+            if call == f"swap_head {self.collection}":
+                raise Crash(call)
+
+        return _watched(inner, die, after=self.after)
+
+
+@dataclass
 class DiesAtStep(Fault):
     """The process ends before or after one of its changes of the disk."""
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.model.expected import COLLECTIONS, StreamRecord
-from tests.model.histories import _KINDS, IMAGES, RECEIPTS, TAILS, deltas, kinds
+from tests.model.histories import _KINDS, IMAGES, LINES, RECEIPTS, WORDS, deltas, kinds
 from tests.support.envelopes import ENVELOPES, Body
 from tests.support.faults import (
     STEPS,
@@ -23,15 +23,19 @@ from tests.support.faults import (
     ComesAtSwap,
     DiesAtCall,
     DiesAtStep,
+    DiesAtSwap,
     Fault,
     SomebodyComes,
     StepFails,
 )
+from tests.support.operators import Operators
 from tests.support.promise import CONDITIONS, Promise, copy_of
 from tests.support.table import Table
 
 UNREADABLE = ("", "{", "[]", '{"detail-type": "x"}')
 FOREIGN = Table().put("SHOP#1", "ORDER#1")
+TAILS = ("", *(f"#{line}{tail}" for line in LINES for tail in ("", *(f"#{word}" for word in WORDS))))
+"""Of every item whose removal deletes records."""
 CALLS, CHANGES = 16, 60
 """About as many calls of the store, and changes of the disk, as a batch of both collections makes."""
 
@@ -43,15 +47,17 @@ class PromiseMachine(RuleBasedStateMachine):
     records, with crashes before and after any call of the store and any change of the disk, calls
     that fail, swaps that lose their answer or lie about it, other writers between compare and write,
     warm, cold and new containers, mirrors that are lost, stale or damaged, deltas that are missing or
-    spoiled for a while, and a table that does not take a run's status:
+    spoiled for a while, a table that does not take a run's status, versions that expire and are swept
+    without any grace, rollbacks and their end, new bases, and changes that the stream forgets:
 
     - the published records of each collection equal at every moment those of a model that sorts
-      what was published by sequence and replays it; ledger and records agree;
+      what was published and is not withheld by sequence and replays it; ledger and records agree;
     - every message comes to one end: applied, no-op, ignored or failed, as the model says, and
       what was answered for is in a published version, or does nothing;
     - a batch that moves no fact publishes nothing;
-    - HEAD's chain is unbroken, and all that it retains is there;
-    - when the queue is empty, the records equal those of the model that replays the whole stream,
+    - HEAD's chain is unbroken, and all that it retains is there; after a sweep nothing else is;
+    - when the queue is empty and all counts again, the records equal those of the model that replays
+      the whole stream, once a resync has read from the table what the stream forgot; then nothing differs,
       every run that was merged says so in the table, and the mirror equals the store.
     """
 
@@ -69,9 +75,11 @@ class PromiseMachine(RuleBasedStateMachine):
         data=st.data(),
         pool=deltas(),
         missing=st.sets(st.sampled_from(["a1/words", "b1/lines", "a2/lines", "b2/words"]), max_size=2),
+        flat=st.sampled_from([False, False, False, True]),
     )
-    def begin(self, data: st.DataObject, pool: dict[str, Any], missing: set[str]) -> None:
-        self.promise = Promise(copy_of(self.begun, self._place / "world"), pool)
+    def begin(self, data: st.DataObject, pool: dict[str, Any], missing: set[str], flat: bool) -> None:
+        self.promise = Promise(copy_of(self.begun, self._place / "world"), pool, flat=flat)
+        self.others = Operators(self.promise)
         for image in IMAGES:
             for receipt in RECEIPTS:
                 for tail in TAILS:
@@ -116,7 +124,8 @@ class PromiseMachine(RuleBasedStateMachine):
 
     def _batch(self, data: st.DataObject) -> list[Body]:
         """Any subset of what is owed, in any order, some of it twice, and what was answered for long ago."""
-        owed, old = list(self.promise.owed.values()), self.promise.history
+        owed = list(self.promise.owed.values())
+        old = [record for record in self.promise.history if record["eventID"] not in self.promise.lost]
         chosen: list[Body] = []
         if owed:
             chosen += data.draw(st.lists(st.sampled_from(owed), min_size=min(3, len(owed)), max_size=12, unique_by=_id))
@@ -142,6 +151,12 @@ class PromiseMachine(RuleBasedStateMachine):
     @rule(data=st.data(), number=st.integers(1, CALLS), after=st.booleans())
     def die_at_a_call_of_the_store(self, data: st.DataObject, number: int, after: bool) -> None:
         self._deliver(data, DiesAtCall(number, after))
+
+    @precondition(lambda self: self.promise.owed)
+    @rule(collection=st.sampled_from(COLLECTIONS), after=st.booleans())
+    def die_at_the_swap(self, collection: str, after: bool) -> None:
+        """The one moment that decides: a HEAD that names what is not there yet would show."""
+        self.promise.deliver(list(self.promise.owed.values()), fault=DiesAtSwap(collection, after))
 
     @precondition(lambda self: self.promise.owed)
     @rule(data=st.data(), number=st.integers(1, CHANGES), after=st.booleans())
@@ -172,17 +187,28 @@ class PromiseMachine(RuleBasedStateMachine):
         finally:
             self.promise.told.away = False
 
+    @precondition(lambda self: not self.promise.flat)
+    @rule(data=st.data())
+    def the_stream_forgets(self, data: st.DataObject) -> None:
+        """Labels and places that nobody read within a day; a resync finds them in the table in the end."""
+        if unheard := self.promise.unheard():
+            self.promise.forget(data.draw(st.lists(st.sampled_from(unheard), min_size=1, max_size=2, unique_by=_id)))
+
     # Other writers
 
     def _somebody(self, data: st.DataObject, collection: str) -> Any:
-        """Return what another writer does: it compacts a batch, pins a version, or gives a new base."""
-        what = data.draw(st.sampled_from(["compact", "compact", "pin", "rebase"]))
+        """Return what another writer does."""
+        what = data.draw(st.sampled_from(["compact", "compact", "pin", "rebase", "expire", "rollback", "reapply"]))
         self.promise.seen[f"other writer: {what}"] += 1
         if what == "compact":
             batch, envelope = self._batch(data), data.draw(st.sampled_from(sorted(ENVELOPES)))
             act = partial(self.promise.deliver, batch, envelope=envelope, container="w3")
+        elif what == "expire":
+            act = partial(self._expire_and_sweep, collection, data.draw(st.integers(1, 3)))
+        elif what == "rollback":
+            act = partial(self.others.rollback, collection, data.draw(st.integers(0, 8)))
         else:
-            act = partial(getattr(self.promise, what), collection)
+            act = partial(getattr(self.others, what), collection)
         return partial(self.promise.somebody_else, act)
 
     @precondition(lambda self: self.promise.owed)
@@ -198,8 +224,35 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(collection=st.sampled_from(COLLECTIONS))
     def rebase(self, collection: str) -> None:
-        self.promise.rebase(collection)
+        self.others.rebase(collection)
         self.promise.look()
+
+    def _expire_and_sweep(self, collection: str, keep: int) -> None:
+        self.others.expire(collection, keep)
+        self.others.sweep(collection)
+
+    @rule(collection=st.sampled_from(COLLECTIONS), keep=st.integers(1, 4))
+    def sweep(self, collection: str, keep: int) -> None:
+        """Old versions expire, and what nobody reaches any more is deleted at once."""
+        self._expire_and_sweep(collection, keep)
+        self.promise.look()
+
+    @precondition(lambda self: not self.promise.flat)
+    @rule(data=st.data(), collection=st.sampled_from(COLLECTIONS), number=st.integers(0, 8), dies=st.booleans())
+    def rollback(self, data: st.DataObject, collection: str, number: int, dies: bool) -> None:
+        """Somebody goes back to a version that is kept, and may die on the way."""
+        self.others.rollback(collection, number, self._death(data) if dies else None)
+        self.promise.look()
+
+    @precondition(lambda self: not self.promise.flat)
+    @rule(data=st.data(), collection=st.sampled_from(COLLECTIONS), dies=st.booleans())
+    def reapply(self, data: st.DataObject, collection: str, dies: bool) -> None:
+        self.others.reapply(collection, self._death(data) if dies else None)
+        self.promise.look()
+
+    def _death(self, data: st.DataObject) -> Fault:
+        """Return the end of a process of which the store hears fewer calls than of a container."""
+        return DiesAtCall(data.draw(st.integers(1, 10)), data.draw(st.booleans()))
 
     # Containers and mirrors
 

@@ -9,32 +9,30 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from chroma_lifecycle.chroma.client import ManagedClient
-from chroma_lifecycle.clock import SYSTEM_CLOCK, Deadline
+from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.errors import LifecycleError
 from chroma_lifecycle.intake.rules import MergeTarget
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.mirror import repair_mirror
-from chroma_lifecycle.publishing.published import read_published
-from chroma_lifecycle.publishing.rebase import rebase
-from chroma_lifecycle.publishing.restore import bring_forward
-from chroma_lifecycle.publishing.swap import amend_head
+from chroma_lifecycle.publishing.published import read_manifest
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.report import Report
-from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import ItemKey
-from tests.model.expected import COLLECTIONS, Expected, Joined, StreamRecord, begins, is_refused, moves, worst
+from tests.model.expected import COLLECTIONS, Expected, Joined, StreamRecord, begins, is_refused, item_of, moves, worst
+from tests.model.flat import flat_messages
 from tests.model.reference import Record, Reference, typed
 from tests.support.deltas import write_parquet
-from tests.support.envelopes import ENVELOPES, Body
+from tests.support.envelopes import ENVELOPES, Body, flat
 from tests.support.faults import Fault
+from tests.support.operators import Operators
 from tests.support.table import Table
 from tests.support.telling import ToldTable
 from tests.support.watching import Crash
@@ -68,6 +66,8 @@ class Promise:
         pool: What each delta holds, by address; none changes, ever.
         history: Every record of the stream, in order.
         owed: Records that were not answered for, by eventID; the queue holds them.
+        lost: Records that the stream forgot before anybody read them, by eventID.
+        flat: Whether the table's changes come as an older producer tells them.
         expected: What each collection must be.
         seen: What really happened, counted.
     """
@@ -77,6 +77,8 @@ class Promise:
     table: Table = field(default_factory=Table)
     history: list[StreamRecord] = field(default_factory=list)
     owed: dict[str, StreamRecord] = field(default_factory=dict)
+    lost: dict[str, StreamRecord] = field(default_factory=dict)
+    flat: bool = False
     expected: dict[str, Expected] = field(default_factory=lambda: {name: Expected(name) for name in COLLECTIONS})
     conditions: dict[str, str] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
@@ -94,7 +96,19 @@ class Promise:
         """Something was written to the table; the stream has it, and the queue."""
         for record in records:
             self.history.append(record)
-            self.owed[record["eventID"]] = record
+            if not self.flat or flat_messages(record):
+                self.owed[record["eventID"]] = record
+
+    def unheard(self) -> list[StreamRecord]:
+        """Return what no version has of labels and places: all that a reading of the table can tell later."""
+        taken = {id_ for each in self.expected.values() for id_ in (*each.counts.taken, *each.withheld.taken)}
+        found = [record for id_, record in self.owed.items() if id_ not in taken]
+        return [record for record in found if any(kind in item_of(record)[1] for kind in ("LABEL", "PLACE"))]
+
+    def forget(self, records: Iterable[StreamRecord]) -> None:
+        """The stream's day is over: nobody will ever see these."""
+        for record in records:
+            self.lost[record["eventID"]] = self.owed.pop(record["eventID"])
 
     def put_delta(self, address: str, condition: str) -> None:
         """Let there be at *address* what a producer wrote, or nothing, or what is no delta any more."""
@@ -132,7 +146,8 @@ class Promise:
     ) -> Report | None:
         """Hand a batch to a container and settle what came of it; ``None`` if the container died or raised."""
         fault = fault or Fault()
-        event, packed = ENVELOPES[envelope](bodies)
+        envelope = "flat" if self.flat else envelope
+        event, packed = (flat if self.flat else ENVELOPES[envelope])(bodies)
         if not packed:
             return None
         messages = [(name, body) for name, body in packed if isinstance(body, dict)]
@@ -147,9 +162,8 @@ class Promise:
         finally:
             self._under_way.pop()
             self._settle(delivery)
-        self._answered(
-            delivery, {name for name, _ in packed}, report, exact=type(fault) is Fault and not self.told.away
-        )
+        exact = type(fault) is Fault and not self.told.away
+        self._answered(delivery, {name for name, _ in packed}, report, exact=exact)
         self.look()
         return report
 
@@ -203,6 +217,11 @@ class Promise:
         for container in list(self._machines):
             self.stop(container)
 
+    @property
+    def is_delivering(self) -> bool:
+        """Whether a container is at work, in whose middle somebody else acts."""
+        return bool(self._under_way)
+
     # What came of it
 
     def _settle(self, delivery: Delivery) -> None:
@@ -245,11 +264,13 @@ class Promise:
             name: worst("ignored", *(each.outcomes.get(name) for each in delivery.joined.values()))
             for name, _ in delivery.messages
         }
+        kept = {record["eventID"] for name, record in delivery.messages if name in failed}
         for name, record in delivery.messages:
             if name not in failed:
                 for collection in COLLECTIONS:
                     assert self.expected[collection].holds(record), f"{name} was answered for early in {collection}"
-                self.owed.pop(record["eventID"], None)
+                if record["eventID"] not in kept:
+                    self.owed.pop(record["eventID"], None)
         if exact:
             told = {name: str(report.outcomes.get(name, "ignored")) for name, _ in delivery.messages}
             differ = {name: (outcomes[name], told[name]) for name in told if outcomes[name] != told[name]}
@@ -267,7 +288,7 @@ class Promise:
             if begins(record, name)
             and any(
                 key[1] == record["dynamodb"]["Keys"]["PK"]["S"] and position > int(record["dynamodb"]["SequenceNumber"])
-                for key, position in self.expected[name].known.items()
+                for key, position in self.expected[name].counts.known.items()
             )
             and not self.expected[name].holds(record)
         )
@@ -282,7 +303,8 @@ class Promise:
                 continue
             self._looked_at[collection] = published.head.swap_id
             self._compare(collection)
-            self._look_at_history(collection)
+            self.expected[collection].note(published.manifest.version.number)
+            self.look_at_history(collection)
 
     def _compare(self, collection: str) -> None:
         store = self.world.store
@@ -293,50 +315,29 @@ class Promise:
                 found = client.collection.get(include=["documents", "metadatas", "embeddings"])
             with Ledger.open(files / "ledger.sqlite3", read_only=True) as ledger:
                 assert sorted(found["ids"]) == list(ledger.record_ids()), "ledger and records disagree"
-                assert len(expected.known) == ledger.counts()["facts"], "the ledger holds other facts"
+                counts = ledger.counts()
+                assert expected.facts == counts["facts"], "the ledger holds other facts"
+                assert expected.withheld_facts == counts["withheld"], "other facts are withheld"
         rows = zip(found["ids"], found["embeddings"], found["documents"], found["metadatas"], strict=True)
         records = {id_: (_tag(row), document, metadata or {}) for id_, row, document, metadata in rows}
-        model = Reference(self.pool).replay(list(expected.taken.values()))[collection]
+        model = Reference(self.pool).replay(list(expected.counts.taken.values()))[collection]
         assert typed({collection: model}) == typed({collection: records})
         self.seen["compared"] += 1
 
-    def _look_at_history(self, collection: str) -> None:
-        """HEAD's chain is unbroken, and nothing that it reaches is gone."""
+    def look_at_history(self, collection: str) -> set[str]:
+        """HEAD's chain is unbroken, and nothing that it reaches is gone; return what that is."""
         store, head = self.world.store, self.world.published(collection).head
         history = list(walk(store, head))
         numbers = [ref.version.number for ref, _ in history]
         assert list(range(head.version.number, head.floor.number - 1, -1)) == numbers
         named = {ref.name for ref, _ in history}
-        for _, manifest in history:
+        beside = [read_manifest(store, ref) for ref in head.beside]
+        named |= {ref.name for ref in head.beside}
+        for manifest in (*beside, *(manifest for _, manifest in history)):
             named |= {part.object for part in manifest.chain.base.parts}
             named |= {pack.carrier for pack in manifest.chain.packs}
         assert named == store.present(named), "something that is retained is gone"
-
-    # Other people
-
-    def pin(self, collection: str) -> None:
-        """Somebody pins the newest version: HEAD moves, the content does not."""
-
-        def amend(head: Any) -> Any:
-            return replace(head, pins={**head.pins, f"pin-{head.serial}": head.manifest})
-
-        amend_head(self.world.store, collection, amend, writer="test")
-
-    def rebase(self, collection: str) -> None:
-        """Somebody gives the chain a new base."""
-        before = self.world.version(collection)
-        with Workspace.open(self.world.home / "rebasing" / collection) as workspace:
-            published = read_published(self.world.store, collection, local=workspace.pristine.version())
-            bring_forward(workspace, published, self.world.store, None, Deadline())
-            rebase(
-                workspace,
-                read_published(self.world.store, collection, local=workspace.pristine.version()),
-                store=self.world.store,
-                deadline=Deadline(),
-                clock=SYSTEM_CLOCK,
-                writer="test",
-            )
-        assert before + 1 == self.world.version(collection)
+        return named
 
     # The end
 
@@ -357,10 +358,16 @@ class Promise:
             assert any(moves(record, name) and self.fails(record, name) for name in COLLECTIONS), "it should have ended"
 
     def end(self) -> None:
-        """Everything is delivered: records equal those of the model that replays the stream."""
+        """Everything is delivered and counts: records equal those of the model that replays the stream."""
         self.drain()
-        sound = [record for record in self.history if not is_refused(record)]
-        assert typed(Reference(self.pool).replay(sound)) == typed(self.world.everything())
+        everybody = Operators(self)
+        for name in COLLECTIONS:
+            everybody.reapply(name)
+        self.look()
+        heard = [record for record in self.history if record["eventID"] not in self.lost and not is_refused(record)]
+        assert typed(Reference(self.pool).replay(heard)) == typed(self.world.everything())
+        if self.lost:
+            everybody.resync()
         self._expect_statuses()
         self._expect_mirror()
         self.stop_all()
@@ -373,13 +380,15 @@ class Promise:
         self._settle(self._under_way[-1])  # the one whose container writes
         collection = target.state.partition("_")[0]
         key = ("run", item.partition, item.sort, address)
-        assert key in self.expected[collection].known, "a run was called completed before it was published"
+        expected = self.expected[collection]
+        known = expected.counts.known | expected.withheld.known  # somebody may have gone back meanwhile
+        assert key in known, "a run was called completed before it was published"
 
     def _expect_statuses(self) -> None:
         for key, item in self.table.items.items():
             for name in COLLECTIONS:
                 address = item.get(f"{name}_delta_prefix")
-                if address in self.pool and ("run", *key, address) in self.expected[name].known:
+                if address in self.pool and ("run", *key, address) in self.expected[name].counts.known:
                     assert "PENDING" != item[f"{name}_state"], (key, item)
 
     def _expect_mirror(self) -> None:
