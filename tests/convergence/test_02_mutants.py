@@ -38,3 +38,11 @@ def test_a_planted_defect_is_found(begun: Path, monkeypatch: pytest.MonkeyPatch,
     assert not isinstance(found.value, (TypeError, AttributeError)), "the mutant itself is broken"
     where = traceback.extract_tb(found.value.__traceback__)[-1]
     print(f"{mutant} was found by {where.filename.rpartition('/')[2]}, line {where.lineno}: {where.line}")
+
+
+@pytest.mark.soak
+def test_the_same_schedules_pass_without_a_defect(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What finds a planted defect is the defect, and not a mistake of the machine."""
+    monkeypatch.setattr(PromiseMachine, "begun", begun, raising=False)
+    monkeypatch.setattr(PromiseMachine, "seen", Counter())
+    run_state_machine_as_test(seed(1)(PromiseMachine), settings=examples(120))

@@ -153,10 +153,13 @@ class Operators:
         return resync_with(self._world, self._promise.table, collection, status=self._promise.told)
 
     def _is_unheard_of(self, record: StreamRecord) -> bool:
-        """Return whether *record* was lost with all others of its item, and the item is gone."""
+        """Return whether nothing tells of a lost *record*: neither other records of its item, nor what the item is."""
         promise, item = self._promise, item_of(record)
-        heard = {item_of(each) for each in promise.history if each["eventID"] not in promise.lost}
-        return item not in heard and item not in promise.table.items
+        about = [each for each in promise.history if item_of(each) == item]
+        if record["eventID"] in promise.lost and is_refused(about[-1]):
+            return True  # what cannot be taken hides what was there before
+        gone = item not in promise.table.items
+        return gone and all(each["eventID"] in promise.lost for each in about)
 
     def _never_there(self) -> Iterator[StreamRecord]:
         """Yield, for each place that ids of records name and the table lacks, that it is gone: so says a resync."""

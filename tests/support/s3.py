@@ -248,6 +248,8 @@ class FaultProxy:
     ending: threading.Event = field(default_factory=threading.Event)
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
     _script: list[tuple[str, str, list[Step]]] = field(default_factory=list)
+    _asked: int = 0
+    _nth: tuple[int, Step, bool] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def on(self, method: str, path: str, *steps: Step) -> None:
@@ -259,16 +261,28 @@ class FaultProxy:
         """Take every such request from now on."""
         self.on(method, path, *[step] * 1_000)
 
+    def nth(self, number: int, step: Step, *, lasting: bool = False) -> None:
+        """Take request *number* from now on, the first being 1; *lasting*: and what else is asked of the same name."""
+        with self._lock:
+            self._asked, self._nth = 0, (number, step, lasting)
+
     def forget(self) -> None:
         """Begin anew: no script, nothing seen, and whatever hangs is let go."""
         with self._lock:
             self._script.clear()
+            self._nth = None
             self.seen.clear()
         self.ending.set()
         self.ending = threading.Event()
 
     def next_step(self, method: str, path: str) -> Step:
         with self._lock:
+            self._asked += 1
+            if self._nth and self._nth[0] == self._asked:
+                _, step, lasting = self._nth
+                if lasting:
+                    self._script.insert(0, (method, path, [step] * 1_000))
+                return step
             for scripted, part, steps in self._script:
                 if method == scripted and part in path and steps:
                     return steps.pop(0)

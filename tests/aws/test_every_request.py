@@ -1,0 +1,54 @@
+"""Each request of a cycle, a restore, a new base, an expiry and a sweep fails, in every way that there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from chroma_lifecycle.publishing import swap as swapping
+from tests.support.requests import ACTIVITIES, FAULTS, Grid
+from tests.support.s3 import FaultProxy, use_server
+
+
+@pytest.fixture
+def grid(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    """A history in a directory, from which each case gets a bucket of its own."""
+    monkeypatch.setattr(swapping, "_PAUSES_SECONDS", (0.0,) * len(swapping._PAUSES_SECONDS))
+    use_server(monkeypatch, proxy.url)
+    return Grid.prepare(proxy, tmp_path_factory.mktemp("grid"))
+
+
+QUICK = {"cycle", "sweep"}
+"""What publishes and what deletes; a long run goes through the others as well."""
+
+
+@pytest.mark.parametrize(
+    "activity", [name if name in QUICK else pytest.param(name, marks=pytest.mark.soak) for name in ACTIVITIES]
+)
+def test_any_request_may_fail(grid: Grid, activity: str) -> None:
+    """L3, C3, C14, S11: each request fails in some way, once or as often as it is tried; the next cycle needs no help.
+
+    Which ways meet which request follows from its number; a long run goes through all of them.
+    """
+    faults = list(FAULTS)
+    requests = grid.count(activity)
+    for number in range(1, requests + 1):
+        fault = faults[(7 * number + len(activity)) % len(faults)]
+        grid.run(activity, number, fault, lasting=bool(number % 2))
+
+    assert requests == grid.ends.total()
+    assert len(grid.ends) > 1 or activity == "expire", grid.ends
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("activity", ACTIVITIES)
+def test_every_request_may_fail_in_every_way(
+    grid: Grid, capsys: pytest.CaptureFixture[str], activity: str, fault: str
+) -> None:
+    """L3, C3, C14, S11: the whole grid, each fault once and lasting."""
+    requests = grid.count(activity)
+    for number in range(1, requests + 1):
+        for lasting in (False, True):
+            grid.run(activity, number, fault, lasting=lasting)
+    with capsys.disabled():
+        print(f"\n{activity}, {fault}: {requests} requests, {dict(grid.ends)}")
