@@ -106,6 +106,25 @@ class CallFails(Fault):
 
 
 @dataclass
+class SwapFails(Fault):
+    """The swap of HEAD of a collection has no answer, or a refusal, before or after it took effect; the next works."""
+
+    collection: str
+    after: bool
+    refused: bool
+
+    def store(self, inner: Store) -> Store:
+        waiting = [f"swap_head {self.collection}"]
+
+        def fail(number: int, call: str) -> None:
+            if call in waiting:
+                waiting.clear()
+                raise (SwapRefused if self.refused else SwapUnanswered)(call)
+
+        return _watched(inner, fail, after=self.after)
+
+
+@dataclass
 class CollectionFails(Fault):
     """The store answers nothing about one collection."""
 

@@ -27,6 +27,7 @@ from tests.support.faults import (
     Fault,
     SomebodyComes,
     StepFails,
+    SwapFails,
 )
 from tests.support.operators import Operators
 from tests.support.promise import CONDITIONS, Promise, copy_of
@@ -153,10 +154,15 @@ class PromiseMachine(RuleBasedStateMachine):
         self._deliver(data, DiesAtCall(number, after))
 
     @precondition(lambda self: self.promise.owed)
-    @rule(collection=st.sampled_from(COLLECTIONS), after=st.booleans())
-    def die_at_the_swap(self, collection: str, after: bool) -> None:
+    @rule(
+        collection=st.sampled_from(COLLECTIONS),
+        after=st.booleans(),
+        what=st.sampled_from(["dies", "hears no", "nothing"]),
+    )
+    def something_happens_at_the_swap(self, collection: str, after: bool, what: str) -> None:
         """The one moment that decides: a HEAD that names what is not there yet would show."""
-        self.promise.deliver(list(self.promise.owed.values()), fault=DiesAtSwap(collection, after))
+        fault = DiesAtSwap(collection, after) if what == "dies" else SwapFails(collection, after, what == "hears no")
+        self.promise.deliver(list(self.promise.owed.values()), fault=fault)
 
     @precondition(lambda self: self.promise.owed)
     @rule(data=st.data(), number=st.integers(1, CHANGES), after=st.booleans())
@@ -215,12 +221,31 @@ class PromiseMachine(RuleBasedStateMachine):
     @rule(data=st.data(), collection=st.sampled_from(COLLECTIONS))
     def somebody_is_quicker(self, data: st.DataObject, collection: str) -> None:
         """Another writer comes between our comparing and our writing."""
-        self._deliver(data, ComesAtSwap(collection, self._somebody(data, collection)))
+        fault = ComesAtSwap(collection, self._somebody(data, collection))
+        self.promise.deliver(list(self.promise.owed.values()), fault=fault)
 
     @precondition(lambda self: self.promise.owed)
     @rule(data=st.data(), collection=st.sampled_from(COLLECTIONS), number=st.integers(1, CALLS), after=st.booleans())
     def somebody_comes(self, data: st.DataObject, collection: str, number: int, after: bool) -> None:
         self._deliver(data, SomebodyComes(number, after, self._somebody(data, collection)))
+
+    @rule(
+        data=st.data(),
+        collection=st.sampled_from(COLLECTIONS),
+        what=st.sampled_from(["sweep", "rollback", "rollback", "reapply"]),
+    )
+    def somebody_operates(self, data: st.DataObject, collection: str, what: str) -> None:
+        """Versions expire and are swept; or somebody goes back, or forward again, and may die on the way."""
+        if what == "sweep":
+            self._expire_and_sweep(collection, data.draw(st.integers(1, 4)))
+        else:
+            death = DiesAtCall(data.draw(st.integers(1, 10)), data.draw(st.booleans()))
+            fault = data.draw(st.sampled_from([None, None, death]))
+            if what == "rollback":
+                self.others.rollback(collection, data.draw(st.integers(0, 8)), fault)
+            else:
+                self.others.reapply(collection, fault)
+        self.promise.look()
 
     @rule(collection=st.sampled_from(COLLECTIONS))
     def rebase(self, collection: str) -> None:
@@ -231,29 +256,6 @@ class PromiseMachine(RuleBasedStateMachine):
         self.others.expire(collection, keep)
         self.others.sweep(collection)
 
-    @rule(collection=st.sampled_from(COLLECTIONS), keep=st.integers(1, 4))
-    def sweep(self, collection: str, keep: int) -> None:
-        """Old versions expire, and what nobody reaches any more is deleted at once."""
-        self._expire_and_sweep(collection, keep)
-        self.promise.look()
-
-    @precondition(lambda self: not self.promise.flat)
-    @rule(data=st.data(), collection=st.sampled_from(COLLECTIONS), number=st.integers(0, 8), dies=st.booleans())
-    def rollback(self, data: st.DataObject, collection: str, number: int, dies: bool) -> None:
-        """Somebody goes back to a version that is kept, and may die on the way."""
-        self.others.rollback(collection, number, self._death(data) if dies else None)
-        self.promise.look()
-
-    @precondition(lambda self: not self.promise.flat)
-    @rule(data=st.data(), collection=st.sampled_from(COLLECTIONS), dies=st.booleans())
-    def reapply(self, data: st.DataObject, collection: str, dies: bool) -> None:
-        self.others.reapply(collection, self._death(data) if dies else None)
-        self.promise.look()
-
-    def _death(self, data: st.DataObject) -> Fault:
-        """Return the end of a process of which the store hears fewer calls than of a container."""
-        return DiesAtCall(data.draw(st.integers(1, 10)), data.draw(st.booleans()))
-
     # Containers and mirrors
 
     @rule(container=st.sampled_from(["workspace", "w2"]), lost=st.booleans())
@@ -263,30 +265,26 @@ class PromiseMachine(RuleBasedStateMachine):
         if lost:
             shutil.rmtree(self.promise.world.home / container, ignore_errors=True)
 
-    @rule(collection=st.sampled_from(COLLECTIONS))
-    def lose_the_mirror(self, collection: str) -> None:
-        shutil.rmtree(self.promise.world.home / "mirror" / collection, ignore_errors=True)
-
-    @rule()
-    def copy_the_mirror(self) -> None:
-        copy = self._place / f"mirror-{len(self._mirrors)}"
-        shutil.copytree(self.promise.world.home / "mirror", copy)
-        self._mirrors.append(copy)
-
-    @precondition(lambda self: self._mirrors)
-    @rule(data=st.data())
-    def bring_an_old_mirror(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), what=st.sampled_from(["lost", "copied", "stale", "damaged", "damaged"]))
+    def something_happens_to_the_mirror(self, data: st.DataObject, what: str) -> None:
+        """It is gone, it is replaced by a copy that was made of it once, or a bit of it flips."""
         mirror = self.promise.world.home / "mirror"
-        shutil.rmtree(mirror)
-        shutil.copytree(data.draw(st.sampled_from(self._mirrors)), mirror)
-        self.promise.seen["stale mirror"] += 1
+        if what == "lost":
+            shutil.rmtree(mirror / data.draw(st.sampled_from(COLLECTIONS)), ignore_errors=True)
+        elif what == "copied" or not self._mirrors:
+            copy = self._place / f"mirror-{len(self._mirrors)}"
+            shutil.copytree(mirror, copy)
+            self._mirrors.append(copy)
+        elif what == "stale":
+            shutil.rmtree(mirror)
+            shutil.copytree(data.draw(st.sampled_from(self._mirrors)), mirror)
+            self.promise.seen["stale mirror"] += 1
+        else:
+            self._damage(mirror, data.draw(st.integers(0, 1 << 20)), data.draw(st.integers(0, 1 << 20)))
 
-    @rule(data=st.data())
-    def damage_the_mirror(self, data: st.DataObject) -> None:
-        files = sorted(path for path in (self.promise.world.home / "mirror").rglob("*") if path.is_file())
-        files = [path for path in files if path.stat().st_size]
+    def _damage(self, mirror: Path, number: int, place: int) -> None:
+        files = sorted(path for path in mirror.rglob("*") if path.is_file() and path.stat().st_size)
         if files:
-            number, place = data.draw(st.integers(0, 1 << 20)), data.draw(st.integers(0, 1 << 20))
             path = files[number % len(files)]
             content = bytearray(path.read_bytes())
             content[place % len(content)] ^= 1
