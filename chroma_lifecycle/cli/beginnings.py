@@ -86,8 +86,8 @@ def init(
     table = load_mapping(mapping) if mapping else None
     target = _require_unused(store, name, checksums) if dry_run else create_store(store, checksums=checksums)
     doing = f"checking what would become version 1 of {name}" if dry_run else f"publishing version 1 of {name}"
-    with output.doing(doing), Workspace.open(workspace / name) as local:
-        begun = _Begun(name, table, local, target, dry_run=dry_run)
+    with output.watching(doing, target) as watched, Workspace.open(workspace / name) as local:
+        begun = _Begun(name, table, local, watched, dry_run=dry_run)
         if dimension is not None:
             told = begun.empty(space or SpaceName.COSINE, dimension)
         elif _is_file_of_records(source or ""):

@@ -20,6 +20,7 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import Output
+from chroma_lifecycle.cli.progress import stored_size
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import TOKEN_NAME, Checksums
 from chroma_lifecycle.deltas.snapshots import POINTER, SNAPSHOT
@@ -91,7 +92,9 @@ def _as_records(output: Output, manifest: Manifest, stores: Stores, to: str, che
 
 def _as_directory(output: Output, manifest: Manifest, stores: Stores, to: str, checksums: Checksums | None) -> None:
     name, number, target = manifest.collection, manifest.version.number, open_export(to, checksums=checksums)
-    with output.doing(f"exporting {name}, {size(manifest.size)}"):
+    source = stores.mirror or stores.store
+    with output.watching(f"exporting {name}", source, stored_size(manifest)) as watched:
+        stores = Stores(stores.store, watched) if stores.mirror else Stores(watched)
         done = export_version(manifest, stores, target, SYSTEM_CLOCK.now())
     output.result(
         {"collection": name, "version": number, **asdict(done)},

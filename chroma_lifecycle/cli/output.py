@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from chroma_lifecycle.cli.progress import Watched, alone, counted, moved, shown
 from chroma_lifecycle.errors import (
     BadInput,
     Corrupt,
@@ -23,6 +24,7 @@ from chroma_lifecycle.errors import (
     NotOwned,
     Retryable,
 )
+from chroma_lifecycle.ports import Store
 
 EXIT_PARTLY, EXIT_USAGE, EXIT_RETRYABLE, EXIT_CORRUPT, EXIT_NOT_OWNED = 1, 2, 3, 4, 5
 EXIT_DEFECT, EXIT_INTERRUPTED = 70, 130
@@ -107,34 +109,27 @@ class Output:
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
-        """Show that *what* is under way, and for how long; on a terminal only."""
-        with self._progress(what, "{task.description}"):
+        """Show that *what* is under way, and for how long; on a terminal only, as all that follows."""
+        with shown(what, alone, hidden=self.as_json):
             yield
 
     @contextmanager
     def counting(self, what: str) -> Iterator[Callable[[int], None]]:
-        """Show how many things are done so far; give what is to be told their number."""
-        with self._progress(what, "{task.description}: {task.completed:,.0f}") as tell:
+        """Show how many things are done so far, and how many each second; give what is to be told their number."""
+        with shown(what, counted, hidden=self.as_json) as tell:
             yield tell
 
     @contextmanager
     def moving(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """Show how far a transfer is; give what is to be told how many bytes are done, and of how many."""
-        with self._progress(what, "{task.description}: {task.percentage:.0f} %") as tell:
+        """Show how far a transfer is, how fast, what is left; give what is to be told bytes done, and of how many."""
+        with shown(what, moved, hidden=self.as_json) as tell:
             yield tell
 
     @contextmanager
-    def _progress(self, what: str, line: str) -> Iterator[Callable[..., None]]:
-        console = Console(stderr=True)
-        if self.as_json or not console.is_terminal:
-            yield lambda *_: None
-            return
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # for terminals only
-
-        columns = SpinnerColumn(), TextColumn(line, markup=False), TimeElapsedColumn()
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task(what, total=None)
-            yield lambda done, total=None: progress.update(task, completed=done, total=total)
+    def watching(self, what: str, store: Store, total: int | None = None) -> Iterator[Store]:
+        """Show how many bytes come from *store* and go to it; give the store to be asked in its place."""
+        with shown(what, moved, hidden=self.as_json) as tell:
+            yield Watched(store, tell, total)
 
 
 def _plain(value: object) -> str:

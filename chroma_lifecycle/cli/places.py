@@ -106,8 +106,8 @@ def mirror(
     if second is None:
         raise BadInput("which mirror is meant?", hint="give it with --mirror DIRECTORY")
     if repair:
-        with output.doing(f"reading every byte of {name} in {second.address}"):
-            copied = repair_mirror(source, second, name, deadline=Deadline(), writer=writer())
+        with output.watching(f"reading every byte of {name} in {second.address}", second) as watched:
+            copied = repair_mirror(source, watched, name, deadline=Deadline(), writer=writer())
         value = _copied_value(name, second, copied)
         output.result(value, f"{name} in the mirror {second.address} is whole: {_copied_told(copied)}")
         return
@@ -132,8 +132,8 @@ def move(
     """Move a collection to another store; from now on every writer is refused here, with the new address."""
     output, name = Output(as_json), choose_collection(collection, mapping)
     source, target = open_store(store), _create_target(to)
-    with output.doing(f"moving {name} to {target.address}"):
-        copied = move_collection(source, target, name, deadline=Deadline(), writer=writer())
+    with output.watching(f"moving {name} to {target.address}", source) as watched:
+        copied = move_collection(watched, target, name, deadline=Deadline(), writer=writer())
     output.result(
         _copied_value(name, target, copied),
         f"{name} has moved to {target.address}: {_copied_told(copied)}",
@@ -151,8 +151,8 @@ def copy(
     """Copy a collection with its history to another store, where it lives on its own."""
     output, name = Output(as_json), choose_collection(collection, mapping)
     source, target = open_store(store), _create_target(to)
-    with output.doing(f"copying {name} to {target.address}"):
-        copied = copy_collection(source, target, name, deadline=Deadline(), writer=writer())
+    with output.watching(f"copying {name} to {target.address}", source) as watched:
+        copied = copy_collection(watched, target, name, deadline=Deadline(), writer=writer())
     output.result(
         _copied_value(name, target, copied),
         f"{name} is in {target.address} too, as lineage {copied.head.lineage}: {_copied_told(copied)}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,9 +59,9 @@ def rollback(
     output, name, target = Output(as_json), choose_collection(collection, mapping), _target(version, at)
     with (
         open_site(name, store, mirror, workspace, checksums) as site,
-        output.doing(f"reading every object of the older version of {name}"),
+        output.watching(f"reading every object of the older version of {name}", site.store) as watched,
     ):
-        done = roll_back(site, target)
+        done = roll_back(replace(site, store=watched), target)
     manifest = done.published.manifest
     summary = manifest.details.summary
     output.result(

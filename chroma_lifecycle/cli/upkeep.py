@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,8 +93,11 @@ def rebuild(
     from chroma_lifecycle.rebuild import rebuild as rebuild_collection  # imports chromadb, which takes seconds
 
     output, name = Output(as_json), choose_collection(collection, mapping)
-    with open_site(name, store, mirror, workspace, checksums) as site, output.doing(f"rebuilding {name}"):
-        rebuilt = rebuild_collection(site, space=space, tail_budget=DEFAULT_TAIL_BUDGET)
+    with (
+        open_site(name, store, mirror, workspace, checksums) as site,
+        output.watching(f"rebuilding {name}", site.store) as watched,
+    ):
+        rebuilt = rebuild_collection(replace(site, store=watched), space=space, tail_budget=DEFAULT_TAIL_BUDGET)
     manifest, before = rebuilt.published.manifest, rebuilt.before
     details = manifest.details
     output.result(
@@ -147,8 +151,10 @@ def erase(
             newest = check_erasable(site, given, unknown=unknown)
             output.result(_erasable(newest, given), *_erasable_told(newest, given))
             return
-        with output.doing(f"rebuilding {name} without {len(given)} record(s)"):
-            erased = erase_records(site, given, tail_budget=DEFAULT_TAIL_BUDGET, unknown=unknown)
+        with output.watching(f"rebuilding {name} without {len(given)} record(s)", site.store) as watched:
+            erased = erase_records(
+                replace(site, store=watched), given, tail_budget=DEFAULT_TAIL_BUDGET, unknown=unknown
+            )
     number = erased.published.manifest.version.number
     output.result(
         {

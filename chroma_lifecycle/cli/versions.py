@@ -21,6 +21,7 @@ from chroma_lifecycle.cli.options import (
     parse_moment,
 )
 from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, Table
+from chroma_lifecycle.cli.progress import stored_size
 from chroma_lifecycle.cli.sparkline import sparkline
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.ports import Store
@@ -178,8 +179,8 @@ def verify(
     from chroma_lifecycle.lifecycle import verify as verify_collection  # imports chromadb, which takes seconds
 
     output, name = Output(as_json), choose_collection(collection, mapping)
-    with output.doing(f"reading every object of {name}"):
-        found = verify_collection(name, Stores(open_store(store)), every_version=every_version, deep=deep)
+    with output.watching(f"reading every object of {name}", open_store(store)) as source:
+        found = verify_collection(name, Stores(source), every_version=every_version, deep=deep)
     damage = [f"damaged: {object_name}: {problem}" for object_name, problem in found.stored.damage.items()]
     probes = [f"{probe.found} of {probe.asked} records found themselves" for probe in found.probes]
     output.result(
@@ -213,13 +214,15 @@ def restore(
     output, source, name = Output(as_json), open_store(store), choose_collection(collection, mapping)
     if version is not None and at is not None:
         raise BadInput("a version is asked for by its number or by a time", hint="leave --version or --at out")
-    stores, published = Stores(source, open_mirror(mirror)), read_published(source, name)
+    published = read_published(source, name)
     if at is None:
         manifest = find_manifest(source, published, version)
     else:
         manifest = version_at(source, published.head, parse_moment(at))
     damage: tuple[str, ...] = ()
-    with output.doing(f"restoring {name}, {size(manifest.size)}"):
+    what = f"restoring {name}, {size(manifest.size)} of files"
+    with output.watching(what, open_mirror(mirror) or source, stored_size(manifest)) as first:
+        stores = Stores(source, first) if mirror else Stores(first)
         if fallback:
             sound = restore_sound(to, manifest, published.head, stores)
             manifest, damage = sound.manifest, sound.damage

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -65,10 +65,10 @@ def test_a_result_that_cannot_be_written_is_an_error(cli: CommandLine) -> None:
     assert b"cannot be written to standard output (No space left on device)" in ended.stderr
 
 
-def on_a_terminal(cli: CommandLine, *arguments: str) -> tuple[int, str]:
+def on_a_terminal(cli: CommandLine, *arguments: str, **variables: str) -> tuple[int, str]:
     """Run a command on a terminal of 80 columns; return its exit code and what the terminal got."""
     ours, theirs = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80"}
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80"} | variables
     process = subprocess.Popen(
         [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=cli.home, env=environment
     )
@@ -90,15 +90,80 @@ def test_a_terminal_sees_progress_and_colours(cli: CommandLine) -> None:
     again, refused = on_a_terminal(cli, *RESTORE)
 
     assert (0, 2) == (code, again)
-    assert re.search(r"restoring notes, \d+\.\d kB", shown)
+    assert re.search(r"restoring notes, \d+\.\d kB of files: \d+(\.\d kB| B)( of \d+\.\d kB)?", shown)
     assert "notes version 3 with 3 records is in out" in shown
     assert "\x1b[1;31merror:\x1b[0m out is not empty" in refused
+
+
+def test_a_terminal_that_wants_no_colours_gets_none(cli: CommandLine) -> None:
+    """NO_COLOR (no-color.org): the words are the same."""
+    _, refused = on_a_terminal(cli, "log", "--store", "store", "-c", "other", NO_COLOR="1")
+
+    assert "\x1b[1merror:\x1b[0m collection other has no HEAD" in refused  # bold is no colour
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", refused)
 
 
 def signals_wait(pid: int) -> bool:
     """Return whether a signal was sent to a process that it has not received yet."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return any(int(status[name], 16) for name in ("SigPnd", "ShdPnd"))
+
+
+class Interrupted(NamedTuple):
+    """Where a real process is when Ctrl-C comes: a function of the library is called."""
+
+    command: tuple[str, ...]
+    module: str
+    name: str
+
+
+INTERRUPTED = [
+    Interrupted(("restore", "--to", "out"), "chroma_lifecycle.publishing.assemble", "apply_packs"),
+    Interrupted(("restore", "--to", "out", "--fallback"), "chroma_lifecycle.publishing.unpack", "restore_to"),
+    Interrupted(("init", "--dimension", "3"), "chroma_lifecycle.lifecycle", "initialise"),
+    Interrupted(("rebuild",), "chroma_lifecycle.rebuild", "seal"),
+    Interrupted(("rebuild",), "chroma_lifecycle.rebuild", "publish"),
+]
+STOPPING = """
+import importlib, sys, threading
+from chroma_lifecycle.cli import main
+where, name = importlib.import_module(sys.argv[1]), sys.argv[2]
+inner = getattr(where, name)
+def waiting(*given, **named):
+    sys.stderr.write("there\\n")
+    sys.stderr.flush()
+    threading.Event().wait(120)
+    return inner(*given, **named)
+setattr(where, name, waiting)
+main(sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize("at", INTERRUPTED, ids=lambda at: f"{at.command[0]} {at.name}")
+def test_ctrl_c_in_long_work_leaves_nothing(cli: CommandLine, at: Interrupted) -> None:
+    """A real process, a real signal: 130, one line, the files as they were; the same again succeeds."""
+    collection = "other" if at.command[0] == "init" else "notes"
+    where = ["--store", "store", "-c", collection]
+    where += [] if at.command[0] == "restore" else ["--workspace", "workspace"]
+    before = files(cli.home)
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPING, at.module, at.name, *at.command, *where], stderr=subprocess.PIPE, cwd=cli.home
+    )
+    assert process.stderr
+    assert b"there\n" == process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+
+    assert (130, b"interrupted; what was published stays, nothing else was kept\n") == (process.returncode, err)
+    assert before == files(cli.home)
+    assert 0 == cli(*at.command, *where).code
+
+
+def files(home: Path) -> set[str]:
+    """Return what stands in a directory, but for what a workspace keeps for the next run, and empty directories."""
+    kept = re.compile(r"workspace/\w+/(lock|pristine|pristine/.*|stamp.*|pages.*|manifest.*)$")
+    found = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
+    return {name for name in found if not kept.match(name)}
 
 
 HANGING = """
