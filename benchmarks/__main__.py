@@ -23,6 +23,7 @@ import structlog
 
 from benchmarks import page
 from benchmarks.alone import ChromaAlone
+from benchmarks.bases import measure_bases
 from benchmarks.beside import measure_beside
 from benchmarks.closing import measure_checks, measure_closing
 from benchmarks.cold import measure_behind, measure_restore
@@ -82,6 +83,12 @@ def behind(bench: Bench) -> dict[str, Any]:
         return measure_behind(here, Editor(here.records, generation=1))
 
 
+def bases(bench: Bench) -> list[dict[str, Any]]:
+    """New bases after their packs."""
+    with bench.site() as here:
+        return measure_bases(here, Editor(here.records, generation=1))
+
+
 def beside(bench: Bench) -> dict[str, Any]:
     """Us and the others."""
     with bench.site() as here:
@@ -125,7 +132,7 @@ def tails(bench: Bench) -> list[dict[str, Any]]:
 
 PARTS: dict[str, Callable[[Bench], Any]] = {
     part.__name__: part
-    for part in (cycles, larger, cold, behind, beside, growth, memory, closing, checks, rounds, tails)
+    for part in (cycles, larger, cold, behind, bases, beside, growth, memory, closing, checks, rounds, tails)
 }
 
 

@@ -45,6 +45,8 @@ def constants(results: Mapping[str, Any]) -> Measured:
         bytes_per_vector=_digits(vectors["sent_megabytes"]["median"] * _MEGABYTE / 1_000),
         base_memory_bytes=_digits(base_memory),
         memory_per_byte=_digits((peak - base_memory) / snapshot_bytes),
+        base_share_of_labels=_digits(results["bases"][0]["base_megabytes"] * _MEGABYTE / snapshot_bytes),
+        base_share_of_vectors=_digits(results["bases"][1]["base_megabytes"] * _MEGABYTE / snapshot_bytes),
         writes=few["requests"]["PUT"],
         reads=few["requests"]["GET"],
         link_bytes_per_second=_LINK_MEGABYTES_A_SECOND * _MEGABYTE,

@@ -200,6 +200,21 @@ def _cost(row: Results) -> list[str]:
     return [row["name"], f"{link_seconds:.3f} s", f"{seconds:.2f} s", *money]
 
 
+def _bases(found: Sequence[Results]) -> str:
+    rows = [
+        [
+            row["title"],
+            str(row["packs"]),
+            _megabytes(row["cycle_megabytes"]),
+            _megabytes(row["base_megabytes"]),
+            str(row["base_objects"]),
+            f"**{_megabytes(row['mean_megabytes'])}**",
+        ]
+        for row in found
+    ]
+    return table(["", "packs", "a cycle", "the new base", "in objects", "a cycle with its share"], rows)
+
+
 def _growth(found: Sequence[Results]) -> str:
     names = list(found[0]["sent_megabytes"])
     rows = [
@@ -291,6 +306,7 @@ _BLOCKS: Mapping[str, Callable[[Any], str]] = {
     "larger": _larger,
     "cold": _cold,
     "behind": _behind,
+    "bases": _bases,
     "beside": _beside,
     "growth": _growth,
     "memory": _memory,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chroma_lifecycle.sizing.demand import MEBIBYTE, Demand
 from chroma_lifecycle.sizing.measured import Measured
-from chroma_lifecycle.sizing.model import MONTH_SECONDS, Shard, cycles_per_base
+from chroma_lifecycle.sizing.model import MONTH_SECONDS, Shard
 from chroma_lifecycle.sizing.prices import Prices
 from chroma_lifecycle.snapshot.chain import PART_BYTES
 
@@ -43,8 +43,8 @@ def bill(demand: Demand, one: Shard, shards: int, prices: Prices, known: Measure
         + cycles * prices.function_request,
         f"{cycles:,.0f} cycles, {busy_seconds / 3600:,.0f} h with {memory:,.1f} GB",
     )
-    bases = cycles / cycles_per_base(one.snapshot_bytes, one.published_bytes)
-    parts = math.ceil(one.snapshot_bytes / PART_BYTES) + 1
+    bases = cycles / one.packs
+    parts = math.ceil(one.base_bytes / PART_BYTES) + 1
     requests = cycles * known.writes + bases * parts, cycles * known.reads
     yield Cost(
         "S3 requests",
@@ -53,7 +53,7 @@ def bill(demand: Demand, one: Shard, shards: int, prices: Prices, known: Measure
     )
     month = 30.0
     kept = min(demand.days_kept, month) / month
-    written = cycles * one.published_bytes + bases * one.snapshot_bytes
+    written = cycles * one.published_bytes + bases * one.base_bytes
     stored = (one.snapshot_bytes * shards + kept * written) / gigabyte
     yield Cost("S3 storage", stored * prices.stored, f"{stored:,.1f} GB, with {demand.days_kept:g} days of history")
     changes = (demand.changes_per_second + demand.vectors_per_second) * MONTH_SECONDS

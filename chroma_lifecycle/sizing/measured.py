@@ -25,6 +25,8 @@ class Measured:
         bytes_per_label, bytes_per_vector: Published for each.
         base_memory_bytes: Of a process that has loaded Chroma and holds next to nothing.
         memory_per_byte: Bytes of memory for each byte of the snapshot, at the peak of a cycle.
+        base_share_of_labels: Bytes that a new base sends for each byte of the snapshot, where labels have changed.
+        base_share_of_vectors: The same where vectors have changed all over.
         writes, reads: Requests of S3 in a cycle.
         link_bytes_per_second: Between a function and S3 (assumed, not measured).
     """
@@ -41,6 +43,8 @@ class Measured:
     bytes_per_vector: float
     base_memory_bytes: float
     memory_per_byte: float
+    base_share_of_labels: float
+    base_share_of_vectors: float
     writes: float
     reads: float
     link_bytes_per_second: float

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chroma_lifecycle.sizing.demand import MEBIBYTE, Demand
 from chroma_lifecycle.sizing.measured import Measured
-from chroma_lifecycle.snapshot.chain import MOST_PACKS
+from chroma_lifecycle.snapshot.chain import MOST_PACKS, PART_BYTES
 
 MONTH_SECONDS = 30 * 86_400
 VECTOR_ITEM_BYTES = 4  # float32
@@ -33,6 +33,8 @@ class Shard:
         busy_share: Of the time that cycles (and new bases) take.
         cycles_per_month: How many there are.
         published_bytes: Of a cycle.
+        packs: Published from one new base to the next.
+        base_bytes: Sent for a new base.
         cold_seconds: To restore it from S3.
     """
 
@@ -44,6 +46,8 @@ class Shard:
     busy_share: float
     cycles_per_month: float
     published_bytes: float
+    packs: float
+    base_bytes: float
     cold_seconds: float
 
 
@@ -59,7 +63,7 @@ class Model:
         # What is done with a vector is done with each of its numbers.
         self._stretch = demand.dimension / constants.dimension
         changes = demand.changes_per_second + demand.vectors_per_second
-        of_vectors = demand.vectors_per_second / changes if changes else 0.0
+        self._of_vectors = of_vectors = demand.vectors_per_second / changes if changes else 0.0
         self._seconds_per_change = (
             1 - of_vectors
         ) * constants.seconds_per_label + of_vectors * constants.seconds_per_vector * self._stretch
@@ -76,8 +80,9 @@ class Model:
         batch, period = self._batch(records, rate)
         seconds = self._cycle_seconds(records, batch)
         published = batch * self._published_per_change
-        # A new base after so many packs; at worst every part of it has changed.
-        rebase = snapshot / known.link_bytes_per_second / cycles_per_base(snapshot, published)
+        packs = max(1.0, min(MOST_PACKS, snapshot / 2 / published if published else math.inf))
+        base = snapshot * self._base_share(snapshot, packs * batch)
+        rebase = base / known.link_bytes_per_second / packs
         return Shard(
             records,
             snapshot,
@@ -87,8 +92,16 @@ class Model:
             (seconds + rebase) / period,
             MONTH_SECONDS / period,
             published,
+            packs,
+            base,
             snapshot / known.link_bytes_per_second,
         )
+
+    def _base_share(self, snapshot: float, changes: float) -> float:
+        """Return how much of a new base is sent, after so many changes; a vector changes a part at least."""
+        known, vectors = self._constants, self._of_vectors * changes
+        all_over = min(1.0, vectors / max(1.0, snapshot / PART_BYTES))
+        return known.base_share_of_labels + all_over * (known.base_share_of_vectors - known.base_share_of_labels)
 
     def _cycle_seconds(self, records: float, batch: float) -> float:
         known = self._constants
@@ -112,8 +125,3 @@ class Model:
             if batch > _BATCH:
                 return _BATCH, _BATCH / rate
         return batch, period
-
-
-def cycles_per_base(snapshot_bytes: float, published_bytes: float) -> float:
-    """Return how many cycles there are to a new base."""
-    return max(1.0, min(MOST_PACKS, snapshot_bytes / 2 / published_bytes if published_bytes else math.inf))
