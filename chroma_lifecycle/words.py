@@ -15,6 +15,11 @@ def number(count: float) -> str:
     return f"{count:,.0f}" if count >= 10 or count == round(count) else f"{count:.1f}"
 
 
+def versions(count: int) -> str:
+    """Return how many versions."""
+    return "1 version" if count == 1 else f"{count:,} versions"
+
+
 def duration(milliseconds: float) -> str:
     """Return a span of time given in milliseconds."""
     return _scaled(milliseconds, ("ms", "s"))

@@ -57,10 +57,15 @@ class Chart:
 
     def svg(self) -> str:
         """Return the drawing."""
+        if not any(value for column in self.columns for value in column.values):
+            return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(self.heading)}">{_NONE}</svg>'
         axis = _Axis.of(self)
         draw = _lines if self.lines else _bars
         body = "".join((*_grid(self, axis), *draw(self, axis), *_places(self), *_pointed(self)))
         return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(self.heading)}">{body}</svg>'
+
+
+_NONE = f'<text class="none" x="{_WIDTH // 2}" y="{_HEIGHT // 2}" text-anchor="middle">nothing in these versions</text>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,9 @@ def _lines(chart: Chart, axis: _Axis) -> Iterator[str]:
             yield f'<circle class="s{series + 1}" cx="{points[0][0]:.2f}" cy="{points[0][1]:.2f}" r="4"/>'
         elif points:
             path = " ".join(f"{x:.2f},{y:.2f}" for x, y in points)
+            if len(chart.series) == 1:
+                ground, (first, last) = _TOP + _PLOT_HEIGHT, (points[0][0], points[-1][0])
+                yield f'<polygon class="area" points="{first:.2f},{ground} {path} {last:.2f},{ground}"/>'
             yield f'<polyline class="l{series + 1}" points="{path}"/>'
 
 
@@ -155,7 +163,7 @@ def _places(chart: Chart) -> Iterator[str]:
         x = {"start": _LEFT, "end": _WIDTH - _RIGHT}.get(anchor, _LEFT + step * (number + 0.5))
         yield (
             f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}">'
-            f"{escape(columns[number].place)}</text>"
+            f"{'' if number else 'version '}{escape(columns[number].place)}</text>"
         )
 
 

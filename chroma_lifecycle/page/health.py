@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET
 from chroma_lifecycle.page.history import History
+from chroma_lifecycle.words import versions
 
 _MANY_PACKS = 64
 _FULL_CHECK_VERSIONS = 100
@@ -52,7 +53,13 @@ def _all(history: History) -> Iterator[Check]:
 def _chain(history: History) -> Check:
     if history.broken:
         return Check(State.BAD, f"History is broken: {history.broken}.", "Run `chroma-lifecycle verify --all`.")
-    return Check(State.GOOD, f"History is whole: {len(history.rows):,} versions, each named by the one after it.")
+    return Check(State.GOOD, f"History is whole: {_read(history)}, each named by the one after it.")
+
+
+def _read(history: History) -> str:
+    """Return how many versions were read, and of how many."""
+    read, lived = len(history.rows), history.head.version.number - history.head.floor.number + 1
+    return versions(read) if read >= lived else f"the newest {read:,} of {versions(lived)}"
 
 
 def _mirror(history: History) -> Check:

@@ -9,48 +9,58 @@ from chroma_lifecycle.page.charts import Chart
 from chroma_lifecycle.page.drawings import drawings
 from chroma_lifecycle.page.health import Check, State, checks
 from chroma_lifecycle.page.history import History, Row
-from chroma_lifecycle.words import age, duration, number, share, size
+from chroma_lifecycle.words import age, duration, number, share, size, versions
 
 _ROWS = 100
+_USUAL = "compact"
 _MARKS = {State.GOOD: "✓", State.LOOK: "!", State.BAD: "✗"}
 
 _STYLE = """
-:root { color-scheme: light dark; --page: #fbfbfa; --card: #ffffff; --ink: #17171a; --soft: #5b5b63; --rule: #e3e3e0;
-  --s1: #2a6fd0; --s2: #d9730d; --s3: #1a8f6a; --s4: #8a5bd1; --good: #1a7f4b; --look: #9a6700; --bad: #c62828; }
+:root { color-scheme: light dark; --page: #f6f6f3; --card: #ffffff; --ink: #17171a; --soft: #5b5b63; --rule: #e6e6e1;
+  --s1: #2a6fd0; --s2: #d9730d; --s3: #1a8f6a; --s4: #8a5bd1; --good: #1a7f4b; --look: #8a5d00; --bad: #c62828; }
 @media (prefers-color-scheme: dark) {
-  :root { --page: #131316; --card: #1c1c20; --ink: #ededf0; --soft: #a3a3ad; --rule: #34343a;
+  :root { --page: #111114; --card: #1b1b1f; --ink: #ededf0; --soft: #a3a3ad; --rule: #303037;
     --s1: #5b9bf0; --s2: #f09a4a; --s3: #3fbf95; --s4: #b294f0; --good: #4cc38a; --look: #e0b040; --bad: #ff7b72; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1180px; margin: 0 auto; padding: 28px 20px 60px; }
-h1 { font-size: 26px; margin: 0; } h2 { font-size: 16px; margin: 0 0 8px; }
-p { margin: 4px 0; } .soft, .tick { color: var(--soft); } .tick { fill: var(--soft); font-size: 12px; }
-section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 16px 18px;
-  margin-top: 16px; min-width: 0; }
+h1 { font-size: 26px; line-height: 1.3; margin: 0; letter-spacing: -.01em; overflow-wrap: anywhere; }
+h2 { font-size: 15px; margin: 0 0 8px; }
+p { margin: 4px 0; overflow-wrap: anywhere; } .soft, .tick { color: var(--soft); }
+.tick { fill: var(--soft); font-size: 12px; }
+section, .tile { background: var(--card); border: 1px solid var(--rule); border-radius: 12px; min-width: 0; }
+section { padding: 16px 18px; margin-top: 16px; }
+.pill { float: right; margin-top: 4px; padding: 3px 12px; border: 1px solid; border-radius: 99px; font-weight: 600; }
+.pill.good { color: var(--good); } .pill.look { color: var(--look); } .pill.bad { color: var(--bad); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-top: 18px; }
-.tile { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 12px 16px; }
-.tile b { display: block; font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums; }
+.tile { padding: 12px 16px; line-height: 1.35; } .tile span { font-size: 13px; }
+.tile b { display: block; font-size: 23px; font-weight: 650; font-variant-numeric: tabular-nums; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 520px), 1fr)); gap: 0 16px; }
 svg { display: block; width: 100%; height: auto; } .grid { stroke: var(--rule); stroke-width: 1; }
 .s1 { fill: var(--s1); } .s2 { fill: var(--s2); } .s3 { fill: var(--s3); } .s4 { fill: var(--s4); }
 polyline { fill: none; stroke-width: 2; stroke-linejoin: round; } .l1 { stroke: var(--s1); } .l2 { stroke: var(--s2); }
+.area { fill: var(--s1); fill-opacity: .12; } .none { fill: var(--soft); font-size: 14px; }
 .over { fill: transparent; } .over:hover { fill: var(--ink); fill-opacity: .08; }
-.legend span { margin-right: 16px; } .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px;
-  margin-right: 6px; }
+.legend { font-size: 13px; } .legend span { margin-right: 16px; }
+.legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 6px; }
 .legend .s1 { background: var(--s1); } .legend .s2 { background: var(--s2); } .legend .s3 { background: var(--s3); }
 .legend .s4 { background: var(--s4); }
-ul { list-style: none; margin: 0; padding: 0; } li { padding: 4px 0 4px 28px; position: relative; }
-li b { position: absolute; left: 4px; } .good b { color: var(--good); } .look b { color: var(--look); }
+ul { list-style: none; margin: 0; padding: 0; display: grid; gap: 2px 24px;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); }
+li { padding: 3px 0 3px 26px; position: relative; }
+li b { position: absolute; left: 2px; } .good b { color: var(--good); } .look b { color: var(--look); }
 .bad b { color: var(--bad); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 4px 10px; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-th { color: var(--soft); font-weight: 500; } .text { text-align: left; }
+th, td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+th { color: var(--soft); font-weight: 500; font-size: 13px; } .text { text-align: left; } .zero { color: var(--soft); }
+tbody tr:hover { background: var(--page); } tbody tr:last-child td { border-bottom: 0; }
+.other { color: var(--s4); font-weight: 600; }
 """.strip()
 
 
 def page(history: History) -> str:
     """Return the page about *history*."""
-    title = escape(f"{history.head.collection} in {history.address}")
+    title, found = escape(f"{history.head.collection} in {history.address}"), checks(history)
     return "".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -58,10 +68,11 @@ def page(history: History) -> str:
             # Nothing of the page is to be fetched, whatever a name in it may say.
             """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">""",
             f"<title>{title}</title><style>{_STYLE}</style></head><body><main>",
+            _pill(found),
             f"<h1>{escape(history.head.collection)}</h1>",
             f'<p class="soft">{escape(history.address)}, read {history.read_at:%Y-%m-%d %H:%M:%S} UTC</p>',
             *_tiles(history),
-            *_health(checks(history)),
+            *_health(found),
             '<div class="charts">',
             *(part for chart in drawings(history) for part in _figure(chart)),
             "</div>",
@@ -69,6 +80,13 @@ def page(history: History) -> str:
             "</main></body></html>\n",
         )
     )
+
+
+def _pill(found: tuple[Check, ...]) -> str:
+    """Return the worst of the checks in a few words; the checks come the worst first."""
+    worst, count = found[0].state, sum(check.state is not State.GOOD for check in found)
+    told = "all is well" if worst is State.GOOD else f"{count} to look at"
+    return f'<div class="pill {worst}">{_MARKS[worst]} {told}</div>'
 
 
 def _tiles(history: History) -> Iterator[str]:
@@ -80,12 +98,12 @@ def _tiles(history: History) -> Iterator[str]:
         ("published", f"{age(history.read_at - newest.written_at)} ago"),
         ("records", number(newest.details.counts.records)),
         ("size", size(newest.size)),
-        (f"stored for {len(rows):,} versions", size(stored)),
+        (f"stored for {versions(len(rows))}", size(stored)),
         ("of what whole copies move", share(stored, copied)),
     )
     yield '<div class="tiles">'
     for label, value in told:
-        yield f'<div class="tile"><span class="soft">{escape(label)}</span><b>{escape(value)}</b></div>'
+        yield f'<div class="tile"><b>{escape(value)}</b><span class="soft">{escape(label)}</span></div>'
     yield "</div>"
 
 
@@ -121,9 +139,13 @@ def _table(history: History) -> Iterator[str]:
 
 
 def _cells(row: Row) -> Iterator[str]:
-    counts = row.added, row.changed, row.removed, row.records
+    kind = "text" if row.action == _USUAL else "text other"
     yield f'<tr><td>{row.version:,}</td><td class="text">{row.written_at:%Y-%m-%d %H:%M:%S}</td>'
-    yield f'<td class="text">{escape(row.action)}</td>'
-    yield "".join(f"<td>{each:,}</td>" for each in counts)
-    yield f"<td>{size(row.stored_bytes)}</td><td>{size(row.size_bytes)}</td><td>{row.packs:,}</td><td>{row.tail:,}</td>"
+    yield f'<td class="{kind}">{escape(row.action)}</td>'
+    yield "".join(map(_count, (row.added, row.changed, row.removed, row.records)))
+    yield f"<td>{size(row.stored_bytes)}</td><td>{size(row.size_bytes)}</td>{_count(row.packs)}{_count(row.tail)}"
     yield f"<td>{duration(sum(row.milliseconds.values())) if row.milliseconds else ''}</td></tr>"
+
+
+def _count(count: int) -> str:
+    return f"<td>{count:,}</td>" if count else '<td class="zero">0</td>'

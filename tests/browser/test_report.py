@@ -21,11 +21,17 @@ COPIED = {LIGHT: (0xD9, 0x73, 0x0D), DARK: (0xF0, 0x9A, 0x4A)}
 
 
 def seen(home: Path, versions: int, scheme: int, width: int = 1_280) -> np.ndarray:
-    """Return what the browser shows, as rows of pixels."""
+    """Return what the browser shows of a history of this length, as rows of pixels."""
+    file = home / "report.html"
+    file.write_text(page(history_spec(versions)), "utf-8")
+    return screenshot(home, file, scheme, width)
+
+
+def screenshot(home: Path, file: Path, scheme: int, width: int = 1_280) -> np.ndarray:
+    """Return what the browser shows of a page, as rows of pixels."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert browser, "no Chromium is installed: on Debian, apt-get install chromium"
-    file, shot = home / "report.html", home / "shot.png"
-    file.write_text(page(history_spec(versions)), "utf-8")
+    shot = home / "shot.png"
     quiet = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
     subprocess.run(
         [

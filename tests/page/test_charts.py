@@ -54,7 +54,7 @@ def test_a_line_by_powers_of_ten_has_equal_steps() -> None:
     """10, 100 and 1,000 lie equally far apart."""
     svg = chart((10.0,), (100.0,), (1_000.0,), lines=True, powers=True).svg()
 
-    [points] = re.findall(r'points="([^"]+)"', svg)
+    [points] = re.findall(r'class="l1" points="([^"]+)"', svg)
     heights = [float(point.split(",")[1]) for point in points.split()]
     assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.05)
 
@@ -64,6 +64,22 @@ def test_what_is_pointed_at_says_its_values() -> None:
     titles = [each.text for each in parsed(chart((1_500.0, None), (2.0, 3.0))).iter(f"{SVG}title")]
 
     assert ["place 0\na: 1,500", "place 1\na: 2\nb: 3"] == titles
+
+
+def test_a_chart_of_nothing_says_so() -> None:
+    """Axes without anything on them look like a defect."""
+    for drawing in (chart((0.0,), (None,)), chart(), chart((None, 0.0), lines=True, powers=True)):
+        assert ["nothing in these versions"] == [each.text for each in parsed(drawing).iter(f"{SVG}text")]
+
+
+def test_the_ground_below_a_single_line_is_filled() -> None:
+    """From the line to the axis, and not with a second series, whose ground it would hide."""
+    one, two = parsed(chart((1.0,), (2.0,), lines=True)), parsed(chart((1.0, 2.0), (2.0, 1.0), lines=True))
+
+    [area] = one.iter(f"{SVG}polygon")
+    [line] = one.iter(f"{SVG}polyline")
+    assert line.attrib["points"] in area.attrib["points"]
+    assert [] == list(two.iter(f"{SVG}polygon"))
 
 
 VALUES = st.one_of(st.none(), st.just(0.0), st.floats(0.5, 1e12))

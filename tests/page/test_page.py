@@ -113,3 +113,18 @@ def test_a_long_tail_and_withheld_facts_are_told() -> None:
 
     assert "replay 5,000 vector operations" in told
     assert "withholds 7 facts" in told
+
+
+def test_the_worst_of_the_checks_stands_at_the_top() -> None:
+    """Whoever opens the page knows at once whether to read on."""
+    well, broken = page(history_spec(3)), page(history_spec(3, broken="a manifest is gone"))
+
+    assert '<div class="pill good">✓ all is well</div>' in well
+    assert '<div class="pill bad">✗ 1 to look at</div>' in broken
+
+
+def test_a_part_of_the_history_is_no_whole_one() -> None:
+    """Of more versions than were read, the check says how many there are."""
+    history = replace(history_spec(3), head=head_spec(5_000))
+
+    assert any("the newest 3 of 5,000 versions" in each.text for each in checks(history))
