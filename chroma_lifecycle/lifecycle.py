@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -80,7 +80,8 @@ def begin_in_shards(
 ) -> SeenLayout:
     """Publish version 1 of each shard of a collection, and then the layout that names them.
 
-    What was cut off half-way is gone on with: a shard that is there and as it would be begun is taken.
+    Shards that are there already are taken: a beginning that was cut off goes on, and where all of them are
+    there, a layout that was lost comes back.
 
     Args:
         collection: One that *mapping* has in shards.
@@ -99,12 +100,14 @@ def begin_in_shards(
             f"collection {collection} is already initialised in {store.address}",
             hint="use another collection or store; to see what is there: `chroma-lifecycle status`",
         )
+    names = [shard_name(collection, 1, number) for number in range(mapping.shards[collection])]
+    _require_fitting(store, collection, names, settings)
     lineages = []
-    for number in range(mapping.shards[collection]):
-        name = shard_name(collection, 1, number)
+    for name in names:
         with Workspace.open(workspaces / name, clock=clock) as workspace:
             beginning = Beginning(name, mapping.digest, store, workspace, clock, writer)
-            lineages.append(_begun(beginning, settings).head.lineage)
+            published = _find(store, name) or begin(beginning, settings)
+            lineages.append(published.head.lineage)
     layout = even_layout(
         collection,
         lineages,
@@ -116,20 +119,34 @@ def begin_in_shards(
     return publish_layout(store, layout, None)
 
 
-def _begun(beginning: Beginning, settings: CollectionSettings) -> Published:
-    """Return version 1 of a shard, published now or by a beginning that was cut off."""
-    try:
-        published = read_published(beginning.store, beginning.collection)
-    except NotInitialised:
-        return begin(beginning, settings)
-    details, number = published.manifest.details, published.manifest.version.number
-    if (number, details.dimension, details.space) != (1, settings.dimension, settings.space):
+def _require_fitting(store: Store, collection: str, names: Sequence[str], settings: CollectionSettings) -> None:
+    """Refuse shards that are there and are not those that would be begun."""
+    found = {name: _find(store, name) for name in names}
+    for name, published in found.items():
+        details = published.manifest.details if published else None
+        if details and (details.dimension, details.space) != (settings.dimension, settings.space):
+            raise BadInput(
+                f"{name} is there already, with {details.dimension} dimensions and {details.space}",
+                hint="give the same --dimension and --space; or choose another name, or another store",
+            )
+    lost = next((name for name, published in found.items() if published is None), None)
+    if lost and any(published and published.manifest.version.number > 1 for published in found.values()):
         raise BadInput(
-            f"{beginning.collection} is there already: version {number}, {details.dimension} dimensions, "
-            f"{details.space}",
-            hint="choose another name for the collection, or another store",
+            f"{lost} is not there, and other shards of {collection} have gone on",
+            hint=f"run `chroma-lifecycle recover --collection {lost}` first: an empty shard would stand for a lost one",
         )
-    return published
+    if _find(store, more := shard_name(collection, 1, len(names))):
+        raise BadInput(
+            f"{more} is there too: {collection} has more than {len(names)} shards",
+            hint="correct 'shards' in the mapping: by another number records would be looked for where they are not",
+        )
+
+
+def _find(store: Store, collection: str) -> Published | None:
+    try:
+        return read_published(store, collection)
+    except NotInitialised:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import find_head
+from chroma_lifecycle.publishing.layout import shard_name
 from chroma_lifecycle.publishing.publication import already_initialised
 from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.snapshot.soundness import DATABASE
@@ -84,6 +85,14 @@ def init(
         )
     output, name = Output(as_json), choose_collection(collection, mapping)
     table = load_mapping(mapping) if mapping else None
+    if table is not None and name in table.shards:
+        if dimension is None:
+            raise BadInput(
+                f"the mapping has {name} in shards, which begin empty",
+                hint="begin it with --dimension N, and let runs merge its records as deltas (see `delta write`)",
+            )
+        _in_shards(output, name, table, store, space or SpaceName.COSINE, dimension, workspace, checksums, dry_run)
+        return
     target = _require_unused(store, name, checksums) if dry_run else create_store(store, checksums=checksums)
     doing = f"checking what would become version 1 of {name}" if dry_run else f"publishing version 1 of {name}"
     with output.watching(doing, target) as watched, Workspace.open(workspace / name) as local:
@@ -100,6 +109,57 @@ def init(
     if source is not None:
         lines += [f"  from {told['from']}", *([] if dry_run else [_AFTER_ADOPTING])]
     output.result(told, *lines)
+
+
+def _in_shards(
+    output: Output,
+    name: str,
+    mapping: TableMapping,
+    address: str,
+    space: SpaceName,
+    dimension: int,
+    workspaces: Path,
+    checksums: Checksums | None,
+    dry_run: bool,
+) -> None:
+    """Begin every shard of a collection, and put its layout in force."""
+    from chroma_lifecycle.chroma.client import CollectionSettings  # imports chromadb, which takes seconds
+    from chroma_lifecycle.lifecycle import begin_in_shards
+
+    count, by = mapping.shards[name], mapping.routing(name)
+    told: dict[str, Any] = {
+        "version": 1,
+        "dry_run": dry_run,
+        "records": 0,
+        "dimension": dimension,
+        "space": space.value,
+    }
+    if dry_run:
+        target = _require_unused(address, name, checksums)
+        names = [(shard_name(name, 1, number), "") for number in range(count)]
+    else:
+        target = create_store(address, checksums=checksums)
+        settings = CollectionSettings(space.value, dimension)
+        with output.doing(f"publishing version 1 of {count} shards of {name}"):
+            seen = begin_in_shards(
+                name,
+                mapping,
+                settings,
+                store=target,
+                workspaces=workspaces,
+                clock=SYSTEM_CLOCK,
+                writer=writer(),
+            )
+        names = [(shard.name, shard.lineage) for shard in seen.layout.shards]
+    results = [
+        {"collection": shard, "store": target.address, **told, **({"lineage": lineage} if lineage else {})}
+        for shard, lineage in names
+    ]
+    output.result(
+        {"collection": name, "shards": [{"shard": each["collection"], "result": each} for each in results]},
+        f"{name}: {'would be ' if dry_run else ''}{count} shards in {target.address}, by {by}: "
+        f"{names[0][0]} to {names[-1][0]} ({dimension} dimensions, {space.value})",
+    )
 
 
 def _require_unused(address: str, collection: str, checksums: Checksums | None) -> Store:

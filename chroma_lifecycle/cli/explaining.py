@@ -16,6 +16,7 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import Output, Table, one_line
+from chroma_lifecycle.cli.shards import each_shard, of_its_records
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.planning.explanation import Explanation, Given, explain_record
@@ -29,6 +30,7 @@ from chroma_lifecycle.wiring import open_mirror, open_store
 _HEADINGS = "key", "value", "", "item", "rule", "version", "position"
 
 
+@each_shard(of_its_records("record"))
 def explain(
     store: StoreOption,
     mapping: MappingOption,
@@ -39,8 +41,10 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Say which item, position and version gave each key of a record, and why it is there or not."""
+    from chroma_lifecycle.sharding.works import lineage_mapping  # what only looks needs none of it
+
     output, source, name = Output(as_json), open_store(store), choose_collection(collection, mapping)
-    table = load_mapping(mapping)
+    table = lineage_mapping(load_mapping(mapping), name)
     manifest = find_manifest(source, read_published(source, name), version)
     if manifest.details.mapping not in (None, table.digest):
         raise BadInput(

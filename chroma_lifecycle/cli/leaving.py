@@ -21,6 +21,7 @@ from chroma_lifecycle.cli.options import (
 )
 from chroma_lifecycle.cli.output import Output
 from chroma_lifecycle.cli.progress import stored_size
+from chroma_lifecycle.cli.shards import each_shard, into_files_of_their_own
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import TOKEN_NAME, Checksums
 from chroma_lifecycle.deltas.snapshots import POINTER, SNAPSHOT
@@ -33,6 +34,7 @@ from chroma_lifecycle.wiring import open_export, open_mirror, open_store
 from chroma_lifecycle.words import size
 
 
+@each_shard(into_files_of_their_own("to_file"))
 def export(
     store: StoreOption,
     to_file: Annotated[

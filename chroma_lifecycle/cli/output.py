@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -74,6 +75,20 @@ class Table:
         return shown
 
 
+_gathered: ContextVar[list[Any] | None] = ContextVar("gathered", default=None)
+
+
+@contextmanager
+def gathering() -> Iterator[list[Any]]:
+    """Give a list that takes what would be printed for programs in the block: to make one value of several."""
+    values: list[Any] = []
+    token = _gathered.set(values)
+    try:
+        yield values
+    finally:
+        _gathered.reset(token)
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """Where results go: standard output; progress and errors go to standard error.
@@ -86,6 +101,9 @@ class Output:
 
     def result(self, value: Any, *lines: str, table: Table | None = None) -> None:
         """Print the result of a command: *value* for programs, the lines and the table for people."""
+        if self.as_json and (gathered := _gathered.get()) is not None:
+            gathered.append(value)
+            return
         if self.as_json:
             _write(json.dumps(value, ensure_ascii=False, default=_plain))
             return

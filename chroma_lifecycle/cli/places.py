@@ -18,6 +18,7 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import Output, printable
+from chroma_lifecycle.cli.shards import each_shard
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.ports import Store
@@ -90,6 +91,7 @@ def _recovery_told(found: Recovery) -> Iterator[str]:
         yield "next: chroma-lifecycle verify --all, and let the queue deliver again what came after this version"
 
 
+@each_shard()
 def mirror(
     store: StoreOption,
     collection: CollectionOption = None,

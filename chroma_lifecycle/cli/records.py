@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +20,9 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import Output, one_line, printable
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, Sharded
 from chroma_lifecycle.intake.json_text import parse_json
+from chroma_lifecycle.publishing.layout import read_layout
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of, find_manifest
 from chroma_lifecycle.snapshot.files import CHROMA
@@ -53,31 +54,84 @@ def query(
     as_json: JsonOption = False,
 ) -> None:
     """Show records of a version: those with an id, or those nearest to a vector."""
-    from chroma_lifecycle.chroma.client import ManagedClient  # imports chromadb, which takes seconds
-    from chroma_lifecycle.chroma.records import get_records
-
     if bool(ids) == (vector is not None):
         raise BadInput("a query asks by id or by vector", hint="give --id ID, or --vector '[0.1, ...]'")
     if ids and where is not None:
         raise BadInput("--where filters what --vector finds", hint="leave --where out, or ask by --vector")
     numbers, selected = _vector(vector), _where(where)
     output, source, name = Output(as_json), open_store(store), choose_collection(collection, mapping)
-    manifest = find_manifest(source, read_published(source, name), version)
-    _check_dimension(numbers, manifest)
+    asked = _Question(numbers, tuple(ids or ()), limit, selected)
     stores = Stores(source, open_mirror(mirror))
+    try:
+        number, found = _ask(output, stores, name, version, asked)
+        where_found = f"{name} version {number}"
+    except Sharded:
+        if version is not None:
+            raise BadInput(
+                f"{name} is in shards, and each has versions of its own",
+                hint="name one shard with --collection, or leave --version out",
+            ) from None
+        where_found, found = _ask_shards(output, stores, name, asked)
+    missing = [each for each in ids or () if each not in {record.id for record in found}]
+    output.result(
+        [asdict(record) for record in found],
+        f"{where_found}: {len(found)} records",
+        *(line for record in found for line in _lines(record)),
+        *(f"no record {printable(each)}" for each in missing),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked: records by their ids, or the nearest to a vector."""
+
+    vector: list[float] | None
+    ids: tuple[str, ...]
+    limit: int
+    where: Mapping[str, object] | None
+
+
+def _ask(
+    output: Output, stores: Stores, name: str, version: int | None, asked: _Question
+) -> tuple[int, tuple[Record, ...]]:
+    """Return which version of a lineage answers, and its answer."""
+    from chroma_lifecycle.chroma.client import ManagedClient  # imports chromadb, which takes seconds
+    from chroma_lifecycle.chroma.records import get_records
+
+    manifest = find_manifest(stores.store, read_published(stores.store, name), version)
+    _check_dimension(asked.vector, manifest)
     with (
         output.doing(f"opening {name}"),
         files_of(manifest, stores) as files,
         ManagedClient.open(files / CHROMA, name) as client,
     ):
-        found = get_records(client, ids) if ids else _nearest(client, numbers or [], limit, selected)
-    missing = [asked for asked in ids or () if asked not in {record.id for record in found}]
-    output.result(
-        [asdict(record) for record in found],
-        f"{name} version {manifest.version.number}: {len(found)} records",
-        *(line for record in found for line in _lines(record)),
-        *(f"no record {printable(asked)}" for asked in missing),
-    )
+        if asked.ids:
+            return manifest.version.number, get_records(client, asked.ids)
+        return manifest.version.number, _nearest(client, asked.vector or [], asked.limit, asked.where)
+
+
+def _ask_shards(output: Output, stores: Stores, name: str, asked: _Question) -> tuple[str, tuple[Record, ...]]:
+    """Return which shards answer, and their answer: by id in the order asked for, or the nearest of all of them."""
+    layout = read_layout(stores.store, name).layout
+    concerned = {layout.shard_of(record_id) for record_id in asked.ids} or {*layout.shards}
+    found = [
+        record
+        for shard in layout.shards
+        if shard in concerned
+        for record in _ask(
+            output,
+            stores,
+            shard.name,
+            None,
+            replace(asked, ids=tuple(i for i in asked.ids if layout.shard_of(i) == shard)),
+        )[1]
+    ]
+    if asked.ids:
+        by_id = {record.id: record for record in found}
+        found = [by_id[record_id] for record_id in dict.fromkeys(asked.ids) if record_id in by_id]
+    else:
+        found = sorted(found, key=lambda record: (record.distance or 0.0, record.id))[: asked.limit]
+    return f"{name}, {len(concerned)} of {len(layout.shards)} shards", tuple(found)
 
 
 def _lines(record: Record) -> Iterator[str]:

@@ -25,12 +25,16 @@ from chroma_lifecycle.cli.options import (
     parse_moment,
 )
 from chroma_lifecycle.cli.output import EXIT_PARTLY, Output
+from chroma_lifecycle.cli.shards import Given, each_shard, refuse_shards
 from chroma_lifecycle.cli.upkeep import open_site
 from chroma_lifecycle.config import DEFAULT_WORKSPACE, PREFIX, Settings
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.publishing.choosing import version_at
+from chroma_lifecycle.publishing.layout import Layout, Shard
+from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import Version
-from chroma_lifecycle.wiring import open_scan, surroundings
+from chroma_lifecycle.wiring import open_scan, open_store, surroundings
 
 if TYPE_CHECKING:
     from chroma_lifecycle.cycle import Surroundings
@@ -39,6 +43,15 @@ if TYPE_CHECKING:
     from chroma_lifecycle.repair.resyncing import Resynced
 
 
+def _that_went_on(given: Given, shard: Shard, layout: Layout) -> Given | None:
+    """Go back in the shards alone that have a version since then."""
+    del layout
+    store = open_store(given["store"], checksums=given["checksums"])
+    head = read_published(store, shard.name).head
+    return None if version_at(store, head, parse_moment(given["at"])).version == head.version else given
+
+
+@each_shard(_that_went_on)
 def rollback(
     store: StoreOption,
     version: Annotated[int | None, typer.Argument(help="The version to go back to.", min=1)] = None,
@@ -91,6 +104,7 @@ def _target(version: int | None, at: str | None) -> Version | datetime:
     return Version(version) if version is not None else parse_moment(at or "")
 
 
+@each_shard()
 def reapply(
     store: StoreOption,
     mapping: MappingOption,
@@ -175,6 +189,7 @@ def resync(
         deltas=deltas,
         s3_checksums=checksums,
     )
+    refuse_shards(name, mapping, "a resync")
     with open_cycle(name, settings) as (around, local), output.counting(f"items of {table} read") as tell:
         scan = open_scan(table, around.mapping, rate)
         done = resync_table(around, local, name, scan, backfill=backfill, dry_run=not apply, progress=tell)
@@ -222,12 +237,9 @@ def _ended(done: Resynced, *, apply: bool) -> str:
 @contextmanager
 def open_cycle(name: str, settings: Settings) -> Iterator[tuple[Surroundings, Workspace]]:
     """Own the workspace of a collection, with what a cycle needs beside it."""
-    around = surroundings(settings)
-    if name not in around.mapping.collections:
-        raise BadInput(
-            f"the mapping has no collection {name}: it has {', '.join(around.mapping.collections)}",
-            hint="name one of them with --collection, or give the mapping of the collection",
-        )
+    from chroma_lifecycle.sharding.works import lineage_surroundings  # what only looks needs none of it
+
+    around = lineage_surroundings(surroundings(settings), name)
     with Workspace.open(Path(settings.workspace) / name) as local:
         yield around, local
 

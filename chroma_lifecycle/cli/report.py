@@ -17,6 +17,7 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import Output
+from chroma_lifecycle.cli.shards import each_shard, into_files_of_their_own
 from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.page.health import State, checks
@@ -25,6 +26,7 @@ from chroma_lifecycle.page.html import page
 from chroma_lifecycle.wiring import open_mirror, open_store
 
 
+@each_shard(into_files_of_their_own("to"))
 def report(
     store: StoreOption,
     to: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write; an older one is replaced.")],

@@ -19,6 +19,7 @@ from chroma_lifecycle.cli.options import (
     parse_age,
 )
 from chroma_lifecycle.cli.output import Output, printable
+from chroma_lifecycle.cli.shards import each_shard
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.ports import StoredObject
 from chroma_lifecycle.publishing.condemned import Judged
@@ -40,6 +41,7 @@ _TAKEN_BACK = (
 PinArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the pin.")]
 
 
+@each_shard()
 def expire(
     store: StoreOption,
     collection: CollectionOption = None,
@@ -97,6 +99,7 @@ def _versions(first: int, last: int) -> str:
     return f"version {first}" if first == last else f"versions {first} to {last}"
 
 
+@each_shard()
 def pin(
     name: PinArgument,
     store: StoreOption,
@@ -112,6 +115,7 @@ def pin(
     Output(as_json).result(_kept(head), f"{where}: version {head.pins[name].version.number} is pinned as {name}")
 
 
+@each_shard()
 def unpin(
     name: PinArgument,
     store: StoreOption,
@@ -126,6 +130,7 @@ def unpin(
     Output(as_json).result(_kept(amended.after), f"{where}: version {number} is no longer pinned as {name}")
 
 
+@each_shard()
 def sweep(
     store: StoreOption,
     collection: CollectionOption = None,

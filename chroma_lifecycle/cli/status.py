@@ -16,12 +16,14 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import Output, printable
+from chroma_lifecycle.cli.shards import each_shard
 from chroma_lifecycle.deltas.addresses import BucketRoot, Roots, parse_root
 from chroma_lifecycle.errors import StoreUnavailable
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.page.health import Check, State, checks
 from chroma_lifecycle.page.history import History, read_history
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.layout import whole_of
 from chroma_lifecycle.publishing.mirror import MirrorStatus, look_at_mirror
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.wiring import BUCKET, open_mirror, open_store
@@ -31,6 +33,7 @@ _MOST_VERSIONS = 101
 """How far back it looks: a check of every page that is longer ago is due again."""
 
 
+@each_shard()
 def status(
     store: StoreOption,
     collection: CollectionOption = None,
@@ -67,7 +70,7 @@ def _mapping(newest: Manifest, name: str | None) -> Iterator[Check]:
     if not name:
         return
     mapping, known = load_mapping(name), newest.details.mapping
-    if newest.collection not in mapping.collections:
+    if not {newest.collection, whole_of(newest.collection)} & {*mapping.collections}:
         yield Check(State.BAD, f"The mapping {name} has no collection {newest.collection}.", "Check --mapping.")
     elif known not in (None, mapping.digest):
         yield Check(

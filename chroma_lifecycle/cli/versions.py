@@ -22,6 +22,7 @@ from chroma_lifecycle.cli.options import (
 )
 from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, Table
 from chroma_lifecycle.cli.progress import stored_size
+from chroma_lifecycle.cli.shards import each_shard, into_directories_of_their_own
 from chroma_lifecycle.cli.sparkline import sparkline
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.ports import Store
@@ -41,6 +42,7 @@ _BARS = 60
 _SPARE = "writer", "size", "stored", "action"
 
 
+@each_shard()
 def log(
     store: StoreOption,
     collection: CollectionOption = None,
@@ -119,6 +121,7 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+@each_shard()
 def show(
     store: StoreOption,
     collection: CollectionOption = None,
@@ -167,6 +170,7 @@ def _told(manifest: Manifest, head: Head) -> Iterator[str]:
     yield ""
 
 
+@each_shard()
 def verify(
     store: StoreOption,
     collection: CollectionOption = None,
@@ -195,6 +199,7 @@ def verify(
         raise typer.Exit(EXIT_CORRUPT)
 
 
+@each_shard(into_directories_of_their_own)
 def restore(
     store: StoreOption,
     to: Annotated[Path, typer.Option("--to", help="A new directory; it becomes a plain Chroma directory.")],

@@ -77,12 +77,25 @@ class ExplainedRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainedShards:
+    """With how many shards a collection begins, and the beginning of the ids that decides a record's."""
+
+    count: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExplainedMapping:
-    """A mapping: its digest, its collections with the patterns of their ids, its rules."""
+    """A mapping: its digest, its collections with the patterns of their ids, its rules.
+
+    Attributes:
+        shards: Of each collection that is in shards, how many it begins with, and what decides about them.
+    """
 
     digest: str
     ordering: str
     collections: Mapping[str, str]
+    shards: Mapping[str, ExplainedShards]
     rules: tuple[ExplainedRule, ...]
 
 
@@ -148,6 +161,7 @@ def explain_mapping(mapping: TableMapping) -> ExplainedMapping:
         digest=mapping.digest,
         ordering=str(mapping.ordering),
         collections={name: str(pattern) for name, pattern in mapping.ids.items()},
+        shards={name: ExplainedShards(count, str(mapping.routing(name))) for name, count in mapping.shards.items()},
         rules=tuple(_explain_rule(mapping, rule) for rule in mapping.rules.values()),
     )
 

@@ -21,7 +21,8 @@ def events_text(events: Iterable[ExplainedEvent]) -> str:
 def _mapping_lines(mapping: ExplainedMapping) -> Iterator[str]:
     yield f"mapping {mapping.digest[:12]}, ordering {mapping.ordering}"
     for name, pattern in mapping.collections.items():
-        yield f"collection {name}: {pattern}"
+        shards = mapping.shards.get(name)
+        yield f"collection {name}: {pattern}" + (f", in {shards.count} shards by {shards.by}" if shards else "")
     for rule in mapping.rules:
         yield f"rule {rule.name} (line {rule.line}): {rule.item}"
         if rule.when:

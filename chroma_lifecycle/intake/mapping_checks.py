@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from chroma_lifecycle.intake.contributions import FOLDS, Fold, Key
@@ -11,6 +12,9 @@ from chroma_lifecycle.intake.problems import Problems, allowed
 from chroma_lifecycle.intake.rules import Rule
 from chroma_lifecycle.intake.witness import common_text
 from chroma_lifecycle.values import ItemKey, Ordering, Scalar
+
+# A shard's name is the collection's, a dot and two numbers of up to nine digits.
+_LONGEST_SHARDED = 480
 
 
 def check(mapping: TableMapping, problems: Problems) -> None:
@@ -148,6 +152,29 @@ def _unsuited(key: Key, fold: Fold) -> Iterator[str]:
         yield f"'first' must list exactly the values that items can give; {allowed(listed)}"
     elif len(set(fold.order)) < len(fold.order):
         yield "'first' lists a value twice (1, 1.0 and true are one here); each has one rank"
+
+
+def check_shards(mapping: TableMapping, lines: Mapping[str, int], problems: Problems) -> None:
+    """Note collections that cannot be in shards; everything else of the mapping is sound.
+
+    Args:
+        mapping: As it was read.
+        lines: Of each collection in 'shards'.
+        problems: Where they are noted.
+    """
+    for collection, line in lines.items():
+        routing = mapping.routing(collection)
+        if not routing.names:
+            problems.add(
+                line,
+                f"'shards' of '{collection}': every id begins with '{routing}', by which shards are told apart, so all "
+                "records would be in one; leave it out, or let ids and partition keys begin with what differs",
+            )
+        for other in mapping.ids:
+            if re.fullmatch(rf"{re.escape(collection)}\.[0-9]+-[0-9]+", other):
+                problems.add(line, f"collection '{other}' has the name of a shard of '{collection}'; rename it")
+        if len(collection) > _LONGEST_SHARDED:
+            problems.add(line, f"the name of a collection in shards can have at most {_LONGEST_SHARDED} characters")
 
 
 def _one_owner_a_key(mapping: TableMapping, collection: str, problems: Problems) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping import LANGUAGE, TableMapping
-from chroma_lifecycle.intake.mapping_checks import check
+from chroma_lifecycle.intake.mapping_checks import check, check_shards
 from chroma_lifecycle.intake.mapping_keys import KeysReader
 from chroma_lifecycle.intake.mapping_rules import RulesReader
 from chroma_lifecycle.intake.mapping_yaml import Leaf, Node, Reader, Table, read_tree
 from chroma_lifecycle.intake.patterns import Pattern
 from chroma_lifecycle.intake.problems import Problems, allowed
 from chroma_lifecycle.intake.rules import FlatMessage, Rule
+from chroma_lifecycle.slots import MOST_SHARDS
 from chroma_lifecycle.values import Ordering, parse_collection
 
 _IMAGE_PLACES = ("changes", "entity_data", "record_snapshot")
@@ -58,9 +59,12 @@ def parse_mapping(text: str, file: str) -> TableMapping:
     """
     problems = Problems(file)
     tree = read_tree(text, problems)
-    mapping = _FileReader(problems).mapping(tree) if tree is not None else None
+    reader = _FileReader(problems)
+    mapping = reader.mapping(tree) if tree is not None else None
     if mapping is not None:
         check(mapping, problems)
+        if not problems:
+            check_shards(mapping, reader.shard_lines, problems)
     if mapping is None or problems:
         raise problems.refuse()
     return mapping
@@ -73,6 +77,7 @@ class _FileReader:
         self._problems = problems
         self._reader = Reader(problems)
         self._keys = KeysReader(self._reader)
+        self.shard_lines: dict[str, int] = {}
         self._table: tuple[str, ...] = ()
         self._collections: tuple[str, ...] = ()
         self._rules: tuple[str, ...] = ()
@@ -80,18 +85,19 @@ class _FileReader:
     def mapping(self, root: Node) -> TableMapping | None:
         if not self._speaks(root):
             return None
-        required, optional = ("table", "collections", "rules"), ("mapping", "ordering", "flat_messages")
+        required, optional = ("table", "collections", "rules"), ("mapping", "ordering", "shards", "flat_messages")
         parts = self._reader.fields(root, "the file", required, optional)
         self._table = self._table_keys(parts["table"]) if "table" in parts else ()
         ids = self._ids(parts["collections"]) if "collections" in parts else {}
         rules = self._all_rules(parts["rules"]) if "rules" in parts else {}
         messages = self._messages(parts["flat_messages"], rules) if "flat_messages" in parts else {}
+        shards = self._shards(parts["shards"]) if "shards" in parts else {}
         ordering = self._ordering(parts.get("ordering"))
         self._one_kind_each()
         if not self._table:
             return None
         sort_key = self._table[1] if len(self._table) > 1 else None
-        return TableMapping(ordering, self._table[0], sort_key, ids, rules, messages)
+        return TableMapping(ordering, self._table[0], sort_key, ids, rules, messages, shards)
 
     def _speaks(self, root: Node) -> bool:
         """Return whether the file can be read on; it cannot if it is of another language."""
@@ -151,6 +157,21 @@ class _FileReader:
                 name.line,
                 f"collection '{name.text}'; allowed: 3 to 512 of a-z A-Z 0-9 . _ -, letter or digit first and last",
             )
+
+    def _shards(self, node: Node) -> dict[str, int]:
+        shards: dict[str, int] = {}
+        for name, value in self._reader.entries(node, "'shards'"):
+            known = self._reader.one_of(name, "each of 'shards'", self._collections)
+            count = value.value if isinstance(value, Leaf) else None
+            if type(count) is not int or not 2 <= count <= MOST_SHARDS:
+                self._problems.add(
+                    value.line,
+                    f"'shards' of '{name.text}' must be a whole number from 2 to {MOST_SHARDS}; "
+                    "leave a collection that is in one piece out",
+                )
+            elif known is not None:
+                shards[known], self.shard_lines[known] = count, name.line
+        return shards
 
     def _all_rules(self, node: Node) -> dict[str, Rule]:
         entries = self._reader.entries(node, "'rules'")

@@ -10,7 +10,7 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.changes import Change, MergeDelta
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.sharded import shard_mapping
-from chroma_lifecycle.publishing.layout import Layout, SeenLayout, Shard, read_layout
+from chroma_lifecycle.publishing.layout import Layout, SeenLayout, Shard, read_layout, whole_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,39 @@ def shard_surroundings(around: Surroundings, layout: Layout, shard: Shard) -> Su
 
     mapping = shard_mapping(around.mapping, layout.collection, shard.name, owns)
     return replace(around, mapping=mapping, status=None, lineage=shard.lineage)
+
+
+def lineage_surroundings(around: Surroundings, name: str) -> Surroundings:
+    """Return what a cycle of one lineage needs, by its name: a collection, or a shard of one.
+
+    Raises:
+        BadInput: The mapping has no such collection, or the layout no such shard.
+    """
+    collection = whole_of(name)
+    if collection is None or collection not in around.mapping.shards:
+        if name not in around.mapping.collections:
+            raise BadInput(
+                f"the mapping has no collection {name}: it has {', '.join(around.mapping.collections)}",
+                hint="name one of them with --collection, or give the mapping of the collection",
+            )
+        return around
+    layout = read_layout(around.store, collection).layout
+    require_same_routing(around.mapping, layout)
+    shard = next((shard for shard in layout.shards if shard.name == name), None)
+    if shard is None:
+        raise BadInput(
+            f"{name} is no shard of {collection} any more",
+            hint=f"name one of {', '.join(shard.name for shard in layout.shards)}",
+        )
+    return shard_surroundings(around, layout, shard)
+
+
+def lineage_mapping(mapping: TableMapping, name: str) -> TableMapping:
+    """Return the mapping as the lineage of this name sees it."""
+    collection = whole_of(name)
+    if collection is None or collection not in mapping.shards:
+        return mapping
+    return shard_mapping(mapping, collection, name, lambda _: True)
 
 
 def by_shard(changes: Iterable[Change], layout: Layout) -> list[tuple[Shard, list[Change]]]:

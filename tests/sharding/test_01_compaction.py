@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,26 +159,45 @@ def test_a_mapping_that_routes_otherwise_is_refused(world: ShardedWorld) -> None
         world.compact([run(Table(), "a")])
 
 
+def begin(world: ShardedWorld, dimension: int = 4, shards: int = 3) -> None:
+    begin_in_shards(
+        "words",
+        replace(world.mapping, shards={"words": shards}),
+        CollectionSettings("l2", dimension),
+        store=world.store,
+        workspaces=world.home / "again",
+        clock=SYSTEM_CLOCK,
+        writer="test",
+    )
+
+
 def test_a_beginning_that_was_cut_off_goes_on(world: ShardedWorld) -> None:
     """Shards that no layout names are taken, if they are as they would be begun; a second beginning is refused."""
-
-    def begin(dimension: int = 4) -> None:
-        settings = CollectionSettings("l2", dimension)
-        place = {"store": world.store, "workspaces": world.home / "again", "clock": SYSTEM_CLOCK, "writer": "test"}
-        begin_in_shards("words", world.mapping, settings, **place)  # type: ignore[arg-type]
-
     with pytest.raises(BadInput, match="already initialised"):
-        begin()
+        begin(world)
     lineages = [shard.lineage for shard in world.layout().shards]
     shutil.rmtree(world.home / "store" / "words")
     shutil.rmtree(world.home / "store" / "words.1-1")
     with pytest.raises(BadInput, match="4 dimensions"):
-        begin(5)
-    shutil.rmtree(world.home / "store" / "words.1-1", ignore_errors=True)
-    begin()
+        begin(world, 5)
+    begin(world)
     after = [shard.lineage for shard in world.layout().shards]
     assert (lineages[0], lineages[2]) == (after[0], after[2])
     assert lineages[1] != after[1]
+
+
+def test_a_lost_layout_comes_back_and_a_lost_shard_is_not_made_empty(world: ShardedWorld) -> None:
+    """All shards are there: they are taken as they are. One is missing, or too many are there: nothing is guessed."""
+    table = Table()
+    with_words(world, table)
+    records = world.records()
+    shutil.rmtree(world.home / "store" / "words")
+    with pytest.raises(BadInput, match=r"words.1-2 is there too: words has more than 2 shards"):
+        begin(world, shards=2)
+    with pytest.raises(BadInput, match=r"words.1-3 is not there, and other shards of words have gone on"):
+        begin(world, shards=4)
+    begin(world)
+    assert records == world.records()
 
 
 CATALOGUE = """

@@ -1,0 +1,130 @@
+"""Commands on a collection in shards: what works on one lineage works on each shard in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import typer
+
+from chroma_lifecycle.cli.options import choose_collection
+from chroma_lifecycle.cli.output import Output, gathering
+from chroma_lifecycle.errors import BadInput, LifecycleError, Sharded
+from chroma_lifecycle.intake.mapping_file import load_mapping
+from chroma_lifecycle.publishing.layout import Layout, Shard, read_layout, whole_of
+from chroma_lifecycle.wiring import open_store
+
+Given: TypeAlias = dict[str, Any]
+Portion: TypeAlias = Callable[[Given, Shard, Layout], Given | None]
+"""Returns the arguments with which a command is run on one shard, or ``None`` if that shard is not concerned."""
+
+
+def same(given: Given, shard: Shard, layout: Layout) -> Given:
+    """Run the command on every shard as it was given."""
+    del shard, layout
+    return given
+
+
+def into_files_of_their_own(name: str) -> Portion:
+    """Return what gives each shard a file of its own: ``report.html`` becomes ``report-words.1-0.html``."""
+
+    def portion(given: Given, shard: Shard, layout: Layout) -> Given:
+        del layout
+        if (to := given[name]) is None:
+            return given
+        place, slash, leaf = str(to).rpartition("/")
+        stem, dot, kind = leaf.partition(".")
+        return given | {name: type(to)(f"{place}{slash}{stem}-{shard.name}{dot}{kind}")}
+
+    return portion
+
+
+def into_directories_of_their_own(given: Given, shard: Shard, layout: Layout) -> Given:
+    """Give each shard a directory of its own below the one that was named."""
+    del layout
+    return given | {"to": Path(given["to"]) / shard.name}
+
+
+def of_its_records(name: str) -> Portion:
+    """Return what runs the command on the shards of the records that it names, each with its own."""
+
+    def portion(given: Given, shard: Shard, layout: Layout) -> Given | None:
+        if not (ids := given[name]):
+            return given
+        if isinstance(ids, str):
+            return given if layout.shard_of(ids) == shard else None
+        mine = [each for each in ids if layout.shard_of(each) == shard]
+        return given | {name: mine} if mine else None
+
+    return portion
+
+
+def each_shard(portion: Portion = same) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what lets a command work on a collection in shards too; a plain collection costs it nothing.
+
+    A shard that fails does not keep the others from being asked; then the command fails.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**given: Any) -> None:
+            try:
+                command(**given)
+            except Sharded:
+                _run_on_each(command, given, portion)
+
+        return run
+
+    return decorate
+
+
+def _run_on_each(command: Callable[..., None], given: Given, portion: Portion) -> None:
+    name = choose_collection(given["collection"], given["mapping"])
+    if isinstance(given.get("version"), int):
+        raise BadInput(
+            f"{name} is in shards, and each has versions of its own",
+            hint="name one shard with --collection, or leave the version out",
+        )
+    layout = read_layout(open_store(given["store"]), name).layout
+    output, found, failures, worst = Output(given["as_json"]), [], list[tuple[Shard, LifecycleError]](), 0
+    # All of them before the first is run: what is wrong for one shard is found before anything is done.
+    portions = [(shard, mine) for shard in layout.shards if (mine := portion(given, shard, layout)) is not None]
+    if not portions:
+        output.tell(f"{name}: there is nothing to do in any shard")
+    for shard, mine in portions:
+        output.tell(f"== {shard.name}")
+        with gathering() as results:
+            try:
+                command(**mine | {"collection": shard.name})
+            except typer.Exit as ended:
+                worst = max(worst, ended.exit_code)
+            except LifecycleError as problem:
+                output.tell(f"failed: {problem.message}")
+                failures.append((shard, problem))
+        found.append({"shard": shard.name, "result": results[0] if results else None})
+    output.result({"collection": name, "shards": found})
+    if failures:
+        raise _all_of(failures, layout)
+    if worst:
+        raise typer.Exit(worst)
+
+
+def _all_of(failures: list[tuple[Shard, LifecycleError]], layout: Layout) -> LifecycleError:
+    shard, first = failures[0]
+    message = f"{len(failures)} of {len(layout.shards)} shards failed; {shard.name}: {first.message}"
+    return type(first)(message, hint=first.hint)
+
+
+def refuse_shards(name: str, mapping: str, what: str) -> None:
+    """Refuse what would have to work on all shards at once.
+
+    Raises:
+        Sharded: The mapping has the collection, or that of which *name* is a shard, in shards.
+    """
+    if {name, whole_of(name)} & load_mapping(mapping).shards.keys():
+        raise Sharded(
+            f"{name} is in shards, and {what} does not work on them yet",
+            hint="`chroma-lifecycle verify` and `log` show how each shard is",
+        )
