@@ -12,8 +12,9 @@ import typer
 
 from chroma_lifecycle.cli.options import choose_collection
 from chroma_lifecycle.config import PREFIX, Checksums
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, Sharded
 from chroma_lifecycle.intake.mapping_file import load_mapping
+from chroma_lifecycle.publishing.layout import read_layout
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.values import Ordering
 from chroma_lifecycle.wiring import open_delta_at, open_store
@@ -111,4 +112,9 @@ def known_dimension(given: int | None, store: str | None, collection: str, check
         raise BadInput(
             f"which dimension does {collection} have?", hint="give --store, where it lives, or else --dimension N"
         )
-    return read_published(open_store(store, checksums=checksums), collection).manifest.details.dimension
+    source = open_store(store, checksums=checksums)
+    try:
+        published = read_published(source, collection)
+    except Sharded:  # all shards have one dimension
+        published = read_published(source, read_layout(source, collection).layout.shards[0].name)
+    return published.manifest.details.dimension

@@ -13,11 +13,12 @@ import typer
 from chroma_lifecycle.cli.options import CollectionOption, JsonOption, MirrorOption, OptionalMappingOption
 from chroma_lifecycle.cli.output import EXIT_NOT_OWNED, EXIT_PARTLY, Output, printable
 from chroma_lifecycle.config import PREFIX
-from chroma_lifecycle.errors import BadInput, NotInitialised
+from chroma_lifecycle.errors import BadInput, NotInitialised, Sharded
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.page.bucket import check_bucket
 from chroma_lifecycle.page.health import Check, State
 from chroma_lifecycle.planning.ledger import Ledger
+from chroma_lifecycle.publishing.layout import read_layout
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.trial import compares_before_it_writes
 from chroma_lifecycle.publishing.unpack import Stores, files_of
@@ -126,6 +127,10 @@ def _facts(stores: Stores, collection: str) -> Iterator[Check]:
         manifest = read_published(stores.store, collection).manifest
     except NotInitialised as problem:
         yield Check(State.LOOK, f"{problem.message}.", f"{problem.hint[:1].upper()}{problem.hint[1:]}.")
+        return
+    except Sharded:
+        for shard in read_layout(stores.store, collection).layout.shards:
+            yield from _facts(stores, shard.name)
         return
     with files_of(manifest, stores) as files, Ledger.open(files / LEDGER, read_only=True) as ledger:
         origins = ledger.origins()

@@ -187,3 +187,13 @@ def test_the_function_of_a_mapping_that_forgot_its_shards_is_refused(shell: Shel
     assert "is a layout" in shell("compact", "runs.json", "--mapping", "plain.yaml", code=2)
     shell("init", "--dimension", "3", "--mapping", "plain.yaml", "--store", "plain")
     assert "not in shards" in shell("compact", "runs.json", "--store", "plain", code=2)
+
+
+def test_a_delta_for_shards_is_written_and_checked_as_for_one_collection(shell: Shell) -> None:
+    """The store says the dimension; records of a run's partition are announced, as the mapping has them."""
+    shell("init", "--dimension", "3")
+    assert "all fit notes" in shell("delta", "validate", "deltas/a.jsonl", "--below", "USER#a")
+    Path("wide.jsonl").write_text(json.dumps({"id": "USER#a#NOTE#1", "embedding": [1, 2, 3, 4]}))
+    assert "has dimension 3" in shell("delta", "validate", "wide.jsonl", code=2)
+    shell("delta", "write", "deltas/a.jsonl", "--key", "user=a", "--key", "run=9")
+    assert "facts of notes.1-2 can all be compared" in shell("doctor", "--store", "store")
