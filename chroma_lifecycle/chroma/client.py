@@ -6,7 +6,7 @@ import functools
 import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
-from copy import copy
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -191,8 +191,8 @@ def open_engine(directory: Path) -> Any:
     with ExitStack() as undo:
         undo.callback(_drop_attempt, directory)
         with chroma_errors(f"opening {directory}", directory):
-            # A copy, because Chroma writes the path into it.
-            client = chromadb.PersistentClient(path=str(directory), settings=copy(_settings()))
+            # A copy, because Chroma writes the path into it; a deep one, since shallow ones are one before 1.5.2.
+            client = chromadb.PersistentClient(path=str(directory), settings=deepcopy(_settings()))
         undo.pop_all()
         return client
 

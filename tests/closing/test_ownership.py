@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 
+from chroma_lifecycle.chroma import systems
 from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.chroma.closing import close_client
 from chroma_lifecycle.chroma.ownership import Owner, own, owner_of, record_path
 from chroma_lifecycle.errors import BadInput, NotClosed, NotOwned
+from chroma_lifecycle.snapshot.descriptors import below
 from scripts.closing_holder import Holder
 from tests.support.chroma_directories import COLLECTION, connect
+
+
+def test_two_directories_in_one_process_are_nothing_to_each_other(directory: Path, tmp_path: Path) -> None:
+    """C5: this covers a case where both clients had one settings object before 1.5.2, and so one path: a compactor
+    beside a reader could not close, and a directory was taken for another one.
+    """
+    second = Path(shutil.copytree(directory, tmp_path / "second"))
+    with ManagedClient.open(directory, COLLECTION) as one, ManagedClient.open(second, COLLECTION) as other:
+        homes = [systems.directory_of(systems.system_of(each._client)) for each in (one, other)]
+        assert [directory.resolve(), second.resolve()] == homes
+        assert one.collection.count() == other.collection.count()
+        other.close()
+        assert () == below(second)
+        assert one.collection.count()
 
 
 def test_a_second_managed_client_is_refused_by_name(directory: Path) -> None:

@@ -217,8 +217,8 @@ def test_a_reader_with_an_older_chroma_is_refused_before_a_byte_is_fetched(
     news.publish()
     with monkeypatch.context() as patch:
         patch.setattr(serving, "installed_migrations", lambda: older)
-        patch.setattr(serving, "version", lambda _: "1.3.3")
-        with pytest.raises(BadInput, match=r"written by chromadb .*, and chromadb 1\.3\.3 is installed here"):
+        patch.setattr(serving, "version", lambda _: "1.0.0")
+        with pytest.raises(BadInput, match=r"written by chromadb .*, and chromadb 1\.0\.0 is installed here"):
             second.refresh()
         status = reader.refresh()
     assert ["read_head", "read"] == [call.partition(" ")[0] for call in store.calls]
