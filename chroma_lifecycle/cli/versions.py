@@ -26,8 +26,9 @@ from chroma_lifecycle.cli.shards import each_shard, into_directories_of_their_ow
 from chroma_lifecycle.cli.sparkline import sparkline
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.choosing import restore_newest, restore_sound, version_at
-from chroma_lifecycle.publishing.head import Head
+from chroma_lifecycle.publishing.choosing import restore_newest, version_at
+from chroma_lifecycle.publishing.fallback import restore_sound
+from chroma_lifecycle.publishing.head import Head, read_head
 from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.published import read_manifest, read_published
 from chroma_lifecycle.publishing.unpack import Stores, find_manifest, restore_directory
@@ -219,22 +220,26 @@ def restore(
     output, source, name = Output(as_json), open_store(store), choose_collection(collection, mapping)
     if version is not None and at is not None:
         raise BadInput("a version is asked for by its number or by a time", hint="leave --version or --at out")
-    published = read_published(source, name)
-    if at is None:
-        manifest = find_manifest(source, published, version)
-    else:
-        manifest = version_at(source, published.head, parse_moment(at))
+    second, moment = open_mirror(mirror), parse_moment(at) if at is not None else None
     damage: tuple[str, ...] = ()
-    what = f"restoring {name}, {size(manifest.size)} of files"
-    with output.watching(what, open_mirror(mirror) or source, stored_size(manifest)) as first:
-        stores = Stores(source, first) if mirror else Stores(first)
-        if fallback:
-            sound = restore_sound(to, manifest, published.head, stores)
-            manifest, damage = sound.manifest, sound.damage
-        elif version is None and at is None:
-            manifest = restore_newest(to, stores, name)
+    if fallback:
+        with output.doing(f"restoring {name}"):
+            head, stores = read_head(source, name).head, Stores(source, second)
+            sound = restore_sound(to, head, stores, number=version, moment=moment)
+        manifest, damage = sound.manifest, sound.damage
+    else:
+        published = read_published(source, name)
+        if moment is None:
+            manifest = find_manifest(source, published, version)
         else:
-            restore_directory(to, manifest, stores)
+            manifest = version_at(source, published.head, moment)
+        what = f"restoring {name}, {size(manifest.size)} of files"
+        with output.watching(what, second or source, stored_size(manifest)) as first:
+            stores = Stores(source, first) if second else Stores(first)
+            if version is None and moment is None:
+                manifest = restore_newest(to, stores, name)
+            else:
+                restore_directory(to, manifest, stores)
     number, count = manifest.version.number, manifest.details.counts.records
     output.result(
         {"collection": name, "version": number, "directory": str(to), "records": count, "damage": list(damage)},

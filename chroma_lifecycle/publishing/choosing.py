@@ -1,9 +1,8 @@
-"""Which version to restore: the one of a moment, and the newest sound one where one is damaged."""
+"""Which version is meant: the newest, the one of a moment, the one of a name."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -35,14 +34,6 @@ def version_at(store: Store, head: Head, moment: datetime) -> Manifest:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """The version that was restored, and what was wrong with those that should have been."""
-
-    manifest: Manifest
-    damage: tuple[str, ...]
-
-
 def restore_newest(directory: Path, stores: Stores, collection: str) -> Manifest:
     """Make *directory* of the newest version; one that is swept meanwhile is replaced by the newest then.
 
@@ -58,37 +49,6 @@ def restore_newest(directory: Path, stores: Stores, collection: str) -> Manifest
                 raise Corrupt(f"{missing.message}, and HEAD needs it", hint=missing.hint) from missing
         else:
             return published.manifest
-
-
-def restore_sound(directory: Path, start: Manifest, head: Head, stores: Stores) -> Sound:
-    """Make *directory* of *start*, or else of the newest version before it that is sound.
-
-    Raises:
-        Corrupt: None that lives is sound; the damage of each is named.
-    """
-    damage: list[str] = []
-    manifest = start
-    while True:
-        number = manifest.version.number
-        try:
-            restore_directory(directory, manifest, stores)
-        except (Corrupt, ObjectMissing) as problem:
-            damage.append(f"version {number}: {problem.message}")
-        else:
-            return Sound(manifest, tuple(damage))
-        parent = manifest.parent
-        if parent is None or parent.version < head.floor:
-            break
-        try:
-            manifest = read_manifest(stores.store, parent)
-        except (Corrupt, ObjectMissing) as problem:
-            damage.append(f"version {parent.version.number}: {problem.message}")
-            break
-    raise Corrupt(
-        f"no version of {head.collection} could be restored: {'; '.join(damage)}",
-        hint="name the mirror with --mirror, or a pinned version with --version; "
-        "`chroma-lifecycle verify --all` lists all damage",
-    )
 
 
 def version_named(store: Store, published: Published, name: str) -> Manifest:

@@ -16,6 +16,8 @@ from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, Manifest
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
 from chroma_lifecycle.values import Version, digest_of
 
+_AGAIN = "see that nobody else deletes files there, and run `chroma-lifecycle recover` again"
+
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
@@ -70,13 +72,15 @@ def recover(
         BadInput: HEAD is sound, or the version that was asked for is not whole.
         NotInitialised: There is nothing to recover from.
         HeadMoved: Somebody made a HEAD meanwhile.
-        OutcomeUnknown, StoreUnavailable: It can be done again.
+        OutcomeUnknown, StoreUnavailable, ObjectMissing: It can be done again.
     """
     stored = store.read_head(collection)
     search = _Search.of(store, mirror, collection, stored)
     _require_broken(stored, search)
     choice = search.choose(manifest)
     chosen, whole = choice.ref, search.history(choice.ref)
+    if not whole:
+        raise ObjectMissing(f"{chosen.name} went while it was looked at", hint=_AGAIN)
     head, lost_pins = search.head_of(chosen, whole, writer)
     kept = whole | {ref: version for ref in head.beside if (version := search.whole(ref))}
     brought, done = 0, False
@@ -147,12 +151,12 @@ class _Search:
     def of(cls, store: Store, mirror: Store | None, collection: str, stored: StoredHead | None) -> _Search:
         names, notes = Names(collection), list[str]()
         rows = tuple(store.list(names.everything))
-        heads = [*_heads_in(store, collection, [stored.body] if stored else [], "an older HEAD", notes)]
+        heads = [*heads_in(store, collection, [stored.body] if stored else [], "an older HEAD", notes)]
         second: frozenset[str] = frozenset()
         if mirror is not None:
             try:
                 second = frozenset(row.name for row in mirror.list(names.everything))
-                heads += _heads_in(mirror, collection, [], "the mirror's HEAD", notes)
+                heads += heads_in(mirror, collection, [], "the mirror's HEAD", notes)
             except LifecycleError as problem:
                 notes.append(f"the mirror could not be looked at: {problem.message}")
         return cls(store, mirror, names, tuple(heads), rows, frozenset(row.name for row in rows), second, notes)
@@ -294,7 +298,7 @@ class _Search:
         return tuple(name for parts, name in found if parts.version >= lowest and name not in known)
 
 
-def _heads_in(
+def heads_in(
     store: Store, collection: str, first: list[bytes], what: str, notes: list[str]
 ) -> Iterator[tuple[Head, str]]:
     """Yield the HEADs that *store* still has and that can be read."""

@@ -58,11 +58,21 @@ def test_past_damage_the_newest_sound_version_is_restored(cli: CommandLine) -> N
 
     refused = cli.at("restore", "--to", "out")
     assert (4, True, False) == (refused.code, manifest.name in refused.err, (cli.home / "out").exists())
-    alone = cli.at("restore", "--to", "out", "--fallback")
+    told = cli.at("restore", "--to", "out", "--fallback", "--json").json
 
-    # The damaged manifest is also the way to version 1.
-    assert (4, True) == (alone.code, "no version of notes could be restored: version 3: " in alone.err)
-    assert not (cli.home / "out").exists()
+    assert 1 == told["version"]
+    assert [3, 2] == [int(text.split()[1].rstrip(":")) for text in told["damage"]]
+
+
+def test_past_a_damaged_newest_manifest(cli: CommandLine) -> None:
+    """C3: HEAD's own version cannot be read at all; the one before it, and one that was asked for, can."""
+    manifest_of(cli, 3).write_bytes(b"torn")
+
+    assert 4 == cli.at("restore", "--to", "out").code
+    assert 2 == cli.at("restore", "--to", "out", "--fallback", "--json").json["version"]
+    assert 1 == cli.at("restore", "--to", "out-1", "--version", "1", "--fallback", "--json").json["version"]
+    ended = cli.at("restore", "--to", "out-9", "--version", "9", "--fallback")
+    assert (2, True) == (ended.code, "version 9 of notes is not there" in ended.err)
 
 
 def test_a_damaged_object_of_the_newest_version_is_passed_over(cli: CommandLine) -> None:

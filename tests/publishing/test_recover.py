@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import BadInput, HeadMoved, NotInitialised
+from chroma_lifecycle.errors import BadInput, HeadMoved, NotInitialised, ObjectMissing
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import copy_versions
 from chroma_lifecycle.publishing.head import Head, read_head
@@ -26,6 +26,7 @@ from tests.support.s3 import client
 from tests.support.snapshots import COLLECTION
 from tests.support.stores import FaultyStore, after
 from tests.support.tiny import Tiny, on_every_store
+from tests.support.watching import WatchedStore
 
 NAMES = Names(COLLECTION)
 
@@ -285,3 +286,20 @@ def test_a_writer_that_slept_through_a_recovery_is_refused(tiny: Tiny) -> None:
 
     assert published.manifest.era == head_of(tiny.store).era
     assert_whole(tiny.store)
+
+
+def test_what_goes_while_it_is_looked_at_is_no_defect(tiny: Tiny) -> None:
+    """Somebody empties the store meanwhile: it can be done again."""
+    tiny.store.delete([NAMES.head])
+    newest = max(row.name for row in tiny.store.list(NAMES.all_manifests) if ".json" in row.name and row.size > 100)
+
+    def empty(number: int, call: str) -> None:
+        if call == f"read {newest}" and watched.calls.count(call) == 2:
+            tiny.store.delete([row.name for row in tiny.store.list(f"{COLLECTION}/")])
+
+    watched = WatchedStore(tiny.store, before=empty)
+
+    with pytest.raises(ObjectMissing, match="went while it was looked at"):
+        recovered(watched)  # type: ignore[arg-type]
+
+    assert tiny.store.read_head(COLLECTION) is None
