@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -45,6 +46,7 @@ class Compactor:
         self._workspaces: dict[str, Workspace] = {}
         self._paces: dict[str, Pace] = {}
         self._shards = Shards(around)
+        self._is_set_aside = False
 
     def compact(
         self,
@@ -79,7 +81,20 @@ class Compactor:
         report = replace(report, collections=tuple(self._keep_up(each, deadline) for each in report.collections))
         told(report)
         ends.require_answer()
+        if any(each.published for each in report.collections):
+            self._set_aside()
         return report
+
+    def _set_aside(self) -> None:
+        """Take what is loaded out of the garbage collector's sight, once.
+
+        It is there to stay. A batch makes enough objects for the collector to look through all of them,
+        chromadb's too, and that takes as long as a small cycle.
+        """
+        if not self._is_set_aside:
+            self._is_set_aside = True
+            gc.collect()
+            gc.freeze()
 
     def _run(self, work: Work, deadline: Deadline, ends: _Ends, *, dry_run: bool) -> Joined | None:
         """Run the cycle of one lineage; return what became of its changes, or ``None`` if it failed."""

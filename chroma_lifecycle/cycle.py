@@ -43,6 +43,7 @@ from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.sealed import SealedSnapshot, seal
 from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.values import Version
 
 log = Log(__name__)
 
@@ -183,7 +184,7 @@ class Cycle:
             with self._workspace.working(chroma=bool(planned.plan)) as working:
                 # 3. The records and the ledger, in a working copy; Chroma is closed when this ends.
                 with self._phase("apply"):
-                    counts = self._apply(planned, deltas.opened, working)
+                    counts = self._apply(planned, deltas.opened, working, parent.manifest)
                 # 4. Proven closed and whole: from here on it can be published.
                 with self._phase("seal"):
                     sealed = self._seal(parent, working, planned.plan, counts)
@@ -248,7 +249,7 @@ class Cycle:
             _, planned = self._plan(portion, deltas)
             with self._workspace.working(chroma=True) as working:
                 try:
-                    self._apply(planned, deltas.opened, working)
+                    self._apply(planned, deltas.opened, working, local.manifest)
                 except Refused as refusal:
                     return refusal.problem
         return None
@@ -266,8 +267,8 @@ class Cycle:
     def _ledger(self) -> Ledger:
         return Ledger.open(self._workspace.pristine.root / LEDGER, read_only=True)
 
-    def _apply(self, planned: Planned, deltas: Mapping[str, Delta], working: Path) -> dict[str, int]:
-        """Bring records and ledger to the plan; return what the ledger then counts."""
+    def _apply(self, planned: Planned, deltas: Mapping[str, Delta], working: Path, before: Manifest) -> dict[str, int]:
+        """Bring records and ledger of the version *before* to the plan; return what the ledger then counts."""
         if planned.plan:
             # Here, because chromadb takes longer to import than a batch that moves no record takes in all.
             from chroma_lifecycle.chroma.client import ManagedClient
@@ -279,15 +280,15 @@ class Cycle:
                 found = client.close().soundness
             settle_tail(working / CHROMA, self._collection, budget=self._around.tail_budget, found=found)
         with Ledger.open(working / LEDGER) as ledger:
-            self._write_facts(ledger, planned)
-            return ledger.counts()
+            self._write_facts(ledger, planned, before.version.next())
+            # Counted where they may be others: counting takes as long as there are records.
+            stay = not (planned.plan.deletes or planned.plan.writes)
+            return ledger.counts(records=before.details.counts.records if stay else None)
 
-    def _write_facts(self, ledger: Ledger, planned: Planned) -> None:
-        local = self._workspace.pristine.version()
-        assert local is not None  # what the batch was planned on
+    def _write_facts(self, ledger: Ledger, planned: Planned, version: Version) -> None:
         now_seconds = int(self._around.clock.now().timestamp())
         ledger.remember_mapping(self._around.mapping.digest, self._around.mapping.meaning)
-        ledger.store(planned.changes, received_seconds=now_seconds, version=local.manifest.version.number + 1)
+        ledger.store(planned.changes, received_seconds=now_seconds, version=version.number)
         ledger.prune(now_seconds=now_seconds)
 
     def _seal(self, parent: Published, working: Path, done: Plan, counts: Mapping[str, int]) -> SealedSnapshot:

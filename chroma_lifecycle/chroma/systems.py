@@ -120,6 +120,7 @@ def other_clients(system: System, *, besides: Collection[object]) -> tuple[objec
     older releases have none. What the garbage collector still knows is alive; a client that is
     only waiting to be collected is collected first.
     """
+    gc.unfreeze()  # what was set aside is not looked through otherwise
     if not tuple(_alive(system, besides)):
         return ()
     gc.collect()

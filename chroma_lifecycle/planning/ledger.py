@@ -278,12 +278,12 @@ class Ledger:
         rows = self._connection.execute(f"SELECT DISTINCT substr(position, 1, 4) FROM ({every})")  # noqa: S608
         return frozenset({"stre": "stream", "adop": "adopted"}.get(begin, begin) for (begin,) in rows)
 
-    def counts(self) -> dict[str, int]:
-        """Return how many records there are, and how many facts count, and are withheld."""
+    def counts(self, *, records: int | None = None) -> dict[str, int]:
+        """Return how many records there are (or *records*, where known), and facts that count, and are withheld."""
         facts, withheld = (
             sum(map(self._count, tables)) for tables in (("field_facts", "tombstones", "runs"), _WITHHELD)
         )
-        return {"records": self._count("records"), "facts": facts, "withheld": withheld}
+        return {"records": self._count("records") if records is None else records, "facts": facts, "withheld": withheld}
 
     def _count(self, table: str) -> int:
         (count,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 (own names)
