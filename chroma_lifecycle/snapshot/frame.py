@@ -21,6 +21,8 @@ _NAME = re.compile(r"chroma-lifecycle ([a-z]{1,16}) ([1-9][0-9]{0,8})\n")
 _LONGEST_NAME = 64
 # Fast, and stored vectors hardly become smaller with a higher one.
 _LEVEL = 1
+# The lowest at which zstd looks through all of what lies beside.
+_LEVEL_LIKE = 3
 _LARGEST_WINDOW_BYTES = 8 << 20
 
 
@@ -53,6 +55,42 @@ def unwrap(kind: Kind, stored: bytes, *, limit_bytes: int) -> bytes:
         return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as problem:
         raise _damaged(kind, str(problem)) from problem
+
+
+def press(pages: bytes, like: bytes) -> bytes:
+    """Return *pages* as a zstd frame that is read beside *like*, the pages before: what they share is only named."""
+    return zstandard.ZstdCompressor(level=_LEVEL_LIKE, dict_data=_as_dictionary(like)).compress(pages)
+
+
+def unpress(frame: bytes | memoryview, like: bytes, size: int) -> bytes:
+    """Return the *size* bytes that :func:`press` made *frame* of; never more of memory is asked for.
+
+    Raises:
+        Corrupt: It is damaged, or made beside other pages.
+    """
+    require_claim(frame, size)
+    try:
+        return zstandard.ZstdDecompressor(dict_data=_as_dictionary(like)).decompress(frame, allow_extra_data=False)
+    except zstandard.ZstdError as problem:
+        raise _damaged(Kind.PACK, str(problem)) from problem
+
+
+def require_claim(frame: bytes | memoryview, size: int) -> None:
+    """Refuse a zstd frame whose header does not say that it holds exactly *size* bytes.
+
+    Raises:
+        Corrupt: It says something else, or is none.
+    """
+    try:
+        parameters = zstandard.get_frame_parameters(frame)
+    except zstandard.ZstdError as problem:
+        raise _damaged(Kind.PACK, str(problem)) from problem
+    if parameters.content_size != size or parameters.window_size > _LARGEST_WINDOW_BYTES:
+        raise _damaged(Kind.PACK, f"a frame claims {parameters.content_size} bytes where {size} must be")
+
+
+def _as_dictionary(like: bytes) -> zstandard.ZstdCompressionDict | None:
+    return zstandard.ZstdCompressionDict(like, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if like else None
 
 
 def _check_name(kind: Kind, stored: bytes) -> int:

@@ -2,7 +2,7 @@
 
 A pack leads from one content to another. It names the files that are gone and, for each changed
 file, its size and digest before and after, the numbers of its changed pages, and those pages,
-each as the cheaper of its own bytes and their XOR with the page before.
+compressed beside the same pages before: of what is moved or kept only the place is told.
 ``docs/format.md`` specifies it to the byte.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from chroma_lifecycle.errors import Corrupt
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json
 from chroma_lifecycle.snapshot.files import check_paths, parse_path
 from chroma_lifecycle.snapshot.frame import Kind, unwrap, wrap
-from chroma_lifecycle.snapshot.patch import FileState, Patch, body_length, check_patch
+from chroma_lifecycle.snapshot.pages import PAGE_BYTES
+from chroma_lifecycle.snapshot.patch import FileState, Patch, check_patch, group_count
 from chroma_lifecycle.values import parse_digest
 
 LARGEST_RAW_BYTES = 256 << 20
@@ -28,7 +30,6 @@ _MOST_FILES = 10_000
 _LARGEST_TABLE_BYTES = 4 << 20
 _LARGEST_FILE_BYTES = 1 << 43
 _NUMBER_BYTES = 4
-_KIND_BYTES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,12 @@ def encode_pack(pack: Pack) -> bytes:
 
 
 def encode_raw(pack: Pack) -> bytes:
-    """Return what is compressed: the table, all page numbers, all kinds, all pages."""
+    """Return what is framed: the table, all page numbers, the lengths of all frames, and the frames."""
     table = _encode_table(pack)
     numbers = [np.diff(np.array(patch.numbers, "<i8"), prepend=0).astype("<u4").tobytes() for patch in pack.patches]
-    kinds = [patch.kinds for patch in pack.patches]
-    bodies = [patch.body for patch in pack.patches]
-    return b"".join([struct.pack("<I", len(table)), table, *numbers, *kinds, *bodies])
+    frames = [frame for patch in pack.patches for frame in patch.frames]
+    lengths = np.array([len(frame) for frame in frames], "<u4").tobytes()
+    return b"".join([struct.pack("<I", len(table)), table, *numbers, lengths, *frames])
 
 
 def _encode_table(pack: Pack) -> bytes:
@@ -123,24 +124,24 @@ def _decode_state(state: Fields) -> FileState:
 
 
 def _decode_patches(rows: Sequence[_Row], rest: memoryview) -> Iterator[Patch]:
-    """Yield the patches; what follows the table is all numbers, then all kinds, then all pages."""
-    total = sum(count for _, _, _, count in rows)
-    numbers_end, kinds_end = _NUMBER_BYTES * total, (_NUMBER_BYTES + _KIND_BYTES) * total
-    if len(rest) < kinds_end:
-        raise ValueError("its page numbers are cut off")
-    steps, kinds = np.frombuffer(rest[:numbers_end], "<u4"), bytes(rest[numbers_end:kinds_end])
-    page, offset = 0, kinds_end
+    """Yield the patches; what follows the table is all numbers, then the lengths of all frames, then all frames."""
+    total, groups = sum(count for *_, count in rows), sum(group_count(count) for *_, count in rows)
+    numbers_end, lengths_end = _NUMBER_BYTES * total, _NUMBER_BYTES * (total + groups)
+    if len(rest) < lengths_end or total * PAGE_BYTES > LARGEST_RAW_BYTES:
+        raise ValueError("its page numbers are cut off, or too many")
+    steps = np.frombuffer(rest[:numbers_end], "<u4")
+    ends = lengths_end + np.cumsum(np.frombuffer(rest[numbers_end:lengths_end], "<u4"), dtype=np.int64)
+    if (int(ends[-1]) if groups else lengths_end) != len(rest):
+        raise ValueError("its pages are cut off, or bytes follow the last one")
+    frames = [rest[start:end] for start, end in pairwise([lengths_end, *ends.tolist()])]
+    page, group = 0, 0
     for path, before, after, count in rows:
         numbers = np.cumsum(steps[page : page + count], dtype=np.int64)
-        size = body_length(after.size, numbers)
-        patch = Patch(
-            path, before, after, tuple(numbers.tolist()), kinds[page : page + count], rest[offset : offset + size]
-        )
-        check_patch(patch, size)
+        held = frames[group : group + group_count(count)]
+        patch = Patch(path, before, after, tuple(numbers.tolist()), tuple(held))
+        check_patch(patch)
         yield patch
-        page, offset = page + count, offset + size
-    if offset != len(rest):
-        raise ValueError("bytes follow its last page")
+        page, group = page + count, group + len(held)
 
 
 def _unsound(problem: str) -> Corrupt:

@@ -13,7 +13,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -177,12 +177,25 @@ class DigestRows:
 
 @contextmanager
 def pages_reader(path: Path) -> Iterator[ReadPages]:
-    """Open a closed file and give a function that reads some of its pages."""
-    with path.open("rb", buffering=0) as file:
-        descriptor = file.fileno()
-        yield lambda numbers: b"".join(
-            [os.pread(descriptor, PAGE_BYTES * count, PAGE_BYTES * first) for first, count in stretches(numbers)]
-        )
+    """Open a closed file and give a function that reads some of its pages; it is of use inside the block only."""
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        size = os.fstat(file.fileno()).st_size
+        whole = size // PAGE_BYTES
+        # One copy of scattered pages out of a mapping takes a fifth of as many reads.
+        window = stack.enter_context(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)) if size else b""
+        rows: npt.NDArray[np.uint8] | None = np.frombuffer(window, np.uint8, whole * PAGE_BYTES).reshape(-1, PAGE_BYTES)
+
+        def read(numbers: PageNumbers) -> bytes:
+            assert rows is not None
+            inside = numbers[: np.searchsorted(numbers, whole)]
+            pages = rows.take(inside, axis=0).tobytes()
+            return pages + window[whole * PAGE_BYTES :] if whole in numbers[len(inside) :] else pages
+
+        try:
+            yield read
+        finally:
+            rows = None  # a mapping cannot be closed while an array looks into it
 
 
 def no_pages(numbers: PageNumbers) -> bytes:
@@ -190,10 +203,10 @@ def no_pages(numbers: PageNumbers) -> bytes:
     raise AssertionError(f"a new file has no page {numbers[0]} before")
 
 
-def in_groups(numbers: PageNumbers) -> Iterator[PageNumbers]:
+def in_groups(numbers: PageNumbers, size: int = _GROUP_PAGES) -> Iterator[PageNumbers]:
     """Yield *numbers* in groups of a bounded size."""
-    for start in range(0, len(numbers), _GROUP_PAGES):
-        yield numbers[start : start + _GROUP_PAGES]
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]
 
 
 def stretches(numbers: PageNumbers) -> list[tuple[int, int]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
-import numpy.typing as npt
 
 from chroma_lifecycle.errors import Corrupt
+from chroma_lifecycle.snapshot.frame import press, require_claim, unpress
 from chroma_lifecycle.snapshot.pages import (
     DIGEST_BYTES,
     PAGE_BYTES,
@@ -26,8 +28,11 @@ from chroma_lifecycle.values import Digest
 MOST_NEW_PAGES = 65_536
 """A file that grows by more does not fit into a pack."""
 
-RAW, XOR = 0, 1
-"""How a page is held: by its own bytes, or by their XOR with the page before."""
+GROUP_PAGES = 64
+"""So many pages are compressed together, beside the same pages before: more lie further apart than zstd looks."""
+
+_GROUP_BYTES = GROUP_PAGES * PAGE_BYTES
+_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +54,14 @@ class Patch:
     Attributes:
         before: The file that it may be applied to; ``None`` if it is a new file.
         numbers: The pages that it holds, ascending.
-        kinds: For each of them whether *body* has its bytes (0) or their XOR with the page before (1).
-        body: Those pages one after the other; the last page of the file is as long as it is.
+        frames: Those pages, `GROUP_PAGES` to a frame; the last page of the file is as long as it is.
     """
 
     path: str
     before: FileState | None
     after: FileState
     numbers: tuple[int, ...]
-    kinds: bytes
-    body: bytes | memoryview
+    frames: tuple[bytes | memoryview, ...]
 
 
 def body_length(size: int, numbers: PageNumbers) -> int:
@@ -88,21 +91,30 @@ def make_patch(
         Corrupt: A page before is not what was published. Nothing that was made from such a
             copy may be published.
     """
-    whole = min(before.size if before else 0, after.size) // PAGE_BYTES
-    held = []
-    for group in in_groups(changed):
-        old = _proven_pages(path, before, group, read_old)
-        # Only the last page of a file can be short, so the whole ones come first.
-        held.append(_choose(old, read_new(group), int(np.searchsorted(group, whole))))
-    kinds, body = b"".join([kinds for kinds, _ in held]), b"".join([pages for _, pages in held])
-    return Patch(
-        path,
-        FileState.of(before) if before else None,
-        FileState.of(after),
-        tuple(changed.tolist()),
-        kinds,
-        body,
-    )
+    frames: list[bytes] = []
+    for many in in_groups(changed):
+        old, new = _proven_pages(path, before, many, read_old), read_new(many)
+        frames += _in_threads(press, _groups(new, len(many)), _groups(old, len(many)))
+    state = FileState.of(before) if before else None
+    return Patch(path, state, FileState.of(after), tuple(changed.tolist()), tuple(frames))
+
+
+def group_count(pages: int) -> int:
+    """Return how many frames hold so many pages."""
+    return -(-pages // GROUP_PAGES)
+
+
+def _groups(data: bytes, pages: int) -> list[bytes]:
+    """Return *data* in the pieces that belong to the groups of so many pages; some may be short or empty."""
+    return [data[_GROUP_BYTES * group : _GROUP_BYTES * (group + 1)] for group in range(group_count(pages))]
+
+
+def _in_threads(work: Callable[..., bytes], *arguments: Sequence[object]) -> Iterable[bytes]:
+    """Return what *work* makes of each; zstd lets other threads go on."""
+    if len(arguments[0]) == 1:
+        return list(map(work, *arguments))
+    with ThreadPoolExecutor(_THREADS, "zstd") as threads:
+        return list(threads.map(work, *arguments))
 
 
 def _proven_pages(path: str, before: FilePages | None, numbers: PageNumbers, read_old: ReadPages) -> bytes:
@@ -125,35 +137,6 @@ def _row(digests: bytes, number: int) -> bytes:
     return digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
 
 
-def _choose(old: bytes, new: bytes, whole: int) -> tuple[bytes, bytes]:
-    """Return for each page whether its own bytes or the XOR is cheaper, and the pages so chosen.
-
-    Args:
-        old: The pages before; shorter where there were fewer.
-        new: The pages now.
-        whole: How many of the first of them are whole, before and now.
-    """
-    kinds, body = np.full(page_count(len(new)), RAW, np.uint8), bytearray(new)
-    if whole:
-        before, after = _pages(old, whole), _pages(body, whole)
-        xor = after ^ before
-        # What zstd makes of a page grows with its bytes that are not zero; text becomes half as
-        # long besides, its XOR does not. Measured: twice the weight gives the smallest packs.
-        better = np.flatnonzero(2 * _bytes_set(xor) < _bytes_set(after))
-        kinds[better], after[better] = XOR, xor[better]
-    return kinds.tobytes(), bytes(body)
-
-
-def _pages(data: bytes | bytearray, count: int) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(data, np.uint8, PAGE_BYTES * count).reshape(-1, PAGE_BYTES)
-
-
-def _bytes_set(pages: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Return for each page how many of its bytes are not zero."""
-    # A row at a time: numpy counts along an axis four times as slowly.
-    return np.array([np.count_nonzero(page) for page in pages], np.int64)
-
-
 @dataclass(frozen=True, slots=True)
 class Patched:
     """A file after a patch: its pages' digests, and the stretches of pages to be written, by their first page."""
@@ -174,16 +157,14 @@ def apply_patch(patch: Patch, before: FilePages | None, read_old: ReadPages) -> 
         raise _unfit(f"it was made from another {patch.path}")
     digests = DigestRows(before.digests if before else b"", patch.after.size)
     writes: list[tuple[int, bytes]] = []
-    numbers, kinds, offset = np.array(patch.numbers, np.int64), np.frombuffer(patch.kinds, np.uint8), 0
-    for group in in_groups(numbers):
-        pages = bytearray(patch.body[PAGE_BYTES * offset : PAGE_BYTES * (offset + len(group))])
-        rows = np.flatnonzero(kinds[offset : offset + len(group)] == XOR)
-        if len(rows):
-            old = _proven_pages(patch.path, before, group[rows], read_old)
-            _pages(pages, int(rows[-1]) + 1)[rows] ^= _pages(old, len(rows))
-        digests.put(group, page_digests(pages))
-        writes += _in_stretches(group, bytes(pages))
-        offset += len(group)
+    numbers, frames = np.array(patch.numbers, np.int64), iter(patch.frames)
+    for many in in_groups(numbers):
+        old = _proven_pages(patch.path, before, many, read_old)
+        sizes = [body_length(patch.after.size, group) for group in in_groups(many, GROUP_PAGES)]
+        held = list(islice(frames, len(sizes)))
+        pages = b"".join(_in_threads(unpress, held, _groups(old, len(many)), sizes))
+        digests.put(many, page_digests(pages))
+        writes += _in_stretches(many, pages)
     after = digests.pages()
     if after.digest != patch.after.digest:
         raise _unfit(f"it does not make the {patch.path} that it promises")
@@ -197,26 +178,25 @@ def _in_stretches(numbers: PageNumbers, pages: bytes) -> Iterator[tuple[int, byt
         offset += PAGE_BYTES * count
 
 
-def check_patch(patch: Patch, size: int) -> None:
+def check_patch(patch: Patch) -> None:
     """Refuse a patch that breaks a rule of the format.
 
     Raises:
         ValueError: It does; the message names the rule.
+        Corrupt: A frame does not claim to hold what it must.
     """
     old_size, new_size = patch.before.size if patch.before else 0, patch.after.size
-    numbers, kinds = np.array(patch.numbers, np.int64), np.frombuffer(patch.kinds, np.uint8)
-    if len(patch.body) != size or len(kinds) != len(numbers) or (np.diff(numbers) <= 0).any():
-        raise ValueError(f"the pages of {patch.path} do not ascend, or are cut off")
+    numbers = np.array(patch.numbers, np.int64)
+    if (np.diff(numbers) <= 0).any():
+        raise ValueError(f"the pages of {patch.path} do not ascend")
     if patch.numbers and patch.numbers[-1] >= page_count(new_size):
         raise ValueError(f"{patch.path} has no page {patch.numbers[-1]}")
     if patch.before == patch.after:
         raise ValueError(f"{patch.path} does not change")
     if len(missing := np.setdiff1d(_required(old_size, new_size), numbers)):
         raise ValueError(f"{patch.path} changes its size, and page {missing[0]} is not there")
-    # A difference needs whole pages before and after.
-    may_be = np.where(numbers < min(old_size, new_size) // PAGE_BYTES, XOR, RAW)
-    if len(unfit := numbers[kinds > may_be]):
-        raise ValueError(f"page {unfit[0]} of {patch.path} cannot be a difference")
+    for group, frame in zip(in_groups(numbers, GROUP_PAGES), patch.frames, strict=True):
+        require_claim(frame, body_length(new_size, group))
 
 
 def _required(old_size: int, new_size: int) -> PageNumbers:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import struct
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -37,36 +38,47 @@ def unframed(stored: bytes) -> tuple[str, bytes]:
     return stored[8 : 8 + length].decode(), zstandard.ZstdDecompressor().decompress(stored[8 + length :])
 
 
+def beside(frame: bytes, before: bytes) -> bytes:
+    """What a frame holds, given the pages before."""
+    if not before:
+        return zstandard.ZstdDecompressor().decompress(frame)
+    dictionary = zstandard.ZstdCompressionDict(before, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    return zstandard.ZstdDecompressor(dict_data=dictionary).decompress(frame)
+
+
 def applied(raw: bytes, files: dict[str, bytes]) -> dict[str, bytes]:
     """What a pack makes of *files*."""
     (length,) = struct.unpack("<I", raw[:4])
     table, rest = json.loads(raw[4 : 4 + length]), raw[4 + length :]
     total = sum(row["pages"] for row in table["files"])
     steps = struct.unpack(f"<{total}I", rest[: 4 * total])
-    kinds, body = rest[4 * total : 5 * total], rest[5 * total :]
+    groups = sum(-(-row["pages"] // 64) for row in table["files"])
+    lengths, frames = struct.unpack(f"<{groups}I", rest[4 * total : 4 * (total + groups)]), rest[4 * (total + groups) :]
     after = {path: data for path, data in files.items() if path not in table["removed"]}
-    place, at = 0, 0
+    place, group, at = 0, 0, 0
     for row in table["files"]:
-        old, size, number = files.get(row["path"], b""), row["after"]["size"], 0
+        old, size = files.get(row["path"], b""), row["after"]["size"]
         assert (row["before"] or {"digest": file_digest(b"")})["digest"] == file_digest(old)
         new = bytearray(old[:size].ljust(size, b"\0"))
-        for n in range(row["pages"]):
-            number += steps[place + n]
-            end = min(size, 4_096 * (number + 1))
-            page = body[at : at + end - 4_096 * number]
-            if kinds[place + n]:
-                page = bytes(a ^ b for a, b in zip(page, old[4_096 * number : end], strict=True))
-            new[4_096 * number : end] = page
-            at += len(page)
+        numbers = list(accumulate(steps[place : place + row["pages"]]))
+        for first in range(0, len(numbers), 64):
+            some = numbers[first : first + 64]
+            body = beside(frames[at : at + lengths[group]], b"".join(old[4_096 * n : 4_096 * (n + 1)] for n in some))
+            for n in some:
+                end = min(size, 4_096 * (n + 1))
+                new[4_096 * n : end], body = body[: end - 4_096 * n], body[end - 4_096 * n :]
+            assert body == b""
+            at += lengths[group]
+            group += 1
         place += row["pages"]
         assert row["after"]["digest"] == file_digest(bytes(new))
         after[row["path"]] = bytes(new)
-    assert len(body) == at
+    assert len(frames) == at
     return after
 
 
 def test_the_golden_pack_is_what_the_document_says() -> None:
-    """Header, table, numbers, kinds, pages, and the digests before and after."""
+    """Header, table, numbers, frames, pages, and the digests before and after."""
     name, raw = unframed((GOLDEN / "pack").read_bytes())
     before = {"chroma/chroma.sqlite3": b"a" * 5_000, "chroma/s/gone.bin": b"gone"}
 

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chroma_lifecycle.errors import BadInput, Corrupt
-from chroma_lifecycle.snapshot.frame import Kind, unwrap, wrap
+from chroma_lifecycle.snapshot.frame import Kind, press, unwrap, wrap
 from chroma_lifecycle.snapshot.pack import LARGEST_RAW_BYTES, Pack, decode_pack, encode_pack, encode_raw
 from chroma_lifecycle.snapshot.pages import PAGE_BYTES, FilePages, PageNumbers, ReadPages
-from chroma_lifecycle.snapshot.patch import FileState, Patch, apply_patch, make_patch
+from chroma_lifecycle.snapshot.patch import GROUP_PAGES, FileState, Patch, apply_patch, make_patch
 from tests.snapshot.test_pages import expected_pages, two_versions
 from tests.support.versions import pages_of
 
@@ -110,15 +110,29 @@ def test_a_pack_cannot_be_applied_twice_or_to_another_parent(versions: tuple[byt
         apply_patch(patch, None, reader(b""))
 
 
-def test_a_small_change_of_a_page_is_carried_as_its_difference() -> None:
-    """An index page of 4 KiB in which one byte changes costs a few bytes."""
-    noise = b"".join(struct.pack("<Q", (i * 2_654_435_761 + 12_345) ** 3 % (1 << 64)) for i in range(2_048))
-    changed = bytes([noise[0] ^ 1]) + noise[1:]
+NOISE = b"".join(struct.pack("<Q", (i * 2_654_435_761 + 12_345) ** 3 % (1 << 64)) for i in range(50_000))
 
-    patch = patch_of(DB, noise, changed)
 
-    assert patch.kinds == b"\1"
-    assert len(encode_pack(Pack((), (patch,)))) < 500
+@pytest.mark.parametrize("moved", [0, 7, 100])
+def test_what_is_kept_of_a_page_costs_next_to_nothing_wherever_it_lies_now(moved: int) -> None:
+    """A page in which a byte changes, or a cell is put before others, costs a few bytes."""
+    old = NOISE[:8_192]
+    new = (b"x" * moved + bytes([old[0] ^ 1]) + old[1:])[:8_192]
+
+    assert len(encode_pack(Pack((), (patch_of(DB, old, new),)))) < 550
+
+
+@pytest.mark.parametrize("pages", [1, GROUP_PAGES, GROUP_PAGES + 1, 90])
+def test_pages_are_compressed_in_groups(pages: int) -> None:
+    """So that memory is bounded, and what a page shares with the one before it lies near."""
+    old = NOISE[: 4_096 * pages]
+    new = b"".join(b"x" + old[start : start + 4_095] for start in range(0, len(old), 4_096))
+
+    patch = patch_of(DB, old, new)
+
+    assert -(-pages // GROUP_PAGES) == len(patch.frames)
+    assert {DB: new} == apply(decode_pack(encode_pack(Pack((), (patch,)))), {DB: old})
+    assert sum(map(len, patch.frames)) < 60 * pages + 200
 
 
 def test_a_page_that_is_not_as_published_is_never_the_base_of_a_difference() -> None:
@@ -129,7 +143,7 @@ def test_a_page_that_is_not_as_published_is_never_the_base_of_a_difference() -> 
         make_patch(DB, pages_of(old), pages_of(new), numbers(0), reader(damaged), reader(new))
 
 
-def test_a_difference_is_not_applied_to_a_damaged_page() -> None:
+def test_a_patch_is_not_applied_to_a_damaged_page() -> None:
     """The bytes on the disk are hashed before they are used."""
     old = bytes(range(256)) * 16
     new = b"\1" + old[1:]
@@ -142,7 +156,7 @@ def test_a_difference_is_not_applied_to_a_damaged_page() -> None:
 def test_a_pack_that_does_not_make_what_it_promises_is_refused() -> None:
     """The digest after is computed from the pages before any is written."""
     patch = patch_of(DB, b"a" * 4_096, b"b" * 4_096)
-    lying = Patch(DB, patch.before, FileState(4_096, pages_of(b"x" * 4_096).digest), (0,), patch.kinds, patch.body)
+    lying = Patch(DB, patch.before, FileState(4_096, pages_of(b"x" * 4_096).digest), (0,), patch.frames)
 
     with pytest.raises(Corrupt, match="does not make"):
         apply_patch(lying, pages_of(b"a" * 4_096), reader(b"a" * 4_096))
@@ -154,6 +168,16 @@ def test_a_pack_that_does_not_make_what_it_promises_is_refused() -> None:
 def raw_pack(files: list[dict[str, object]], *, removed: list[object] | None = None, rest: bytes = b"") -> bytes:
     table = json.dumps({"files": files, "removed": removed or []}).encode()
     return wrap(Kind.PACK, struct.pack("<I", len(table)) + table + rest)
+
+
+def held(steps: tuple[int, ...], *pages: bytes) -> bytes:
+    """Page numbers, each less the one before it, and the frames of groups of pages."""
+    return framed(steps, *(press(each, b"") for each in pages))
+
+
+def framed(steps: tuple[int, ...], *frames: bytes) -> bytes:
+    words = [*steps, *map(len, frames)]
+    return struct.pack(f"<{len(words)}I", *words) + b"".join(frames)
 
 
 def row(path: str = DB, before: object = None, size: int = 4_096, pages: int = 1, **more: object) -> dict[str, object]:
@@ -171,35 +195,39 @@ NAME = wrap(Kind.PACK, b"")[: 8 + len(b"chroma-lifecycle pack 1\n")]
 OLD = {"size": 4_096, "digest": "cd" * 32}
 PAGE = b"p" * 4_096
 HOSTILE = {
-    "a path above": raw_pack([row("../ledger.sqlite3")], rest=b"\0" * 5 + PAGE),
-    "an absolute path": raw_pack([row("/etc/passwd")], rest=b"\0" * 5 + PAGE),
-    "a path through chroma": raw_pack([row("chroma/../x")], rest=b"\0" * 5 + PAGE),
-    "another file": raw_pack([row("notes.txt")], rest=b"\0" * 5 + PAGE),
+    "a path above": raw_pack([row("../ledger.sqlite3")], rest=held((0,), PAGE)),
+    "an absolute path": raw_pack([row("/etc/passwd")], rest=held((0,), PAGE)),
+    "a path through chroma": raw_pack([row("chroma/../x")], rest=held((0,), PAGE)),
+    "another file": raw_pack([row("notes.txt")], rest=held((0,), PAGE)),
     "a removed path above": raw_pack([], removed=["../x"]),
     "a removed path that is a number": raw_pack([], removed=[7]),
-    "a file twice": raw_pack([row(), row()], rest=b"\0" * 10 + PAGE * 2),
-    "a file in a file": raw_pack([row("chroma/a"), row("chroma/a/b")], rest=b"\0" * 10 + PAGE * 2),
-    "changed and removed": raw_pack([row()], removed=[DB], rest=b"\0" * 5 + PAGE),
+    "a file twice": raw_pack([row(), row()], rest=held((0, 0), PAGE, PAGE)),
+    "a file in a file": raw_pack([row("chroma/a"), row("chroma/a/b")], rest=held((0, 0), PAGE, PAGE)),
+    "changed and removed": raw_pack([row()], removed=[DB], rest=held((0,), PAGE)),
     "no table": wrap(Kind.PACK, b"\xff\xff\xff\xff"),
     "no bytes": wrap(Kind.PACK, b""),
     "a table that is no JSON": wrap(Kind.PACK, struct.pack("<I", 3) + b"{{{"),
     "a table without end": wrap(Kind.PACK, struct.pack("<I", 200_000) + b"[" * 200_000),
-    "an unknown field": raw_pack([row(more=1)], rest=b"\0" * 5 + PAGE),
-    "no kinds": raw_pack([row()], rest=b"\0" * 4),
-    "a page too short": raw_pack([row()], rest=b"\0" * 5 + PAGE[:-1]),
-    "bytes at the end": raw_pack([row()], rest=b"\0" * 5 + PAGE + b"x"),
-    "a page past the end": raw_pack([row()], rest=b"\1\0\0\0\0" + PAGE),
-    "a page twice": raw_pack([row(size=8_192, pages=2)], rest=b"\0" * 10 + PAGE * 2),
-    "a difference to nothing": raw_pack([row()], rest=b"\0\0\0\0\1" + PAGE),
-    "a third kind": raw_pack([row(before=OLD)], rest=b"\0\0\0\0\2" + PAGE),
-    "no change": raw_pack([row(before={"size": 4_096, "digest": "ab" * 32})], rest=b"\0" * 5 + PAGE),
-    "new pages missing": raw_pack([row(before=OLD, size=12_288, pages=2)], rest=b"\0\0\0\0\2\0\0\0\0\0" + PAGE * 2),
-    "the last page before missing": raw_pack([row(before=OLD, size=4_097)], rest=b"\1\0\0\0\0" + b"p"),
-    "the last page after missing": raw_pack([row(before={"size": 9_000, "digest": "cd" * 32}, pages=0)]),
-    "a difference of a page of another length": raw_pack(
-        [row(before={"size": 100, "digest": "cd" * 32})], rest=b"\0\0\0\0\1" + PAGE
+    "an unknown field": raw_pack([row(more=1)], rest=held((0,), PAGE)),
+    "no lengths": raw_pack([row()], rest=b"\0" * 4),
+    "a page too short": raw_pack([row()], rest=held((0,), PAGE[:-1])),
+    "bytes at the end": raw_pack([row()], rest=held((0,), PAGE) + b"x"),
+    "a page past the end": raw_pack([row()], rest=held((1,), PAGE)),
+    "a page twice": raw_pack([row(size=8_192, pages=2)], rest=held((0, 0), PAGE * 2)),
+    "a page too long": raw_pack([row()], rest=held((0,), PAGE + b"x")),
+    "a group too many": raw_pack([row()], rest=held((0,), PAGE, PAGE)),
+    "a group too few": raw_pack([row(size=4_096 * 65, pages=65)], rest=held((0, *[1] * 64), PAGE * 65)),
+    "a length past the end": raw_pack([row()], rest=framed((0,), press(PAGE, b""))[:-1]),
+    "pages that are no frame": raw_pack([row()], rest=framed((0,), PAGE)),
+    "a frame without a claim": raw_pack([row()], rest=framed((0,), _unclaimed(PAGE))),
+    "more pages than a pack may hold": raw_pack(
+        [row(size=1 << 30, pages=(1 << 16) + 1)], rest=held((0, *[1] * (1 << 16)), PAGE)
     ),
-    "an endless file": raw_pack([row(size=1 << 42)], rest=b"\0" * 5 + PAGE),
+    "no change": raw_pack([row(before={"size": 4_096, "digest": "ab" * 32})], rest=held((0,), PAGE)),
+    "new pages missing": raw_pack([row(before=OLD, size=12_288, pages=2)], rest=held((0, 2), PAGE * 2)),
+    "the last page before missing": raw_pack([row(before=OLD, size=4_097)], rest=held((1,), b"p")),
+    "the last page after missing": raw_pack([row(before={"size": 9_000, "digest": "cd" * 32}, pages=0)]),
+    "an endless file": raw_pack([row(size=1 << 42)], rest=held((0,), PAGE)),
     "a count of pages without pages": raw_pack([row(pages=1 << 27)]),
     "a size below nothing": raw_pack([row(size=-1, pages=0)]),
     "a size that is no number": raw_pack([{**row(), "after": {"size": 1.5, "digest": "ab" * 32}}]),
@@ -227,8 +255,24 @@ def test_a_hostile_pack_is_refused(what: str) -> None:
 
 def test_the_hostile_packs_differ_from_a_sound_one_in_what_they_are_named_after() -> None:
     """The builder of hostile packs builds sound ones too."""
-    assert decode_pack(raw_pack([row()], rest=b"\0" * 5 + PAGE)).patches[0].numbers == (0,)
-    assert decode_pack(raw_pack([row(before=OLD)], rest=b"\0\0\0\0\1" + PAGE)).patches[0].numbers == (0,)
+    assert decode_pack(raw_pack([row()], rest=held((0,), PAGE))).patches[0].numbers == (0,)
+    assert decode_pack(raw_pack([row(before=OLD)], rest=held((0,), PAGE))).patches[0].numbers == (0,)
+    many = raw_pack([row(size=4_096 * 65, pages=65)], rest=held((0, *[1] * 64), PAGE * 64, PAGE))
+    assert len(decode_pack(many).patches[0].frames) == 2
+
+
+BOMB = press(b"", b"")[:4] + b"\xa0" + struct.pack("<I", 4_096) + press(bytes(1 << 20), b"")[6:]
+
+
+@pytest.mark.parametrize(
+    "frame", [BOMB, press(b"p" * 4_096, b"q" * 4_096)[:-1] + b"\0", press(b"p" * 4_096, b"") + b"x"]
+)
+def test_pages_that_are_not_what_their_frame_claims_are_refused(frame: bytes) -> None:
+    """When they are unpacked, within the memory that was claimed; a frame that was cut, or has a rest, too."""
+    pack = decode_pack(raw_pack([row()], rest=framed((0,), frame)))
+
+    with pytest.raises(Corrupt):
+        apply(pack, {})
 
 
 @settings(max_examples=100, deadline=None)
@@ -267,7 +311,7 @@ def test_the_golden_pack_is_read_for_ever() -> None:
     stored = (GOLDEN / "pack").read_bytes()
 
     assert after == apply(decode_pack(stored), before)
-    assert unwrap(Kind.PACK, stored, limit_bytes=1 << 20) == encode_raw(pack_of(before, after))
+    assert unwrap(Kind.PACK, stored, limit_bytes=1 << 20) == encode_raw(decode_pack(stored))
 
 
 def test_file_pages_of_another_length_are_refused() -> None:
