@@ -46,7 +46,7 @@ def unwrap(kind: Kind, stored: bytes, *, limit_bytes: int) -> bytes:
         Corrupt: It is no object of this kind, is damaged, or is larger than the limit.
         BadInput: A newer version of this library wrote it.
     """
-    frame = stored[_check_name(kind, stored) :]
+    frame = memoryview(stored)[_check_name(kind, stored) :]
     try:
         parameters = zstandard.get_frame_parameters(frame)
         # The size in the frame's header decides what is allocated, so it is judged first.

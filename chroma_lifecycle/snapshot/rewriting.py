@@ -48,8 +48,7 @@ def changes_of_pack(stored: bytes, ref: PackRef, root: Path, table: PageTable) -
     """Return what a pack changes in the directory at *root*, and its pages afterwards.
 
     Every byte is proven before the caller writes the first one: the digests of the files before,
-    those of the pages that the pack is a difference to, the digests of the files after, and the
-    content digest that they make.
+    those of the files after, and the content digest that they make.
 
     Raises:
         Corrupt: The pack is damaged, belongs to another content, or *root* is not as published.

@@ -144,12 +144,12 @@ def test_a_page_that_is_not_as_published_is_never_the_base_of_a_difference() -> 
 
 
 def test_a_patch_is_not_applied_to_a_damaged_page() -> None:
-    """The bytes on the disk are hashed before they are used."""
+    """What comes of it is not what the pack promises, and is seen before a byte is written."""
     old = bytes(range(256)) * 16
     new = b"\1" + old[1:]
     patch = patch_of(DB, old, new)
 
-    with pytest.raises(Corrupt, match="is not as published"):
+    with pytest.raises(Corrupt):
         apply_patch(patch, pages_of(old), reader(b"d" * 4_096))
 
 
