@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -46,7 +46,6 @@ class Compactor:
         self._workspaces: dict[str, Workspace] = {}
         self._paces: dict[str, Pace] = {}
         self._shards = Shards(around)
-        self._is_set_aside = False
 
     def compact(
         self,
@@ -82,19 +81,8 @@ class Compactor:
         told(report)
         ends.require_answer()
         if any(each.published for each in report.collections):
-            self._set_aside()
+            set_aside()
         return report
-
-    def _set_aside(self) -> None:
-        """Take what is loaded out of the garbage collector's sight, once.
-
-        It is there to stay. A batch makes enough objects for the collector to look through all of them,
-        chromadb's too, and that takes as long as a small cycle.
-        """
-        if not self._is_set_aside:
-            self._is_set_aside = True
-            gc.collect()
-            gc.freeze()
 
     def _run(self, work: Work, deadline: Deadline, ends: _Ends, *, dry_run: bool) -> Joined | None:
         """Run the cycle of one lineage; return what became of its changes, or ``None`` if it failed."""
@@ -185,6 +173,17 @@ class Compactor:
         )
         self._workspaces[collection] = known  # the last one: used last
         return known
+
+
+@cache
+def set_aside() -> None:
+    """Take what is loaded out of the garbage collector's sight, once in a process.
+
+    It is there to stay. A batch makes enough objects for the collector to look through all of them,
+    chromadb's too, and that takes as long as a small cycle.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,13 +62,12 @@ def press(pages: bytes, like: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=_LEVEL_LIKE, dict_data=_as_dictionary(like)).compress(pages)
 
 
-def unpress(frame: bytes | memoryview, like: bytes, size: int) -> bytes:
-    """Return the *size* bytes that :func:`press` made *frame* of; never more of memory is asked for.
+def unpress(frame: bytes | memoryview, like: bytes) -> bytes:
+    """Return what :func:`press` made *frame* of; it takes the memory that :func:`require_claim` has judged.
 
     Raises:
         Corrupt: It is damaged, or made beside other pages.
     """
-    require_claim(frame, size)
     try:
         return zstandard.ZstdDecompressor(dict_data=_as_dictionary(like)).decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +122,8 @@ def file_changes(image: Image) -> Iterator[FileChange]:
 
 def _pages(place: Path, numbers: PageNumbers) -> Iterator[tuple[int, bytes]]:
     """Yield stretches of pages, by their first page."""
-    with place.open("rb", buffering=0) as file:
+    if not len(numbers):
+        return
+    with place.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as window:
         for first, count in stretches(numbers):
-            yield first, os.pread(file.fileno(), PAGE_BYTES * count, PAGE_BYTES * first)
+            yield first, window[PAGE_BYTES * first : PAGE_BYTES * (first + count)]

@@ -166,9 +166,8 @@ def apply_patch(patch: Patch, before: FilePages | None, read_old: ReadPages) -> 
     for many in in_groups(numbers):
         # Not hashed: whatever is wrong with them makes other pages than promised.
         old = read_old(_there_before(before, many))
-        sizes = [body_length(patch.after.size, group) for group in in_groups(many, GROUP_PAGES)]
-        held = list(islice(frames, len(sizes)))
-        pages = b"".join(_in_threads(unpress, held, _groups(old, len(many)), sizes))
+        held = list(islice(frames, group_count(len(many))))
+        pages = b"".join(_in_threads(unpress, held, _groups(old, len(many))))
         digests.put(many, page_digests(pages))
         writes += _in_stretches(many, pages)
     after = digests.pages()

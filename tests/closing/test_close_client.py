@@ -167,6 +167,20 @@ def test_a_second_client_of_the_path_makes_the_close_fail_and_lives_on(directory
     assert (Way.AGAIN, True) == (close_client(first).way, close_client(first).proven)
 
 
+def test_a_second_client_that_was_set_aside_by_the_collector_is_found(directory: Path) -> None:
+    """C6: whoever freezes what is loaded (compactors do) hides it from whoever asks the collector who lives."""
+    first, _ = opened(directory)
+    second, collection = opened(directory)
+    gc.freeze()
+    try:
+        with pytest.raises(NotClosed, match="another client of this process has it open"):
+            close_client(first)
+        fill(collection, 25)
+        assert close_client(second).proven
+    finally:
+        gc.unfreeze()
+
+
 def test_clients_that_were_dropped_unclosed_do_not_keep_the_directory_open(directory: Path) -> None:
     """Chroma goes on counting a client that nobody has any more; nobody could ever close it."""
     for _ in range(3):

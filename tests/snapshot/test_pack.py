@@ -221,7 +221,8 @@ HOSTILE = {
     "pages that are no frame": raw_pack([row()], rest=framed((0,), PAGE)),
     "a frame without a claim": raw_pack([row()], rest=framed((0,), _unclaimed(PAGE))),
     "more pages than a pack may hold": raw_pack(
-        [row(size=1 << 30, pages=(1 << 16) + 1)], rest=held((0, *[1] * (1 << 16)), PAGE)
+        [row(before={**OLD, "size": (1 << 28) + 4_096}, size=(1 << 28) + 4_096, pages=(1 << 16) + 1)],
+        rest=framed((0, *[1] * (1 << 16)), *[press(bytes(64 * 4_096), b"")] * 1_024, press(PAGE, b"")),
     ),
     "no change": raw_pack([row(before={"size": 4_096, "digest": "ab" * 32})], rest=held((0,), PAGE)),
     "new pages missing": raw_pack([row(before=OLD, size=12_288, pages=2)], rest=held((0, 2), PAGE * 2)),
