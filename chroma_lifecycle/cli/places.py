@@ -23,6 +23,7 @@ from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import Copied
+from chroma_lifecycle.publishing.head import read_head
 from chroma_lifecycle.publishing.mirror import look_at_mirror, repair_mirror
 from chroma_lifecycle.publishing.recover import Recovery
 from chroma_lifecycle.publishing.recover import recover as recover_head
@@ -133,7 +134,9 @@ def move(
 ) -> None:
     """Move a collection to another store; from now on every writer is refused here, with the new address."""
     output, name = Output(as_json), choose_collection(collection, mapping)
-    source, target = open_store(store), _create_target(to)
+    source = open_store(store)
+    read_head(source, name)  # first: a place is not made for nothing
+    target = _create_target(to)
     with output.watching(f"moving {name} to {target.address}", source) as watched:
         copied = move_collection(watched, target, name, deadline=Deadline(), writer=writer())
     output.result(
@@ -152,7 +155,9 @@ def copy(
 ) -> None:
     """Copy a collection with its history to another store, where it lives on its own."""
     output, name = Output(as_json), choose_collection(collection, mapping)
-    source, target = open_store(store), _create_target(to)
+    source = open_store(store)
+    read_head(source, name)  # first: a place is not made for nothing
+    target = _create_target(to)
     with output.watching(f"copying {name} to {target.address}", source) as watched:
         copied = copy_collection(watched, target, name, deadline=Deadline(), writer=writer())
     output.result(

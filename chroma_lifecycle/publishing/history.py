@@ -58,9 +58,10 @@ def find_version(store: Store, head: Head, version: Version) -> tuple[ManifestRe
     for ref in sorted(head.beside, key=lambda ref: ref.name):
         if ref.version == version:
             return ref, read_manifest(store, ref)
+    first, last = head.floor.number, head.version.number
+    there = f"version {last} is" if first == last else f"versions {first} to {last} are"
     raise BadInput(
-        f"version {version.number} of {head.collection} is not there: versions {head.floor.number} to "
-        f"{head.version.number} are, and the pinned ones",
+        f"version {version.number} of {head.collection} is not there: {there}, and the pinned ones",
         hint="`chroma-lifecycle log` lists them",
     )
 

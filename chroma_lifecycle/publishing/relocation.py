@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from chroma_lifecycle.clock import Deadline, new_id
-from chroma_lifecycle.errors import BadInput, HeadMoved
+from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import Check, Copied, copy_versions
 from chroma_lifecycle.publishing.head import Head, find_head, read_head
+from chroma_lifecycle.publishing.history import verify_store
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.snapshot.manifest import encode_manifest
@@ -24,7 +25,7 @@ def move(source: Store, target: Store, collection: str, *, deadline: Deadline, w
     Raises:
         HeadMoved: HEAD was made anew in the source meanwhile; nobody is sent anywhere.
         BadInput: The target holds something else, or the collection has moved to another place already.
-        Corrupt: An object is damaged in the source; it is named.
+        Corrupt: An object is damaged in the source; it is named, and nobody is refused.
         Retryable, OutcomeUnknown: Move again: what was copied is found.
     """
     head = read_head(source, collection).head
@@ -36,6 +37,7 @@ def move(source: Store, target: Store, collection: str, *, deadline: Deadline, w
     _require_free(target, head)
     if head.moved_to is None:
         _require_writable(source, target, collection)
+        _require_whole(source, collection, deadline)
         # 1. Nobody publishes here any more.
         amend_head(source, collection, lambda seen: replace(seen, moved_to=target.address), writer=writer)
 
@@ -103,3 +105,14 @@ def _require_writable(source: Store, target: Store, collection: str) -> None:
     """Write the newest manifest, which is copied anyway: what cannot be used shows before anybody is refused."""
     manifest = read_published(source, collection).manifest
     target.write(manifest.name, encode_manifest(manifest))
+
+
+def _require_whole(source: Store, collection: str, deadline: Deadline) -> None:
+    """Read every object: one that cannot be copied would leave writers refused here, and nothing there."""
+    damage = verify_store(read_published(source, collection), source, every_version=True, deadline=deadline).damage
+    for name, problem in damage.items():
+        raise Corrupt(
+            f"{name} in {source.address} is damaged: {problem}; nothing was moved",
+            hint="`chroma-lifecycle verify --all` names all that is; bring it back from a backup or the mirror, or let "
+            "the versions that need it expire and be swept",
+        )

@@ -101,7 +101,7 @@ def pin(store: Store, collection: str, name: str, version: Version | None = None
 
     def change(head: Head) -> Head | None:
         # On the HEAD that is replaced: what it does not retain may be condemned, and never lives again.
-        ref = head.manifest if version is None else find_version(store, head, version)[0]
+        ref, _ = find_version(store, head, version or head.version)  # read: what is not there cannot be kept
         known = head.pins.get(name)
         if known == ref:
             return None

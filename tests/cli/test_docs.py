@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from chroma_lifecycle import errors
+from chroma_lifecycle.cli import output
+from chroma_lifecycle.cli.output import exit_code
+from chroma_lifecycle.errors import LifecycleError
 from chroma_lifecycle.intake.mapping_file import parse_mapping
 from tests.support.command_line import MAPPING, CommandLine
 from tests.support.commands import COMMANDS, options
@@ -59,6 +63,16 @@ def test_the_examples_print_what_they_say(empty: CommandLine) -> None:
             continue
         ended = empty(*arguments)
         assert ("chroma-lifecycle", settled(expected)) == (program, settled(ended.out + ended.err)), line
+
+
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    """Each once, and each error of the tree has one of them."""
+    told = [int(code) for code in re.findall(r"^\| (\d+) \|", SECTIONS["Exit codes"], re.MULTILINE)]
+    known = [value for name, value in vars(output).items() if name.startswith("EXIT_")]
+    kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, LifecycleError)]
+
+    assert sorted(told) == sorted([0, *known])
+    assert {exit_code(kind("x", hint="y")) for kind in kinds} <= set(told)
 
 
 def test_the_mapping_of_the_examples_is_that_of_the_readme() -> None:

@@ -67,6 +67,35 @@ def test_without_a_sound_head_every_command_says_so(
     assert not (cli.home / "out").exists()
 
 
+STORES_ONLY = {
+    **{name: name for name in ("status", "sweep", "rebase --workspace w", "rebuild --workspace w", "diff", "pin p")},
+    "mirror": "mirror --mirror mirror",
+    "export": "export --to out",
+    "report": "report -o out",
+    "move": "move --to out",
+    "copy": "copy --to out",
+    "rollback": "rollback 1 --workspace w",
+    "erase": "erase x --workspace w",
+    "explain": "explain x --mapping notes.yaml",
+    "reapply": "reapply --mapping notes.yaml --workspace w",
+    "unpin": "unpin p",
+    "expire": "expire --keep 1",
+}
+
+
+@pytest.mark.parametrize(("break_it", "code"), [(no_head, 2), (torn_head, 4)])
+def test_no_command_makes_a_head(cli: CommandLine, break_it: Callable[[Path], None], code: int) -> None:
+    """L13: whatever is asked of a collection without a sound HEAD: one error, a way out, and nothing written."""
+    break_it(cli.home)
+    (cli.home / "mirror").mkdir()
+    before = cli.contents()
+
+    for line in STORES_ONLY.values():
+        assert_refused(cli.at(*line.split()), code, "HEAD")
+        assert before == cli.contents()
+    assert not (cli.home / "out").exists()
+
+
 def test_a_store_that_was_never_begun_is_not_begun_by_a_cycle(cli: CommandLine) -> None:
     """L25: a compactor with another store than the one that was begun fails loudly; nothing appears there."""
     (cli.home / "elsewhere").mkdir()

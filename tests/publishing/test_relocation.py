@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import BadInput, HeadMoved, StoreUnavailable
+from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, StoreUnavailable
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import Copied, copy_versions
 from chroma_lifecycle.publishing.head import Head, read_head
@@ -157,6 +157,24 @@ def test_a_place_that_cannot_be_written_is_found_first(tiny: Tiny, tmp_path: Pat
     with pytest.raises(StoreUnavailable):
         moved(tiny.store, DirectoryStore(tmp_path / "nowhere"))
     assert head_of(tiny.store).moved_to is None
+
+
+def test_a_damaged_collection_is_not_moved(tiny: Tiny, target: DirectoryStore) -> None:
+    """What cannot be copied is found before anybody is refused: afterwards nobody could write anywhere."""
+    manifest = read_published(tiny.store, COLLECTION).manifest
+    name = next(iter(manifest.chain.base.parts)).object
+    whole = tiny.store.read(name, limit_bytes=1 << 20)
+    tiny.store.delete([name])
+    tiny.store.write(name, whole[:-1])
+
+    with pytest.raises(Corrupt, match=f"{name} .* is damaged: .*; nothing was moved"):
+        moved(tiny.store, target)
+    assert head_of(tiny.store).moved_to is None
+
+    tiny.store.delete([name])
+    tiny.store.write(name, whole)
+    moved(tiny.store, target)
+    assert_whole(target)
 
 
 def test_a_collection_that_has_moved_is_moved_on(tiny: Tiny, target: DirectoryStore, tmp_path: Path) -> None:

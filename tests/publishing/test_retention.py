@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, ObjectMissing
 from chroma_lifecycle.publishing.head import Head, read_head
 from chroma_lifecycle.publishing.history import find_version
 from chroma_lifecycle.publishing.retention import expire, pin, undo_expire, unpin
@@ -154,6 +154,15 @@ def test_a_name_that_is_none_is_refused(tiny: Tiny, name: str) -> None:
     """It would stand in HEAD, and be shown to people."""
     with pytest.raises(BadInput, match="a pin's name must be"):
         pin(tiny.store, COLLECTION, name, writer="test")
+
+
+def test_a_version_that_is_gone_cannot_be_pinned(tiny: Tiny) -> None:
+    """L13: HEAD names a manifest that somebody deleted: a pin that keeps nothing would only look like one."""
+    tiny.store.delete([head_of(tiny).manifest.name])
+
+    with pytest.raises(ObjectMissing):
+        pin(tiny.store, COLLECTION, "p", writer="test")
+    assert {} == dict(head_of(tiny).pins)
 
 
 def test_a_version_that_was_swept_cannot_be_pinned(tiny: Tiny) -> None:
