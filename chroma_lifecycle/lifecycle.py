@@ -45,6 +45,8 @@ class Beginning:
 
     Attributes:
         mapping: Digest of the mapping under which facts will be made, if it is known.
+        lineage: What it begins, if that is decided already: then what an earlier attempt at the same
+            lineage has left is no hindrance. By default a new one.
     """
 
     collection: str
@@ -53,6 +55,7 @@ class Beginning:
     workspace: Workspace
     clock: Clock
     writer: str
+    lineage: str | None = None
 
 
 def begin(beginning: Beginning, settings: CollectionSettings) -> Published:
@@ -191,7 +194,7 @@ def adopt(beginning: Beginning, directory: Path, fits: Callable[[str], bool], *,
     """
     with beginning.workspace.blank() as scratch:
         found = examine_adoption(beginning.collection, directory, fits, scratch)
-        return _begin_with(beginning, found, "adopt", tail_budget)
+        return begin_with(beginning, found.settings, found.delta, "adopt", tail_budget=tail_budget)
 
 
 def examine_import(
@@ -240,15 +243,33 @@ def import_records(
     """
     with beginning.workspace.blank() as scratch:
         found = examine_import(beginning.collection, address, source, fits, scratch, space)
-        return _begin_with(beginning, found, "import", tail_budget)
+        return begin_with(beginning, found.settings, found.delta, "import", tail_budget=tail_budget)
 
 
-def _begin_with(beginning: Beginning, found: Adoption, action: str, tail_budget: int) -> Published:
-    collection, settings, delta = beginning.collection, found.settings, found.delta
+def begin_with(
+    beginning: Beginning,
+    settings: CollectionSettings,
+    delta: Delta,
+    action: str,
+    *,
+    tail_budget: int,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Published:
+    """Publish version 1 of a collection with the records of *delta*: one run that is older than every change.
+
+    Args:
+        action: One word for the history.
+        tail_budget: Vector operations that a reader may have to replay.
+        tell: Is told how many records were written, after each call of Chroma.
+
+    Raises:
+        BadInput: There is such a collection in the store, or what is left of one.
+    """
+    collection = beginning.collection
     with beginning.workspace.blank() as working:
         whole = Plan(writes=(Write(delta.address, frozenset(delta.ids), existing=frozenset()),))
         with ManagedClient.open(working / CHROMA, collection, create=settings) as client:
-            client.apply(whole, {delta.address: delta})
+            client.apply(whole, {delta.address: delta}, tell)
         settle_tail(working / CHROMA, collection, budget=tail_budget)
         run = RunFact(ItemKey(""), "adopted", ADOPTED, delta.digest, len(delta.ids))
         with Ledger.create(working / LEDGER) as ledger:
@@ -280,6 +301,7 @@ def _publish(beginning: Beginning, settings: CollectionSettings, working: Path, 
         deadline=Deadline(),
         clock=beginning.clock,
         writer=beginning.writer,
+        lineage=beginning.lineage,
     )
 
 

@@ -8,7 +8,7 @@ refused, so a record without metadata is sent as ``None``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
@@ -60,8 +60,16 @@ class Target(Protocol):
         ...
 
 
-def apply_plan(target: Target, plan: Plan, deltas: Mapping[str, Delta]) -> Applied:
+def apply_plan(
+    target: Target, plan: Plan, deltas: Mapping[str, Delta], tell: Callable[[int], None] = lambda _: None
+) -> Applied:
     """Bring the records of *target* to what *plan* says.
+
+    Args:
+        target: An open collection.
+        plan: What is to be done.
+        deltas: Those that it writes from, by address.
+        tell: Is told after each call how many records it has written.
 
     Raises:
         BadInput: A delta is missing or of another dimension, or Chroma refuses the data.
@@ -69,7 +77,7 @@ def apply_plan(target: Target, plan: Plan, deltas: Mapping[str, Delta]) -> Appli
         Corrupt: Chroma's engine fails.
     """
     _check_deltas(plan, deltas, target.dimension)
-    work = _Work(target)
+    work = _Work(target, tell)
     work.delete(plan.deletes)
     for write in plan.writes:
         work.write(write, deltas)
@@ -103,7 +111,8 @@ def _check_deltas(plan: Plan, deltas: Mapping[str, Delta], dimension: int | None
 class _Work:
     """The calls on one collection, counted."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, tell: Callable[[int], None] = lambda _: None) -> None:
+        self._tell = tell
         self._collection = target.collection
         self._max_batch = target.max_batch
         self._errors = target.errors
@@ -142,6 +151,7 @@ class _Work:
                 metadatas=[metadata or None for metadata in metadatas],
             )
         self.calls += 1
+        self._tell(len(rows.ids))
 
     def _take_away(self, write: Write, rows: Rows, metadatas: Sequence[Metadata]) -> None:
         """Send away what the records in the collection have and the delta lacks."""

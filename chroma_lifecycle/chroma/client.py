@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -121,9 +121,9 @@ class ManagedClient:
         with self.errors("asking for the largest batch"):
             return int(self._client.get_max_batch_size())
 
-    def apply(self, plan: Plan, deltas: Mapping[str, Delta]) -> Applied:
+    def apply(self, plan: Plan, deltas: Mapping[str, Delta], tell: Callable[[int], None] = lambda _: None) -> Applied:
         """Bring the records to what *plan* says (see ``apply_plan``)."""
-        return apply_plan(self, plan, deltas)
+        return apply_plan(self, plan, deltas, tell)
 
     def errors(self, what: str) -> AbstractContextManager[None]:
         """Return a block in which Chroma's errors become ours, about *what* in this collection."""

@@ -14,6 +14,7 @@ import typer
 
 from chroma_lifecycle.cli import (
     beginnings,
+    bulk,
     compaction,
     consumption,
     delta_writing,
@@ -75,11 +76,13 @@ for module in _MODULES:
 for command in delta_writing.COMMANDS:
     deltas.app.command()(command)
 app.add_typer(mappings.app, name="mapping", help="Look at mappings.")
+app.add_typer(bulk.app, name="bulk", help="Work on a whole collection, by many tasks.")
 app.add_typer(deltas.app, name="delta", help="Write deltas, look at them, check them, and change their form.")
 
 
 _LOGGING = {
     "init",
+    "bulk",
     "export",
     "upload",
     "compact",

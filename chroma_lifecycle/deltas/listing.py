@@ -71,6 +71,31 @@ def list_delta(address: str, source: RootedDeltas) -> Listed:
     return Listed(place, of_root, *_recognise(place, files))
 
 
+def list_data_set(address: str, source: RootedDeltas) -> tuple[DeltaFile, ...]:
+    """Return the Parquet files at *address*, which may be of any size together, in order of name.
+
+    Raises:
+        BadInput: There is none, there are too many, or there is something else.
+        StoreUnavailable: The source did not answer.
+    """
+    place, of_root = source.locate(address)
+    files = _without_markers(of_root.list(place))
+    if not files:
+        raise BadInput(f"there is no data set at {address!r}", hint="give a directory or prefix of Parquet files")
+    if len(files) > MAX_FILES:
+        raise BadInput(
+            f"data set {address!r} has more than {MAX_FILES:,} files", hint="write it in fewer, larger files"
+        )
+    for file in files:
+        problem = segments_problem(file.name) if file.name else None
+        if problem or _form_of(file.name or place.path) is not Form.PARQUET:
+            raise BadInput(
+                f"data set {address!r}: its file {shorten(file.name)} is refused: {problem or 'it is no .parquet'}",
+                hint="leave nothing but the data set there; `delta convert` makes Parquet of other deltas",
+            )
+    return tuple(sorted(files, key=lambda file: file.name))
+
+
 def _without_markers(files: Sequence[DeltaFile]) -> list[DeltaFile]:
     """Leave out what only marks something: ``_SUCCESS``, ``.part.crc``, the empty objects that stand for folders."""
     return [

@@ -45,6 +45,16 @@ def read_parquet(path: Path, subject: str) -> Iterator[RawRows]:
             yield _raw(batch, subject)
 
 
+def count_rows(path: Path, subject: str) -> int:
+    """Return how many rows the file says it has.
+
+    Raises:
+        BadInput: It is no sound Parquet file.
+    """
+    with _opened(path, subject) as file:
+        return int(file.metadata.num_rows)
+
+
 def parquet_marks(path: Path, subject: str) -> Marks:
     """Return what the file says of itself.
 

@@ -63,11 +63,14 @@ class Publication:
     writer: str
     amend: Callable[[Head], Head] = lambda head: head
 
-    def require_empty(self) -> None:
-        """Refuse to begin a lineage beside another, or on what is left of one."""
+    def require_empty(self, *, but_for: str | None = None) -> None:
+        """Refuse to begin a lineage beside another, or on what is left of one; *but_for* what is left of its own."""
         if seen := find_head(self.store, self.collection):
             raise already_initialised(self.collection, seen.head, self.store)
-        for left in self.store.list(Names(self.collection).all_manifests):
+        names = Names(self.collection)
+        for left in self.store.list(names.all_manifests):
+            if but_for is not None and (era := names.era_of(left.name)) and era.lineage == but_for:
+                continue
             raise BadInput(
                 f"collection {self.collection} has no HEAD in {self.store.address}, but there is {left.name}",
                 hint="run `chroma-lifecycle recover` if HEAD was deleted; if an `init` was cut off and nothing "

@@ -113,16 +113,20 @@ def initialise(
     deadline: Deadline,
     clock: Clock,
     writer: str,
+    lineage: str | None = None,
 ) -> Published:
     """Begin a lineage: make *sealed* version 1 of *collection*.
+
+    Args:
+        lineage: Its id, for one who begins the same again after a crash; by default a new one.
 
     Raises:
         BadInput: There is a HEAD, or a manifest that an earlier one left.
         OutcomeUnknown: HEAD may or may not have been made.
     """
     publication = Publication(store, collection, deadline, clock, writer)
-    publication.require_empty()
-    place = Place(collection, Version(1), Era(new_id(), 0), new_id(), None)
+    publication.require_empty(but_for=lineage)
+    place = Place(collection, Version(1), Era(lineage or new_id(), 0), new_id(), None)
     image = _hash(sealed, workspace.pristine)  # 1. digest every page
     content = publication.store_objects(place, image, None, None)  # 2. objects
     manifest = publication.store_manifest(place, image.entries, content, details)  # 3. manifest

@@ -26,6 +26,7 @@ class Prices:
         metric: Of a custom metric for a month.
         alarm: Of an alarm for a month.
         dashboard: Of a dashboard for a month.
+        transition: Of a state transition of Step Functions.
     """
 
     function_second: float = 0.0000166667
@@ -42,6 +43,7 @@ class Prices:
     metric: float = 0.30
     alarm: float = 0.10
     dashboard: float = 3.00
+    transition: float = 0.025 / 1000
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Prices:

@@ -40,6 +40,10 @@ RUNS: dict[str, list[str]] = {
         "init --store newer -c notes --dimension 3 --dry-run",
         "init --store newest -c notes --from out",
     ],
+    "bulk build": [
+        "bulk build deltas/run-1.parquet --store bulky -c notes --dimension 3 --workspace workspace --workers 1",
+        "bulk build deltas/run-1.parquet --store bulk -c notes --dimension 3 --workspace workspace --dry-run",
+    ],
     "export": ["export {at} --to exported", "export {at} --output notes.parquet"],
     "compact": [
         "compact {with} first.json",
