@@ -74,7 +74,7 @@ types: $(READY)
 layers: $(READY)
 	$(BIN)/lint-imports
 
-closing-versions: $(READY) ## The closing suite on older releases of chromadb too
+closing-versions: $(READY) ## The closing suite and readers on older releases of chromadb, and files between releases
 	ROUNDS=few scripts/closing_versions.sh 1.3.3 1.5.1
 
 check: lint types layers test demo closing-versions ## Everything that CI runs

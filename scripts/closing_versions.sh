@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Run the closing suite on several releases of chromadb, each in an environment of its own below .work/.
+# Run the closing suite and the readers on several releases of chromadb, each in an environment of its own below .work/;
+# and between each of them and the one in .venv: exports there and back, readers of what the other wrote.
 #
 #   scripts/closing_versions.sh                    all rounds, on the oldest, a middle and the newest release
 #   ROUNDS=few scripts/closing_versions.sh 1.4.1   as many rounds as `make test` does, on the release named
@@ -28,8 +29,15 @@ for version in "${versions[@]}"; do
     [ "${ROUNDS:-full}" != none ] || continue
     CHROMA_LIFECYCLE_ROUNDS=${ROUNDS:-full} "$environment/bin/python" -m pytest -q -n auto tests/closing ||
         failed+=("$version")
+    readers=(tests/reader tests/versions)
+    if [ "${ROUNDS:-full}" = few ]; then
+        readers=(tests/reader/test_01_serving.py)
+        [ "$version" != 1.3.3 ] || readers+=(tests/versions)
+    fi
+    OTHER_CHROMA_PYTHON=$PWD/.venv/bin/python "$environment/bin/python" -m pytest -q -n auto "${readers[@]}" ||
+        failed+=("$version")
 done
 if [ ${#failed[@]} -gt 0 ]; then
-    echo "the closing suite failed on: ${failed[*]}"
+    echo "failed on: ${failed[*]}"
     exit 1
 fi

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chroma_lifecycle.snapshot.workspace import Workspace
 from tests.support.command_line import WITH, CommandLine, Ended
+from tests.support.mounts import mounted
 
 READERS = [["log"], ["show"], ["diff"], ["verify"], ["restore", "--to", "out"], ["query", "--id", "x"]]
 
@@ -335,19 +335,6 @@ def test_s3_without_credentials_is_told_how_to_get_some(empty: CommandLine) -> N
     empty.monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
 
     assert_refused(empty.at("log", store="s3://bucket/prefix"), 3, "Unable to locate credentials", "AWS_PROFILE")
-
-
-@contextmanager
-def mounted(path: Path, options: str) -> Iterator[Path]:
-    """A small file system at *path*."""
-    path.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(path)], capture_output=True)
-    if made.returncode:
-        pytest.skip("mounting needs root")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 def test_a_full_disk_costs_nothing_but_the_run(cli: CommandLine) -> None:
