@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import datetime
@@ -24,11 +24,12 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
     parse_moment,
 )
-from chroma_lifecycle.cli.output import EXIT_PARTLY, Output
-from chroma_lifecycle.cli.shards import Given, each_shard, refuse_shards
+from chroma_lifecycle.cli.output import EXIT_PARTLY, Output, gathering
+from chroma_lifecycle.cli.shards import Given, each_shard, refuse_one_shard
 from chroma_lifecycle.cli.upkeep import open_site
 from chroma_lifecycle.config import DEFAULT_WORKSPACE, PREFIX, Settings
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.publishing.choosing import version_at
 from chroma_lifecycle.publishing.layout import Layout, Shard
 from chroma_lifecycle.publishing.published import read_published
@@ -189,11 +190,54 @@ def resync(
         deltas=deltas,
         s3_checksums=checksums,
     )
-    refuse_shards(name, mapping, "a resync")
-    with open_cycle(name, settings) as (around, local), output.counting(f"items of {table} read") as tell:
-        scan = open_scan(table, around.mapping, rate)
-        done = resync_table(around, local, name, scan, backfill=backfill, dry_run=not apply, progress=tell)
-    found = _found(done.differences, around.mapping)
+    refuse_one_shard(name, mapping, "a resync")
+    with output.counting(f"items of {table} read") as tell:
+        if name in load_mapping(mapping).shards:
+            found = _resync_shards(output, name, settings, table, rate, backfill=backfill, apply=apply, tell=tell)
+        else:
+            with open_cycle(name, settings) as (around, local):
+                scan = open_scan(table, around.mapping, rate)
+                done = resync_table(around, local, name, scan, backfill=backfill, dry_run=not apply, progress=tell)
+            _tell_resynced(output, name, table, done, around.mapping, apply=apply)
+            found = [done]
+    if any(done.problems for done in found):
+        raise typer.Exit(EXIT_PARTLY)
+
+
+def _resync_shards(
+    output: Output,
+    name: str,
+    settings: Settings,
+    table: str,
+    rate: float,
+    *,
+    backfill: bool,
+    apply: bool,
+    tell: Callable[[int], None],
+) -> list[Resynced]:
+    """Read the table once, and bring each shard in step with it."""
+    from chroma_lifecycle.repair.resyncing_shards import resync_shards  # imports chromadb, which takes seconds
+
+    around = surroundings(settings)
+    scan = open_scan(table, around.mapping, rate)
+
+    def own(shard: str) -> Workspace:
+        return Workspace.open(Path(settings.workspace) / shard)
+
+    found, told = [], []
+    for shard, done in resync_shards(around, own, name, scan, backfill=backfill, dry_run=not apply, progress=tell):
+        with gathering() as results:
+            _tell_resynced(output, shard.name, table, done, around.mapping, apply=apply)
+        told.append({"shard": shard.name, "result": results[0] if results else None})
+        found.append(done)
+    output.result({"collection": name, "shards": told})
+    return found
+
+
+def _tell_resynced(
+    output: Output, name: str, table: str, done: Resynced, mapping: TableMapping, *, apply: bool
+) -> None:
+    found = _found(done.differences, mapping)
     output.result(
         {
             "collection": name,
@@ -211,8 +255,6 @@ def resync(
         *(f"  {problem.message}" for problem in done.problems[:_EXAMPLES]),
         _ended(done, apply=apply),
     )
-    if done.problems:
-        raise typer.Exit(EXIT_PARTLY)
 
 
 def _found(differences: Differences, mapping: TableMapping) -> dict[str, Any]:

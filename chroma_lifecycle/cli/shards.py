@@ -117,14 +117,14 @@ def _all_of(failures: list[tuple[Shard, LifecycleError]], layout: Layout) -> Lif
     return type(first)(message, hint=first.hint)
 
 
-def refuse_shards(name: str, mapping: str, what: str) -> None:
-    """Refuse what would have to work on all shards at once.
+def refuse_one_shard(name: str, mapping: str, what: str) -> None:
+    """Refuse a shard's own name where only the whole collection is meant.
 
     Raises:
-        Sharded: The mapping has the collection, or that of which *name* is a shard, in shards.
+        Sharded: *name* is that of a shard of one of the mapping's collections.
     """
-    if {name, whole_of(name)} & load_mapping(mapping).shards.keys():
+    if (whole := whole_of(name)) is not None and whole in load_mapping(mapping).shards:
         raise Sharded(
-            f"{name} is in shards, and {what} does not work on them yet",
-            hint="`chroma-lifecycle verify` and `log` show how each shard is",
+            f"{name} is a shard of {whole}, and {what} is about the whole of it",
+            hint=f"name the collection: --collection {whole}",
         )

@@ -65,7 +65,20 @@ def resync(
         reading.take(page)
         progress(reading.items)
     reading.require_any()
-    cycle = _Resyncing(around, workspace, collection, deadline or Deadline())
+    return mend(around, workspace, reading, backfill=backfill, deadline=deadline, dry_run=dry_run)
+
+
+def mend(
+    around: Surroundings,
+    workspace: Workspace,
+    reading: Reading,
+    *,
+    backfill: bool = False,
+    deadline: Deadline | None = None,
+    dry_run: bool = True,
+) -> Resynced:
+    """Compare a collection with what was read of the table, and publish what brings it in step; see :func:`resync`."""
+    cycle = _Resyncing(around, workspace, reading.collection, deadline or Deadline())
     cycle.reading, cycle.backfill = reading, backfill
     end = cycle.run([], dry_run=dry_run)
     problems = tuple(end.joined.problems.values())

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from chroma_lifecycle.intake import mapping_file
 from tests.aws.test_dynamodb import new_table
 from tests.support.command_line import CommandLine
 from tests.support.s3 import client, use_server
 from tests.support.scanned import images
+from tests.support.sharded import ShardedWorld
 from tests.support.story import POOL, story, write_pool
 from tests.support.table import Table
 from tests.support.world import World
@@ -72,3 +74,29 @@ def test_a_wrong_table_is_refused(empty: CommandLine, world: World, monkeypatch:
     assert "there is no table nowhere" in absent.err
     assert all("hint:" in ended.err for ended in (nothing, other, absent))
     assert before == world.stored()
+
+
+def test_shards_are_brought_in_step_by_one_reading(
+    empty: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L9: the same of a collection in shards, each told under its name; a shard alone is refused."""
+    use_server(monkeypatch)
+    world = ShardedWorld(tmp_path / "sharded").begin()
+    write_pool(world)
+    table, name = Table(), new_table(("PK", "S"), ("SK", "S"))
+    story(table)
+    for image in images(table):
+        client("dynamodb").put_item(TableName=name, Item=image)
+    mapping = tmp_path / "sharded.yaml"
+    text = (Path(mapping_file.__file__).parent / "mappings/receipts.yaml").read_text()
+    mapping.write_text(f"{text}shards: {{words: 3, lines: 3}}\n")
+
+    mended = command(empty, world, name, "--apply", "--mapping", str(mapping))
+    again = command(empty, world, name, "--mapping", str(mapping))
+    one = command(empty, world, name, "--mapping", str(mapping), "--collection", "words.1-0")
+
+    assert (0, 0, 2) == (mended.code, again.code, one.code), mended.err
+    assert "words.1-2 version 2 published: records 40 added" in mended.out
+    assert 40 == len(world.records())
+    assert 2 * 3 == len(again.out.splitlines())
+    assert "is a shard of words" in one.err

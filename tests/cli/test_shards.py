@@ -153,8 +153,6 @@ def test_what_does_not_work_on_shards_refuses(shell: Shell) -> None:
         ["move", "--to", "other"],
         ["diff"],
         ["recover"],
-        ["resync", "--table", "t"],
-        ["resync", "--table", "t", "--collection", "notes.1-0"],
     ):
         assert "in shards" in shell(*command, code=2)
     for command in (["show", "--version", "1"], ["pin", "x", "--version", "1"], ["rollback", "1"]):
