@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_a_version_that_is_gone(cli: CommandLine) -> None:
 
 def test_a_disk_that_is_really_too_small(cli: CommandLine) -> None:
     """S4, C15: a reader's workspace, the scratch of an export, the root of deltas: the numbers, and nothing is left."""
-    write_jsonl(cli.home / "long.jsonl", [record("USER#u#NOTE#a", document="x" * 900_000)])
+    write_jsonl(cli.home / "long.jsonl", [record("USER#u#NOTE#a", document=secrets.token_hex(450_000))])
     with mounted(cli.home / "small", "size=200k") as small:
         with SnapshotReader.open("store", "notes", workspace="small/reader") as reader:
             with pytest.raises(NoRoom) as refused:
