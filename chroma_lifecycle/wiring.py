@@ -43,6 +43,21 @@ def open_store(address: str, *, checksums: Checksums | None = None) -> Store:
     return S3Store.open(address, checksums=checksums)
 
 
+def collections_in(address: str) -> Sequence[str]:
+    """Return the names of the collections in the store at *address*, some of them where there are very many.
+
+    Raises:
+        StoreUnavailable: It does not answer, or may not be listed.
+    """
+    store = open_store(address)
+    if isinstance(store, DirectoryStore):
+        return store.collections()
+    from chroma_lifecycle.aws.s3 import S3Store  # as above
+
+    assert isinstance(store, S3Store)
+    return store.collections()
+
+
 def _refuse_mistyped(address: str) -> None:
     """A bucket that is not spelled as one would become a directory here, and nobody would find it."""
     if not address.strip():

@@ -122,6 +122,13 @@ class S3Store:
             return False
         return True
 
+    def collections(self) -> Sequence[str]:
+        """Return the names of what may be collections: the first thousand that lie below the prefix."""
+        below = self._at.key("")
+        with self._errors("the names of its collections"):
+            page = self._client.list_objects_v2(Bucket=self._at.bucket, Prefix=below, Delimiter="/")
+        return [row["Prefix"].removeprefix(below).rstrip("/") for row in page.get("CommonPrefixes", ())]
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         more: dict[str, str] = {}
         while True:

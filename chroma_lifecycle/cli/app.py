@@ -34,6 +34,7 @@ from chroma_lifecycle.cli import (
     upkeep,
     versions,
 )
+from chroma_lifecycle.cli.others import others
 from chroma_lifecycle.cli.output import (
     EXIT_DEFECT,
     EXIT_INTERRUPTED,
@@ -42,7 +43,7 @@ from chroma_lifecycle.cli.output import (
     Output,
     exit_code,
 )
-from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.errors import LifecycleError, NotInitialised
 
 app = typer.Typer(
     name="chroma-lifecycle",
@@ -132,6 +133,9 @@ def run(arguments: Sequence[str]) -> int:
     output = Output(as_json="--json" in given)
     try:
         code = int(app(args=given, prog_name="chroma-lifecycle", standalone_mode=False) or 0)
+    except NotInitialised as problem:
+        output.error(type(problem).__name__, problem.message, others(app, given) + problem.hint)
+        return exit_code(problem)
     except LifecycleError as problem:
         output.error(type(problem).__name__, problem.message, problem.hint)
         return exit_code(problem)

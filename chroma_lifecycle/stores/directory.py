@@ -111,6 +111,11 @@ class DirectoryStore:
         with self._errors(name), self._folders.find(folders) as folder:
             return folder is not None and is_file(folder, leaf)
 
+    def collections(self) -> Sequence[str]:
+        """Return the names of what has a HEAD, or had one."""
+        with self._errors("the names of its collections"):
+            return sorted(path.name for path in self.root.iterdir() if (path / "heads").is_dir())
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         folder, slash, beginning = prefix.rpartition("/")
         above = split_name(f"{folder}/.x")[0] if slash else ()

@@ -1,0 +1,44 @@
+"""A collection that is not there: the store says which are, and which one was probably meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from chroma_lifecycle.cli.others import hint_of
+from tests.support.command_line import CommandLine
+from tests.support.s3 import new_bucket, s3_client, use_server
+
+
+def test_a_misspelt_collection_is_recognised(cli: CommandLine) -> None:
+    """By option or variable; what is no collection is not named, and the way to a new one stays."""
+    (cli.home / "store" / "not a collection!" / "heads").mkdir(parents=True)
+    (cli.home / "store" / "folder").mkdir()
+
+    given = cli("log", "--store", "store", "-c", "noted")
+    cli.monkeypatch.setenv("CHROMA_LIFECYCLE_STORE", "store")
+    by_variable = cli("-v", "rebase", "--collection", "note")
+
+    for ended in (given, by_variable):
+        assert 2 == ended.code
+        assert "hint: did you mean notes? the store has notes; run `chroma-lifecycle init`" in ended.err
+
+
+def test_a_store_in_a_bucket_is_asked_too(empty: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request, whatever lies below the names."""
+    use_server(monkeypatch)
+    bucket = new_bucket()
+    for key in ("snapshots/words/HEAD", "snapshots/words/objects/a", "snapshots/lines/HEAD", "other/notes/HEAD"):
+        s3_client().put_object(Bucket=bucket, Key=key, Body=b"x")
+
+    ended = empty("show", "--store", f"s3://{bucket}/snapshots", "-c", "word")
+
+    assert "hint: did you mean words? the store has lines, words; run" in ended.err
+    assert "the store has" not in empty("show", "--store", f"s3://{bucket}/nothing", "-c", "word").err
+
+
+def test_many_collections_are_cut() -> None:
+    """A hint is a line."""
+    names = [f"c{number:02d}" for number in range(30)]
+
+    assert f"the store has {', '.join(names[:10])}, ...; " == hint_of(names, "something else")
+    assert hint_of(names, None).startswith("the store has c00")
