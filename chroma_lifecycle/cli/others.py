@@ -14,6 +14,7 @@ from chroma_lifecycle.values import parse_collection
 from chroma_lifecycle.wiring import collections_in
 
 _SHOWN = 10
+_SIMILAR = 0.7
 
 
 def others(app: typer.Typer, arguments: Sequence[str]) -> str:
@@ -36,7 +37,7 @@ def _is_collection(name: str) -> bool:
 
 def hint_of(names: Sequence[str], asked: str | None) -> str:
     """Return which collections there are, led by the one that is meant most likely."""
-    meant = difflib.get_close_matches(asked or "", names, 1)
+    meant = difflib.get_close_matches(asked or "", names, 1, _SIMILAR)
     more = ", ..." if len(names) > _SHOWN else ""
     there = f"the store has {', '.join(names[:_SHOWN])}{more}; "
     return f"did you mean {meant[0]}? {there}" if meant else there

@@ -39,6 +39,7 @@ _CHANGES = (
     (r"127\.0\.0\.1:\d+", "127.0.0.1:9000"),
     (r"test-[0-9a-f-]{36}", "bucket"),
     (r"\d+\.\d s", "0.9 s"),
+    (r"error: restoring .* needs about", "error: a cycle of notes needs about"),  # a busy machine gets less far
     (r"\.chroma-lifecycle-\w+", ".chroma-lifecycle-…"),
     (r" on \S+ since", " on HOST since"),
 )
