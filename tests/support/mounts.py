@@ -1,13 +1,19 @@
-"""Small file systems of one's own, for disks that are really full; they need root."""
+"""Real mounts: a small disk that is really full, and one that really hangs. They need root; else the test is skipped."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+_FUSE = Path("/dev/fuse")
+_LONGEST_SECONDS = 90
 
 
 @contextmanager
@@ -21,3 +27,35 @@ def mounted(path: Path, options: str) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@contextmanager
+def hanging(path: Path) -> Iterator[Callable[[], None]]:
+    """Mount a file system over *path* that answers nothing; give what ends it.
+
+    Every call of the system below it waits, as on a network mount whose server is gone: the kernel hands
+    the calls to a device that nobody reads. When it is ended, they fail; it ends by itself before a
+    test that waits for it would hang for ever.
+    """
+    if not _FUSE.exists():
+        pytest.skip("there is no /dev/fuse here")
+    device = os.open(_FUSE, os.O_RDWR)
+    options = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
+    # By the call itself: the command would look at the place first, and hang.
+    if ctypes.CDLL(None).mount(b"fuse", os.fsencode(path), b"fuse", 0, options.encode()):
+        os.close(device)
+        pytest.skip("mounting needs root")
+    once = threading.Lock()
+
+    def end() -> None:
+        if once.acquire(blocking=False):
+            os.close(device)
+            subprocess.run(["umount", "-l", str(path)], check=True)
+
+    guard = threading.Timer(_LONGEST_SECONDS, end)
+    guard.start()
+    try:
+        yield end
+    finally:
+        guard.cancel()
+        end()
