@@ -1,4 +1,4 @@
-"""Real mounts: a small disk that is really full, and one that really hangs. They need root; else the test is skipped."""
+"""Real mounts: a disk that is really full, and one that really hangs; a test that needs one takes root."""
 
 from __future__ import annotations
 
