@@ -133,7 +133,7 @@ def introduce(pipeline: Pipeline, example: bool) -> None:
         for rule in table.rules.values():
             keys = {table.partition_key: rule.partition, table.sort_key: rule.sort}
             console.print(f"    {rule.name}: " + ", ".join(f"{name}={key}" for name, key in keys.items() if name))
-        console.print(f"  .venv/bin/chroma-lifecycle query -c {table.collections[0]}", style="bold")
+        console.print(f"  .venv/bin/chroma-lifecycle log -c {table.collections[0]}", style="bold")
     console.print("\nBoto3 and the AWS command line find table, stream and queue by the same variables.\n")
 
 

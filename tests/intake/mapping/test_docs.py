@@ -78,3 +78,38 @@ def test_the_refusal_is_what_is_told() -> None:
     with pytest.raises(BadInput) as refused:
         parse_mapping(BLOCKS[place][1], "mapping.yaml")
     assert ("text", BLOCKS[place + 1][1]) == ("text", "\n".join(refused.value.message.split("\n")[1:]))
+
+
+EVERY_PLACE = """\
+mapping: 1
+no: 1
+table: {partition_key: PK, sort_key: SK, no: 1}
+ordering: no
+collections:
+  notes: USER#{user}#NOTE#{note}
+rules:
+  run:
+    no: 1
+    item: {PK: "USER#{user}", SK: "RUN#{run}"}
+    merge:
+      notes: {delta: delta, state: state, no: 1}
+  note:
+    item: {PK: "USER#{user}", SK: "NOTE#{note}"}
+    set:
+      notes:
+        title: {from: title, no: 1}
+        folder: {from: folder, fold: no}
+    when: {a: {no: 1}}
+"""
+
+
+def test_every_word_of_the_language_stands_on_the_page() -> None:
+    """What the parser takes in each place, asked of itself by a word that it does not know."""
+    page = (ROOT / "docs/mapping.md").read_text()
+    with pytest.raises(BadInput) as refused:
+        parse_mapping(EVERY_PLACE, "mapping.yaml")
+    lists = re.findall(r"allowed: ([^;\n]+)", refused.value.message)
+    words = {word for each in lists for word in re.findall(r"[a-z_]+", each)}
+
+    assert {"finished_at", "members", "present", "shards", "removal_deletes", "to_the_second", "newest"} <= words
+    assert [] == [word for word in sorted(words) if not re.search(rf"[`\s{{]{word}[`:,\s}}]", page)]
