@@ -125,21 +125,24 @@ def test_another_prefix_has_no_such_collection(world: World, read: MakeReader) -
     reader.close()
 
 
+@pytest.mark.parametrize("what", ["/HEAD", "/manifests/"])
 @pytest.mark.parametrize(("fault", "words"), [(hangs, "no answer"), (says(403, "AccessDenied"), "not allowed")])
 def test_a_store_that_does_not_answer_is_a_retryable_error(
-    in_s3: tuple[News, FaultProxy], fault: Step, words: str
+    in_s3: tuple[News, FaultProxy], fault: Step, words: str, what: str
 ) -> None:
-    """S11, L13: a reader that begins gets a retryable error in time; one that serves goes on."""
+    """S11, L13: a reader that begins gets a retryable error in time; one that serves goes on. So it is if the store
+    falls silent half-way, after HEAD.
+    """
     news, proxy = in_s3
     store = S3Store(S3Address.parse(news.world.settings.store), client_at("s3", proxy.url, HASTY))
     with SnapshotReader(store, "words", workspace=news.world.home / "reader", check_seconds=None) as reader:
-        proxy.always("GET", "/HEAD", fault)
+        proxy.always("GET", what, fault)
         with pytest.raises(StoreUnavailable, match=words):
             reader.refresh()
         proxy.forget()
         assert 2 == seen_by(reader)
         news.publish()
-        proxy.always("GET", "/HEAD", fault)
+        proxy.always("GET", what, fault)
         status = reader.refresh()
         assert words in str(status.problem)
         assert (2, 2) == (status.version, seen_by(reader))
