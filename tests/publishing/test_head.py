@@ -180,6 +180,20 @@ def test_hostile_bytes_are_corrupt(body: bytes) -> None:
         decode_head(body, COLLECTION)
 
 
+@given(st.data())
+def test_no_change_of_a_byte_makes_the_decoder_fail_otherwise(data: st.DataObject) -> None:
+    """A byte changed, cut out or put in: a HEAD, or one clear error; and what is read is spelled the same again."""
+    body = bytearray(encode_head(data.draw(st.sampled_from([head_spec(), FULL]))))
+    at = data.draw(st.integers(0, len(body) - 1))
+    put = st.binary(max_size=3) | st.sampled_from([b" ", b"0", b"9", b"-", b"null", b"[]", b"{}", b"1e9"])
+    body[at : at + data.draw(st.integers(0, 3))] = data.draw(put)
+    try:
+        found = decode_head(bytes(body), COLLECTION)
+    except (Corrupt, BadInput):
+        return
+    assert bytes(body) == encode_head(found)
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
