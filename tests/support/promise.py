@@ -67,6 +67,7 @@ class Promise:
         history: Every record of the stream, in order.
         owed: Records that were not answered for, by eventID; the queue holds them.
         lost: Records that the stream forgot before anybody read them, by eventID.
+        untold: Whether a run was answered for whose item nobody but a resync tells how it ended.
         flat: Whether the table's changes come as an older producer tells them.
         expected: What each collection must be.
         seen: What really happened, counted.
@@ -78,6 +79,7 @@ class Promise:
     history: list[StreamRecord] = field(default_factory=list)
     owed: dict[str, StreamRecord] = field(default_factory=dict)
     lost: dict[str, StreamRecord] = field(default_factory=dict)
+    untold: bool = False
     flat: bool = False
     expected: dict[str, Expected] = field(default_factory=lambda: {name: Expected(name) for name in COLLECTIONS})
     conditions: dict[str, str] = field(default_factory=dict)
@@ -271,6 +273,7 @@ class Promise:
                     assert self.expected[collection].holds(record), f"{name} was answered for early in {collection}"
                 if record["eventID"] not in kept:
                     self.owed.pop(record["eventID"], None)
+                self.untold = self.untold or self._is_withheld(record)
         if exact:
             told = {name: str(report.outcomes.get(name, "ignored")) for name, _ in delivery.messages}
             differ = {name: (outcomes[name], told[name]) for name in told if outcomes[name] != told[name]}
@@ -278,6 +281,13 @@ class Promise:
             for collection, found in delivery.joined.items():
                 assert (collection in delivery.versions) != bool(found.moved), f"{collection}: {found.moved}"
             self.seen.update(f"outcome {outcome}" for outcome in told.values())
+
+    def _is_withheld(self, record: StreamRecord) -> bool:
+        """Return whether *record* announces a run that a rollback withholds: its item keeps what it says."""
+        return any(
+            ("run", *item_of(record), begins(record, name)) in self.expected[name].withheld.known
+            for name in COLLECTIONS
+        )
 
     def _is_late(self, messages: list[tuple[str, StreamRecord]]) -> int:
         """Count the runs that come after a removal or a label of their own partition that is newer."""
@@ -366,7 +376,7 @@ class Promise:
         self.look()
         heard = [record for record in self.history if record["eventID"] not in self.lost and not is_refused(record)]
         assert typed(Reference(self.pool).replay(heard)) == typed(self.world.everything())
-        if self.lost:
+        if self.lost or self.untold:
             everybody.resync()
         self._expect_statuses()
         self._expect_mirror()
@@ -377,7 +387,8 @@ class Promise:
 
     def _expect_published(self, item: ItemKey, target: MergeTarget, address: str) -> None:
         """The table is never ahead of the store."""
-        self._settle(self._under_way[-1])  # the one whose container writes
+        if self._under_way:  # else a resync writes
+            self._settle(self._under_way[-1])  # the one whose container writes
         collection = target.state.partition("_")[0]
         key = ("run", item.partition, item.sort, address)
         expected = self.expected[collection]
