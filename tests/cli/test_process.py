@@ -160,10 +160,11 @@ def test_ctrl_c_in_long_work_leaves_nothing(cli: CommandLine, at: Interrupted) -
 
 
 def files(home: Path) -> set[str]:
-    """Return what stands in a directory, but for what a workspace keeps for the next run, and empty directories."""
+    """Return what stands in a directory, but for what a workspace keeps for the next run, and places in the store."""
     kept = re.compile(r"workspace/\w+/(lock|pristine|pristine/.*|stamp.*|pages.*|manifest.*)$")
-    found = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
-    return {name for name in found if not kept.match(name)}
+    found = {str(path.relative_to(home)): path for path in home.rglob("*")}
+    places = re.compile(r"workspace(/\w+)?$|store/")
+    return {name for name, path in found.items() if not kept.match(name) and not (path.is_dir() and places.match(name))}
 
 
 HANGING = """
