@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import socket
 import subprocess
 import sys
@@ -54,7 +55,9 @@ def chroma_server(home: Path) -> Iterator[Server]:
     """Run a server that keeps its data below *home*."""
     server = Server(free_port())
     program = Path(sys.executable).with_name("chroma")
-    command = [program, "run", "--path", home, "--host", "127.0.0.1", "--port", str(server.port)]
+    # It ends with whoever started it, a test run that was killed included.
+    bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    command = [*bound, program, "run", "--path", home, "--host", "127.0.0.1", "--port", str(server.port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
         try:
             assert wait_until(lambda: answers(server.url), timeout_seconds=60, poll_seconds=0.05)
