@@ -21,8 +21,10 @@ _NAME = re.compile(r"chroma-lifecycle ([a-z]{1,16}) ([1-9][0-9]{0,8})\n")
 _LONGEST_NAME = 64
 # Fast, and stored vectors hardly become smaller with a higher one.
 _LEVEL = 1
-# The lowest at which zstd looks through all of what lies beside.
-_LEVEL_LIKE = 3
+# Of level 1, with room to remember all of what lies beside; its own table would forget three quarters.
+_BESIDE = zstandard.ZstdCompressionParameters(
+    strategy=zstandard.STRATEGY_FAST, window_log=19, hash_log=16, chain_log=16, search_log=1, min_match=5
+)
 _LARGEST_WINDOW_BYTES = 8 << 20
 
 
@@ -59,7 +61,7 @@ def unwrap(kind: Kind, stored: bytes, *, limit_bytes: int) -> bytes:
 
 def press(pages: bytes, like: bytes) -> bytes:
     """Return *pages* as a zstd frame that is read beside *like*, the pages before: what they share is only named."""
-    return zstandard.ZstdCompressor(level=_LEVEL_LIKE, dict_data=_as_dictionary(like)).compress(pages)
+    return zstandard.ZstdCompressor(compression_params=_BESIDE, dict_data=_as_dictionary(like)).compress(pages)
 
 
 def unpress(frame: bytes | memoryview, like: bytes) -> bytes:
