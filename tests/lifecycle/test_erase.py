@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,19 +14,22 @@ from typing import Any
 import pytest
 import zstandard
 
-from chroma_lifecycle.clock import SYSTEM_CLOCK
+from chroma_lifecycle.clock import SYSTEM_CLOCK, Deadline
 from chroma_lifecycle.erase import Erased, erase
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, ObjectMissing
 from chroma_lifecycle.intake.changes import ContributeFields, Origin
 from chroma_lifecycle.planning.facts import join_fields
 from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, Withheld
 from chroma_lifecycle.publishing.erasing import left_over
 from chroma_lifecycle.publishing.history import verify_store
 from chroma_lifecycle.publishing.mirror import MirrorState
+from chroma_lifecycle.publishing.restore import restore_to
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.publishing.sweep import sweep
+from chroma_lifecycle.snapshot.manifest import parse_manifest
 from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.stores.directory import DirectoryStore
 from chroma_lifecycle.upkeep import Site
 from chroma_lifecycle.values import Digest, ItemKey, Position
 from tests.support.s3 import client, new_bucket, use_server
@@ -82,8 +86,18 @@ def history(world: World, table: Table) -> list[dict[str, Any]]:
 
 
 def everything(root: Path) -> bytes:
-    """Return every byte below a directory, also as it is when it is decompressed."""
-    return b"\n".join(opened(path.read_bytes()) for path in sorted(root.rglob("*")) if path.is_file())
+    """Return every byte below a collection's directory, what is compressed too, and the files of every version."""
+    stored = [opened(path.read_bytes()) for path in sorted(root.rglob("*")) if path.is_file()]
+    return b"\n".join([*stored, *(version for path in sorted(root.glob("manifests/*")) for version in restored(path))])
+
+
+def restored(path: Path) -> Iterator[bytes]:
+    """Yield the files of the version of a manifest, if it is whole: a pack can be read beside the pages before only."""
+    store = DirectoryStore(path.parents[2])
+    with tempfile.TemporaryDirectory() as room, suppress(ObjectMissing):
+        manifest = parse_manifest(path.read_bytes())
+        restore_to(Path(room) / "version", manifest, store, None, Deadline())
+        yield from (file.read_bytes() for file in Path(room).rglob("*") if file.is_file())
 
 
 def everything_in(bucket: str) -> bytes:
