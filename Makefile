@@ -63,9 +63,9 @@ bench: $(READY) ## Measure everything again and write docs/benchmarks.md (SIZE=s
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cfn-lint --template template.yaml
+	$(BIN)/cfn-lint --template template.yaml bulk.yaml
 
-security: $(READY) ## Check template.yaml by checkov's rules, in an environment of its own
+security: $(READY) ## Check the templates by checkov's rules, in an environment of its own
 	scripts/checkov.sh
 
 types: $(READY)

@@ -23,7 +23,7 @@ from chroma_lifecycle.chroma.engine_errors import chroma_errors
 from chroma_lifecycle.chroma.ownership import Ownership, own
 from chroma_lifecycle.clock import wait_until
 from chroma_lifecycle.deltas.model import Delta
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, LifecycleError, NoRoom
 from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.snapshot import soundness
 from chroma_lifecycle.snapshot.descriptors import below
@@ -156,7 +156,13 @@ class ManagedClient:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except LifecycleError as unclosed:
+            # A full disk leaves a journal behind. That it is full is what helps; nothing here is used any more.
+            if not isinstance(problem, NoRoom):
+                raise
+            problem.add_note(unclosed.message)
 
 
 def _make_room(directory: Path) -> None:
