@@ -11,6 +11,7 @@ from chroma_lifecycle.page.charts import Chart, Column
 _STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #5b5b63; } .heading { font-weight: 600; font-size: 14px; fill: #17171a; }
 .grid { stroke: #e3e3e0; } .over { fill: transparent; } polyline { fill: none; stroke-width: 2; }
+.area { fill: #2a6fd0; fill-opacity: .12; }
 .s1 { fill: #2a6fd0; } .s2 { fill: #d9730d; } .s3 { fill: #1a8f6a; } .s4 { fill: #8a5bd1; }
 .l1 { stroke: #2a6fd0; } .l2 { stroke: #d9730d; } .l3 { stroke: #1a8f6a; } .l4 { stroke: #8a5bd1; }
 .back { fill: #ffffff; }

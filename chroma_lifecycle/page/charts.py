@@ -163,7 +163,7 @@ def _places(chart: Chart) -> Iterator[str]:
         x = {"start": _LEFT, "end": _WIDTH - _RIGHT}.get(anchor, _LEFT + step * (number + 0.5))
         yield (
             f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}">'
-            f"{'' if number else 'version '}{escape(columns[number].place)}</text>"
+            f"{escape(columns[number].place)}</text>"
         )
 
 

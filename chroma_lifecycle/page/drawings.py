@@ -48,11 +48,11 @@ def drawings(history: History) -> tuple[Chart, ...]:
 def _columns(
     groups: Sequence[Sequence[Row]], values: Callable[[Sequence[Row]], tuple[float | None, ...]]
 ) -> tuple[Column, ...]:
-    return tuple(Column(_place(group), _told(group), values(group)) for group in groups)
-
-
-def _place(group: Sequence[Row]) -> str:
-    return f"{group[-1].version:,}"
+    # The first place says of what the numbers are.
+    return tuple(
+        Column(f"{'' if number else 'version '}{group[-1].version:,}", _told(group), values(group))
+        for number, group in enumerate(groups)
+    )
 
 
 def _told(group: Sequence[Row]) -> str:
