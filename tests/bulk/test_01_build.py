@@ -10,6 +10,7 @@ import pytest
 from chroma_lifecycle.bulk import shards
 from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.bulk.work import Work
+from chroma_lifecycle.config import Settings
 from chroma_lifecycle.errors import BadInput, LifecycleError, NotInitialised, NotOwned, Retryable
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.publishing import publication
@@ -19,7 +20,9 @@ from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.snapshot.files import LEDGER
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import ADOPTED
+from chroma_lifecycle.wiring import compactor
 from tests.support.bulk import COLLECTION, Build, data_set_records, ids, write_input
+from tests.support.table import Table, in_sqs
 from tests.support.watching import Crash, whole_store
 
 STEPS: tuple[tuple[Any, str], ...] = (
@@ -86,6 +89,22 @@ def test_a_build_that_is_done_is_done(tmp_path: Path) -> None:
     assert before == whole_store(tmp_path / "store")
     assert [True] * 2 == [shard["already"] for shard in again[-3:-1]]
     assert [shard["lineage"] for shard in first[-3:-1]] == [shard["lineage"] for shard in again[-3:-1]]
+
+
+def test_a_build_that_is_done_stays_done_when_changes_have_come(tmp_path: Path) -> None:
+    """Records that were removed since are not missing."""
+    build, table = Build(tmp_path).write(*FILES), Table()
+    build.run()
+    (tmp_path / "deltas").mkdir()
+    around = Settings(store=build.here.store, mapping=str(build.here.mapping), workspace=tmp_path / "compacting")
+    table.put("USER#1", "NOTE#1", title="new")
+    with compactor(around) as machine:
+        machine.compact(in_sqs([table.remove("USER#1", "NOTE#1")]))
+    assert 150 == len(build.records())
+
+    *_, finished = build.run()
+
+    assert [150] == [shard["records"] for shard in finished["shards"]]
 
 
 def _dead_at(build: Build, at: int, after: bool, monkeypatch: pytest.MonkeyPatch) -> bool:
