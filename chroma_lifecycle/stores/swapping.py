@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from chroma_lifecycle.clock import new_id, wait_until
@@ -111,8 +111,12 @@ class HeadFiles:
         try:
             write_file(unfinished, temporary, body)
             yield temporary
-        finally:
-            remove_file(unfinished, temporary)
+        except BaseException:
+            # How the swap ended is the answer, and not that a failing mount cannot be tidied up.
+            with suppress(OSError):
+                remove_file(unfinished, temporary)
+            raise
+        remove_file(unfinished, temporary)
 
     def _require_expected(self, expected: HeadToken | None) -> None:
         newest = self._look_until_settled()
@@ -222,7 +226,8 @@ class HeadFiles:
             wait_until(lambda: _try_lock(lock), timeout_seconds=_LOCK_SECONDS, poll_seconds=_POLL_SECONDS)
             yield
         finally:
-            os.close(lock)
+            with suppress(OSError):  # it is closed all the same, and nothing was written to it
+                os.close(lock)
 
 
 def _try_lock(lock: int) -> bool:

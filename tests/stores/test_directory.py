@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -533,3 +534,25 @@ def test_descriptors_stay_flat(store: DirectoryStore) -> None:
             store.read(WRITTEN, limit_bytes=1)
         store.delete([WRITTEN])
     assert before == len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_swap_that_a_dying_mount_may_have_made_is_unanswered(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C14: the link is there, its answer an error, and from then on nothing works, not even to tidy up."""
+    link, seen = os.link, store.read_head("words")
+
+    def dies(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "gone")
+
+    def links_and_dies(*args: Any, **kwargs: Any) -> None:
+        link(*args, **kwargs)
+        monkeypatch.setattr(os, "unlink", dies)
+        dies()
+
+    monkeypatch.setattr(os, "link", links_and_dies)
+    assert seen
+    with pytest.raises(SwapUnanswered, match="no clear answer to a link"):
+        store.swap_head("words", NEW, serial=2, expected=seen.token)
+    monkeypatch.undo()
+    assert body(store) == NEW
