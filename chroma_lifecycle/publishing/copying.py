@@ -146,6 +146,8 @@ def why_foreign(before: Head, head: Head, source: Store) -> str | None:
         return f"its HEAD {before.serial} is ahead of HEAD {head.serial} in {source.address}"
     if before.serial == head.serial and before.swap_id != head.swap_id:
         return f"its HEAD {before.serial} is another than that in {source.address}"
+    if before.serial == head.serial and (before.manifest, before.pins) != (head.manifest, head.pins):
+        return f"its HEAD {before.serial} is damaged: it does not name what that in {source.address} names"
     return None
 
 

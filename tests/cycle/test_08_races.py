@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from chroma_lifecycle.cycle import ATTEMPTS
 from chroma_lifecycle.errors import NotOwned
 from tests.model.reference import Reference, typed
+from tests.support.contending import run_contention
 from tests.support.dying import run_race
 from tests.support.s3 import CREDENTIALS, fault_proxy, new_bucket, use_server
 from tests.support.story import POOL, story, write_pool
@@ -66,6 +68,42 @@ def test_of_two_racing_compactors_no_update_is_lost_in_s3(tmp_path: Path, monkey
         everything = [*records, *(r for each in batches.values() for batch in each for r in batch)]
         expect_nothing_lost(world, ends, everything)
         assert 412 in {seen.status for seen in proxy.seen if seen.method == "PUT" and seen.path.endswith("/HEAD")}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("store", ["directory", "s3"])
+@pytest.mark.parametrize("count", [2, 8])
+def test_compactors_that_go_as_fast_as_they_can_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: str, count: int
+) -> None:
+    """L5, L6: no barrier, overlapping batches; who loses begins again until it wins; what is wasted is printed."""
+    with fault_proxy() as proxy:
+        use_server(monkeypatch, proxy.url)
+        world = World(tmp_path, f"s3://{new_bucket()}/snapshots" if store == "s3" else None).begin()
+        write_pool(world)
+        table = Table()
+        records = story(table)
+        world.compact(records)
+        batches = {
+            f"w{number}": [
+                [label(table, "shared", word=4), label(table, f"n{number}", word=turn + 1)] for turn in range(ROUNDS)
+            ]
+            for number in range(count)
+        }
+
+        ends = run_contention(world, batches, {**CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url})
+
+        everything = [*records, *(r for each in batches.values() for batch in each for r in batch)]
+        assert typed(Reference(POOL).replay(everything)) == typed(world.everything())
+        lost, attempts = sum(end.lost for end in ends), sum(end.attempts for end in ends)
+        assert attempts - lost >= sum(map(len, batches.values()))  # who lost begins again until it wins
+        assert max(end.longest for end in ends) <= ATTEMPTS
+        share = sum(end.lost_seconds for end in ends) / sum(end.cpu_seconds for end in ends)
+        with capsys.disabled():
+            print(
+                f"\n{count} compactors, {store}: {lost} of {attempts} attempts lost, {share:.0%} of the CPU time, "
+                f"{max(end.longest for end in ends)} in a row, {sum(end.handed_back for end in ends)} handed back"
+            )
 
 
 def test_a_writer_that_paused_before_its_swap_starts_over(world: World) -> None:

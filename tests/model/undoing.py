@@ -48,6 +48,10 @@ class Undoing:
         markers = ("COMPACTION_RUN", "PLACE", "LABEL")
         return {next((marker for marker in markers if marker in sort), "a removed entity") for sort in sorts}
 
+    def says_nothing(self, records: list[StreamRecord]) -> bool:
+        """Return whether all of a batch was received before, or stands behind something withheld."""
+        return all(_sequence(record) in self.counted or self._is_barred(record) for record in records)
+
     def _is_barred(self, record: StreamRecord) -> bool:
         kind, number = self._kind(record), _sequence(record)
         return kind is not None and any(

@@ -249,6 +249,26 @@ def test_a_repair_replaces_what_does_not_come_from_the_store(site: Site, tmp_pat
     assert is_whole(other)
 
 
+def test_a_head_that_names_something_else_is_repaired(site: Site) -> None:
+    """C3, L24: a bit flipped in the digest of the manifest: HEAD can be read, and what it names is not there."""
+    site.cycle(fact="a")
+    update(site)
+    digest = read_head(site.store, COLLECTION).head.manifest.digest
+    other = ("0" if digest[0] != "0" else "1") + digest[1:]
+    for path in (mirror_of(site) / NAMES.head, *(mirror_of(site) / NAMES.all_heads).iterdir()):
+        path.write_bytes(path.read_bytes().replace(digest.encode(), other.encode()))
+
+    outcome = update(site)
+    assert MirrorState.FOREIGN == outcome.state
+    assert "is damaged" in outcome.text
+    update(site, repair=True)
+
+    assert site.mirror is not None
+    assert digest == read_head(site.mirror, COLLECTION).head.manifest.digest
+    assert MirrorState.UP_TO_DATE == update(site).state
+    assert is_whole(site)
+
+
 def test_a_repair_reads_every_byte(site: Site) -> None:
     """L24: a flipped bit and a missing object are found and written again."""
     names = sorted(objects(mirror_of(site)))
