@@ -72,7 +72,7 @@ def test_what_expired_can_be_compared_and_what_was_swept_cannot(cli: CommandLine
 
     cli.at("sweep", "--grace", "0s", "--delete")
 
-    assert_refused(cli.at("diff", "1", "3"), 2, "version 1 of notes is not there: versions 3 to 3 are", "log")
+    assert_refused(cli.at("diff", "1", "3"), 2, "version 1 of notes is not there: version 3 is", "log")
     assert_refused(cli.at("diff"), 2, "version 2 of notes is not there")
 
 

@@ -502,7 +502,7 @@ def refusal_early(root: Path) -> str:
 
 
 def test_a_large_delta_streams(tmp_path: Path) -> None:
-    """Memory does not grow with a row group: 20,000 records in one, 123 MB of vectors, add little."""
+    """Memory does not grow with a row group: one of 20,000 records, 123 MB, is never held beside its file."""
     count, dimension = 20_000, 1_536
     numbers = np.random.default_rng(1).random(count * dimension, dtype=np.float32)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(numbers), dimension)
@@ -521,4 +521,5 @@ print(len(delta.ids), sum(len(rows.ids) for rows in delta.batches()), peak_megab
 
     opened_ids, read, megabytes = map(int, done.stdout.split())
     assert (count, count) == (opened_ids, read)
-    assert megabytes < 170
+    # The file is mapped and counts once, and a batch or two; as a table in memory it would count twice.
+    assert megabytes < 200
