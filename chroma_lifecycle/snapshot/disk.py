@@ -146,6 +146,8 @@ def directories_below(root: Path) -> list[Path]:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory and all below it; one that is not there is no error."""
-    if path.exists():
+    """Remove a directory and all below it, or a file in its place; one that is not there is no error."""
+    if path.is_dir():
         shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -53,6 +53,15 @@ FILES = {DB: b"database" * 2_000, "chroma/s-1/header.bin": b"h" * 100, LEDGER: b
 # Who owns it.
 
 
+def test_a_file_where_a_directory_belongs_is_put_away(tmp_path: Path) -> None:
+    """Another release may have kept something else under the name: the workspace is local, and made again."""
+    (tmp_path / "pages").write_bytes(b"of another release")
+
+    with Workspace.open(tmp_path) as opened:
+        version = adopt(opened, FILES)
+        assert version.digest == opened.pristine.version().digest  # type: ignore[union-attr]
+
+
 def test_a_second_owner_is_refused_and_told_who_is_the_first(tmp_path: Path) -> None:
     """C6: another part of this process."""
     refused = pytest.raises(NotOwned, match=f"in use by process {os.getpid()} on .* since 20")
