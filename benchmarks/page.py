@@ -293,11 +293,20 @@ def _tails(found: Sequence[Results]) -> str:
             f"{row['operations']} {row['kind']}",
             str(row["tail"]),
             f"{row['first_answer_ms']} ms",
+            f"{row['reader_ms']} ms",
             "" if row["flush_ms"] is None else f"{row['flush_ms']} ms",
         ]
         for row in found
     ]
-    return table(["records", "operations after the last write of HNSW", "tail", "open and first answer", "flush"], rows)
+    headings = [
+        "records",
+        "operations after the last write of HNSW",
+        "tail",
+        "open and first answer",
+        "cold reader",
+        "flush",
+    ]
+    return table(headings, rows)
 
 
 _BLOCKS: Mapping[str, Callable[[Any], str]] = {
