@@ -29,7 +29,10 @@ def test_many_rounds_leave_descriptors_and_threads_flat(directory: Path, rounds:
             before = process.num_fds(), process.num_threads(), len(SharedSystemClient._identifier_to_system)
 
     after = process.num_fds(), process.num_threads(), len(SharedSystemClient._identifier_to_system)
-    assert before == after
+    assert before is not None
+    assert (before[0], before[2]) == (after[0], after[2])
+    # The engine's pools may get a late thread; one that a round left behind would be twenty.
+    assert after[1] <= before[1] + 2
     assert ["broken", "chroma"] == sorted(path.name for path in directory.parent.iterdir())
     assert not record_path(directory).exists()
 
