@@ -6,7 +6,7 @@ Read :meth:`Cycle._attempt`: its numbered steps are the product.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import count
@@ -327,7 +327,12 @@ class Cycle:
         around = self._around
         if around.status is not None:
             with self._phase("status"):
-                write_statuses(around.status, around.mapping, portion.answered(joined), joined, around.clock.now())
+                changes = self._to_be_told(portion, joined)
+                write_statuses(around.status, around.mapping, changes, joined, around.clock.now())
+
+    def _to_be_told(self, portion: Portion, joined: Joined) -> Iterable[Change]:
+        """Return the changes whose runs the table is told of."""
+        return portion.answered(joined)
 
     def _report(self, at: Published, joined: Joined, todo: Plan, attempt: int, *, published: bool) -> CollectionReport:
         counts = at.manifest.details.counts

@@ -16,10 +16,11 @@ from chroma_lifecycle.cli.options import (
     MappingOption,
     MirrorOption,
     StoreOption,
+    TableOption,
     WorkspaceOption,
 )
 from chroma_lifecycle.cli.output import EXIT_PARTLY, Output
-from chroma_lifecycle.config import DEFAULT_WORKSPACE, PREFIX, Settings
+from chroma_lifecycle.config import DEFAULT_WORKSPACE, Settings
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.json_text import parse_json
 from chroma_lifecycle.report import Report
@@ -37,10 +38,7 @@ def compact(
     mirror: MirrorOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     deltas: DeltasOption = None,
-    table: Annotated[
-        str | None,
-        typer.Option("--table", envvar=f"{PREFIX}TABLE", help="The DynamoDB table whose run items get their status."),
-    ] = None,
+    table: TableOption = None,
     checksums: ChecksumsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and plan only; publish nothing.")] = False,
     as_json: JsonOption = False,

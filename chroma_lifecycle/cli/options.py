@@ -55,6 +55,10 @@ ChecksumsOption = Annotated[
         help="when_required for stores that are compatible with S3 and know no newer checksums.",
     ),
 ]
+TableOption = Annotated[
+    str | None,
+    typer.Option("--table", envvar=f"{PREFIX}TABLE", help="The DynamoDB table whose run items get their status."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 VersionOption = Annotated[int | None, typer.Option("--version", help="Which version; by default the newest.", min=1)]
 

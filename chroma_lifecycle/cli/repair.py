@@ -20,6 +20,7 @@ from chroma_lifecycle.cli.options import (
     MirrorOption,
     OptionalMappingOption,
     StoreOption,
+    TableOption,
     WorkspaceOption,
     choose_collection,
     parse_moment,
@@ -113,6 +114,7 @@ def reapply(
     mirror: MirrorOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     deltas: DeltasOption = None,
+    table: TableOption = None,
     checksums: ChecksumsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and plan only; publish nothing.")] = False,
     as_json: JsonOption = False,
@@ -122,11 +124,17 @@ def reapply(
 
     output, name = Output(as_json), choose_collection(collection, mapping)
     settings = Settings.read(
-        store=store, mapping=mapping, mirror=mirror, workspace=str(workspace), deltas=deltas, s3_checksums=checksums
+        store=store,
+        mapping=mapping,
+        mirror=mirror,
+        workspace=str(workspace),
+        table=table,
+        deltas=deltas,
+        s3_checksums=checksums,
     )
     with open_cycle(name, settings) as (around, local), output.doing(f"reapplying what {name} withholds"):
         report = reapply_all(around, local, name, dry_run=dry_run)
-    count = report.records
+    count, untold = report.records, report.outcomes.get("failed", 0)
     change = f"{count['added']:,} added, {count['changed']:,} changed, {count['removed']:,} removed"
     output.result(
         {
@@ -135,6 +143,7 @@ def reapply(
             "published": report.published,
             "records": count,
             "mirror": report.mirror,
+            "untold_runs": untold,
         },
         f"{name}: would go on from version {report.version}: records {change}"
         if dry_run
@@ -142,6 +151,7 @@ def reapply(
         if report.published
         else f"{name}: nothing is withheld; version {report.version} stays",
         *([f"mirror {report.mirror}"] if report.mirror != "none" else []),
+        *([f"the table was not told of {untold:,} runs: `chroma-lifecycle resync` tells it"] if untold else []),
     )
 
 

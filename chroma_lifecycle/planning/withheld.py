@@ -81,7 +81,7 @@ def reapply(
     joined.tombstones.update(withheld.tombstones)
     for run_key, run in withheld.runs.items():
         try:
-            delta = open_delta(_begun(run, mapping, collection))
+            delta = open_delta(begun(run, mapping, collection))
         except LifecycleError as problem:
             lost.append(f"{run.address} of {mapping.spell(run.item)}: {problem.message}")
             continue
@@ -99,7 +99,7 @@ def reapply(
     return joined
 
 
-def _begun(run: RunFact, mapping: TableMapping, collection: str) -> MergeDelta:
+def begun(run: RunFact, mapping: TableMapping, collection: str) -> MergeDelta:
     """Return the change that *run* came from."""
     match = mapping.match(run.item)
     if match is None or collection not in match.rule.merges:

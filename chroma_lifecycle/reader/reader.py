@@ -37,6 +37,19 @@ _POLL_SECONDS = 0.2
 _CLOSE_SECONDS = 30.0
 
 
+def require_process(name: str, made_in: int) -> None:
+    """Refuse a reader of *name* that a fork brought here: neither Chroma nor a thread survives one.
+
+    Raises:
+        NotOwned: It was made in another process than this one.
+    """
+    if os.getpid() != made_in:
+        raise NotOwned(
+            f"this reader of {name} was made in process {made_in}, and this is {os.getpid()}",
+            hint="make a reader in each worker, after the fork: Chroma does not survive one",
+        )
+
+
 class SnapshotReader:
     """Serves the newest version of one collection to any number of threads.
 
@@ -235,11 +248,7 @@ class SnapshotReader:
     def _require_usable(self) -> None:
         if self._ending.is_set():
             raise BadInput(f"this reader of {self._name} is closed", hint="open a new one")
-        if os.getpid() != self._process:
-            raise NotOwned(
-                f"this reader of {self._name} was made in process {self._process}, and this is {os.getpid()}",
-                hint="make a reader in each worker, after the fork: Chroma does not survive one",
-            )
+        require_process(self._name, self._process)
 
     def _look_if_due(self) -> None:
         """Serve something; look at HEAD if the last look is too old.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -19,7 +20,7 @@ from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.layout import Layout, SeenLayout, Shard, read_layout
 from chroma_lifecycle.reader.collection import ReadClient, ReadCollection, refuse_texts
 from chroma_lifecycle.reader.fanning import joined_get, merged_query, shards_asked
-from chroma_lifecycle.reader.reader import DEFAULT_CHECK_SECONDS, SnapshotReader
+from chroma_lifecycle.reader.reader import DEFAULT_CHECK_SECONDS, SnapshotReader, require_process
 from chroma_lifecycle.reader.status import ReaderStatus
 from chroma_lifecycle.wiring import open_mirror, open_store
 
@@ -130,6 +131,7 @@ class ShardedReader:
         self._lock = threading.Lock()
         self._looking = threading.Lock()
         self._closed = False
+        self._process = os.getpid()
         self._seen: SeenLayout | None = None
         self._open: _Open | None = None
         self._looked = 0.0
@@ -185,10 +187,12 @@ class ShardedReader:
             LifecycleError: There is no layout.
         """
         with self._lease() as opened, ExitStack() as block:
-            given, lock = dict[str, ReadCollection](), threading.Lock()
+            given = dict[str, ReadCollection]()
+            # One for each, so that shards which are asked for the first time are restored side by side.
+            locks = {shard.name: threading.Lock() for shard in opened.layout.shards}
 
             def collection_of(shard: Shard) -> ReadCollection:
-                with lock:
+                with locks[shard.name]:
                     if shard.name not in given:
                         given[shard.name] = block.enter_context(opened.reader(shard).collection())
                     return given[shard.name]
@@ -280,6 +284,7 @@ class ShardedReader:
 
     @contextmanager
     def _lease(self) -> Iterator[_Open]:
+        require_process(self._name, self._process)
         self._look_if_due()
         with self._lock:
             opened = self._require_open()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from chroma_lifecycle.batch.deltas import BatchDeltas
 from chroma_lifecycle.batch.portion import Portion
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.cycle import Cycle, Surroundings
+from chroma_lifecycle.cycle import Surroundings
 from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.intake.changes import Change
 from chroma_lifecycle.intake.scanned import TableScan
 from chroma_lifecycle.planning.join import Joined
 from chroma_lifecycle.planning.planner import Planned, plan
 from chroma_lifecycle.planning.reading import Compared, Differences, Reading, compare
+from chroma_lifecycle.repair.mending import Mending
 from chroma_lifecycle.report import CollectionReport
-from chroma_lifecycle.run_status import write_statuses
 from chroma_lifecycle.snapshot.workspace import Workspace
 
 
@@ -85,7 +86,7 @@ def mend(
     return Resynced(reading.items, reading.taken, cycle.compared.differences, end.report, problems)
 
 
-class _Resyncing(Cycle):
+class _Resyncing(Mending):
     """A cycle of which the facts come from the table itself.
 
     Attributes:
@@ -105,13 +106,6 @@ class _Resyncing(Cycle):
             joined = self.compared.joined
             return joined, plan(ledger, joined, self._around.mapping, self._collection)
 
-    def _isolate(self, portion: Portion, problem: LifecycleError) -> None:
-        del portion  # there are no messages that could be set aside
-        raise problem
-
-    def _tell_runs(self, portion: Portion, joined: Joined) -> None:
-        del portion  # as above
-        around = self._around
-        if around.status is not None:
-            with self._phase("status"):
-                write_statuses(around.status, around.mapping, self.compared.told, joined, around.clock.now())
+    def _to_be_told(self, portion: Portion, joined: Joined) -> Iterable[Change]:
+        del portion, joined  # the table says which of its items do not say so
+        return self.compared.told

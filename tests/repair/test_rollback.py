@@ -17,6 +17,7 @@ from tests.model.reference import Reference, typed
 from tests.support.repairs import manifest_of, reapply_all, roll_back
 from tests.support.story import POOL, WORDS, expect_model, story, write_pool
 from tests.support.table import Table, in_sqs
+from tests.support.telling import ToldTable
 from tests.support.world import IMAGE, World, label
 
 
@@ -210,3 +211,33 @@ def test_a_withheld_delta_that_is_gone_is_named(world: World) -> None:
     delta.write_bytes(kept)
     reapply_all(world)
     assert expected_words(records) == typed({"words": world.records()})
+
+
+def test_what_counts_again_is_told_to_the_table(world: World) -> None:
+    """A message that comes while its run is withheld writes no status, and does not come again: the reapply does."""
+    table = Table()
+    write_pool(world)
+    records = story(table)
+    world.compact(records[:1])
+    world.compact(records[1:])  # nobody tells the table of the second run
+    roll_back(world, 2)
+    told = ToldTable(table)
+
+    def says() -> dict[str, str]:
+        return {
+            item["words_delta_prefix"]: item["words_state"] for item in table.items.values() if "words_state" in item
+        }
+
+    with world.compactor() as machine:
+        machine._around = replace(machine._around, status=told)
+        assert 0 == machine.compact(in_sqs(records)).failed
+    before = says()
+    told.away = True
+    untold = reapply_all(world, status=told)
+    assert (1, before) == (untold.outcomes["failed"], says())
+
+    roll_back(world, 2)
+    told.away = False
+    assert {} == reapply_all(world, status=told).outcomes
+    assert {"PENDING"} < {*before.values()}
+    assert {"COMPLETED"} == {*says().values()}

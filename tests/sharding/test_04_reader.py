@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK
-from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NotInitialised, Retryable, Sharded
+from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NotInitialised, NotOwned, Retryable, Sharded
 from chroma_lifecycle.publishing.layout import Layout, Shard, publish_layout, read_layout
 from chroma_lifecycle.reader import ShardedReader, SnapshotReader
 from chroma_lifecycle.reader.fanning import shards_asked
@@ -290,3 +292,35 @@ def test_many_threads_are_served_side_by_side(reader: ShardedReader) -> None:
     for thread in threads:
         thread.join()
     assert [len(RECORDS)] * 8 == found
+
+
+def test_shards_are_restored_side_by_side(twins: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first question waits for the slowest shard, not for one after the other: all are under way at once."""
+    shards = len(twins.sharded.layout().shards)
+    all_at_once, begin = threading.Barrier(shards, timeout=20), SnapshotReader._begin
+
+    def meets(reader: SnapshotReader) -> None:
+        all_at_once.wait()
+        begin(reader)
+
+    monkeypatch.setattr(SnapshotReader, "_begin", meets)
+    with ShardedReader(twins.sharded.store, "words", workspace=tmp_path) as reader, reader.collection() as words:
+        assert len(RECORDS) == words.count()
+    assert shards > 1
+
+
+def test_a_reader_of_shards_does_not_outlive_a_fork(reader: ShardedReader) -> None:
+    """Its threads are gone there, and a question would wait for them for ever; the child is told instead."""
+    with reader.collection() as words:
+        words.count()
+    if not (child := os.fork()):
+        code = 1
+        try:
+            signal.alarm(30)
+            with reader.collection() as words:
+                words.count()
+        except NotOwned as told:
+            code = 0 if "make a reader in each worker" in told.hint else 2
+        finally:
+            os._exit(code)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

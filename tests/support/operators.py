@@ -107,6 +107,7 @@ class Operators:
         if moved:
             expected.reapply()
             promise.seen["reapplied"] += 1
+            promise.untold = promise.untold or promise.told.away or type(fault) is not Fault
         elif type(fault) is Fault:
             assert not expected.withheld_facts, "nothing was reapplied"
 

@@ -67,7 +67,7 @@ class Promise:
         history: Every record of the stream, in order.
         owed: Records that were not answered for, by eventID; the queue holds them.
         lost: Records that the stream forgot before anybody read them, by eventID.
-        untold: Whether a run was answered for whose item nobody but a resync tells how it ended.
+        untold: Whether runs count again whose items nobody but a resync tells how they ended.
         flat: Whether the table's changes come as an older producer tells them.
         expected: What each collection must be.
         seen: What really happened, counted.
@@ -170,6 +170,7 @@ class Promise:
         return report
 
     _under_way: list[Delivery] = field(default_factory=list)
+    _is_others: bool = False
 
     def _compact(self, event: Any, fault: Fault, container: str) -> Report | None:
         kind = type(fault).__name__
@@ -239,7 +240,11 @@ class Promise:
         """Run *act* in the middle of a delivery, and keep apart what each of both published."""
         for delivery in self._under_way:
             self._settle(delivery)
-        act()
+        self._is_others = True
+        try:
+            act()
+        finally:
+            self._is_others = False
         for delivery in self._under_way:
             for name in delivery.versions:
                 delivery.versions[name] = self.world.version(name)
@@ -273,7 +278,6 @@ class Promise:
                     assert self.expected[collection].holds(record), f"{name} was answered for early in {collection}"
                 if record["eventID"] not in kept:
                     self.owed.pop(record["eventID"], None)
-                self.untold = self.untold or self._is_withheld(record)
         if exact:
             told = {name: str(report.outcomes.get(name, "ignored")) for name, _ in delivery.messages}
             differ = {name: (outcomes[name], told[name]) for name in told if outcomes[name] != told[name]}
@@ -281,13 +285,6 @@ class Promise:
             for collection, found in delivery.joined.items():
                 assert (collection in delivery.versions) != bool(found.moved), f"{collection}: {found.moved}"
             self.seen.update(f"outcome {outcome}" for outcome in told.values())
-
-    def _is_withheld(self, record: StreamRecord) -> bool:
-        """Return whether *record* announces a run that a rollback withholds: its item keeps what it says."""
-        return any(
-            ("run", *item_of(record), begins(record, name)) in self.expected[name].withheld.known
-            for name in COLLECTIONS
-        )
 
     def _is_late(self, messages: list[tuple[str, StreamRecord]]) -> int:
         """Count the runs that come after a removal or a label of their own partition that is newer."""
@@ -387,7 +384,7 @@ class Promise:
 
     def _expect_published(self, item: ItemKey, target: MergeTarget, address: str) -> None:
         """The table is never ahead of the store."""
-        if self._under_way:  # else a resync writes
+        if self._under_way and not self._is_others:  # else a reapply or a resync writes
             self._settle(self._under_way[-1])  # the one whose container writes
         collection = target.state.partition("_")[0]
         key = ("run", item.partition, item.sort, address)

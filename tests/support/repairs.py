@@ -10,6 +10,7 @@ from datetime import datetime
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.history import find_version
+from chroma_lifecycle.publishing.status import RunStatus
 from chroma_lifecycle.repair.reapplying import reapply
 from chroma_lifecycle.repair.rollback import RolledBack, rollback
 from chroma_lifecycle.report import CollectionReport
@@ -37,10 +38,12 @@ def roll_back(
         return rollback(there, Version(target) if isinstance(target, int) else target)
 
 
-def reapply_all(world: World, collection: str = "words", workspace: str = "workspace") -> CollectionReport:
+def reapply_all(
+    world: World, collection: str = "words", workspace: str = "workspace", status: RunStatus | None = None
+) -> CollectionReport:
     """Let count again what is withheld in one collection."""
     with world.compactor("unused") as machine, Workspace.open(world.home / workspace / collection) as local:
-        return reapply(replace(machine._around), local, collection)
+        return reapply(replace(machine._around, status=status), local, collection)
 
 
 def manifest_of(world: World, version: int, collection: str = "words") -> Manifest:
