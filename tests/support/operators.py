@@ -120,6 +120,7 @@ class Operators:
         """Let somebody with a workspace of their own act; return whether the collection has a new version."""
         world, before = self._world, self._world.version(collection)
         local = Workspace.open(world.home / "mending" / collection)
+        self._promise.is_mending = True
         try:
             with fault.around():
                 act(Site(collection, fault.store(world.store), world.mirror, local, SYSTEM_CLOCK, "test"))
@@ -131,6 +132,8 @@ class Operators:
             raise
         else:
             local.close()
+        finally:
+            self._promise.is_mending = False
         return world.version(collection) != before
 
     # In step with the table

@@ -170,7 +170,7 @@ class Promise:
         return report
 
     _under_way: list[Delivery] = field(default_factory=list)
-    _is_others: bool = False
+    is_mending: bool = False
 
     def _compact(self, event: Any, fault: Fault, container: str) -> Report | None:
         kind = type(fault).__name__
@@ -240,11 +240,7 @@ class Promise:
         """Run *act* in the middle of a delivery, and keep apart what each of both published."""
         for delivery in self._under_way:
             self._settle(delivery)
-        self._is_others = True
-        try:
-            act()
-        finally:
-            self._is_others = False
+        act()
         for delivery in self._under_way:
             for name in delivery.versions:
                 delivery.versions[name] = self.world.version(name)
@@ -384,7 +380,7 @@ class Promise:
 
     def _expect_published(self, item: ItemKey, target: MergeTarget, address: str) -> None:
         """The table is never ahead of the store."""
-        if self._under_way and not self._is_others:  # else a reapply or a resync writes
+        if self._under_way and not self.is_mending:  # else a reapply or a resync writes
             self._settle(self._under_way[-1])  # the one whose container writes
         collection = target.state.partition("_")[0]
         key = ("run", item.partition, item.sort, address)
