@@ -101,8 +101,8 @@ class Job:
         numbers = {shard.name: number for number, shard in enumerate(layout.shards)}
         return [numbers[layout.shard_of(record_id).name] for record_id in ids]
 
-    def require(self, request: Request) -> None:
-        """Refuse to go on with this job where another one is asked for.
+    def require(self, request: Request, place: str) -> None:
+        """Refuse to go on with this job, which is written down at *place*, where another one is asked for.
 
         Raises:
             BadInput: It is another one.
@@ -110,8 +110,9 @@ class Job:
         differing = [name for name in Request.__slots__ if getattr(self.request, name) != getattr(request, name)]
         if differing:
             raise BadInput(
-                f"a build of {self.request.collection} was begun with another {', '.join(differing)}",
-                hint="go on with what it was begun with, or give the new one a place of its own: --work",
+                f"a build of {self.request.collection} was begun with another {', '.join(differing)} in {place}",
+                hint=f"go on with what it was begun with; to give that one up, remove {place}; or give the new one a "
+                "place of its own: --work",
             )
 
 

@@ -172,7 +172,7 @@ def planned(event: Event, here: Here) -> Job:
         body = work.read(JOB)  # another one may have come first
         assert body is not None
     job = decode_job(body)
-    job.require(request)
+    job.require(request, work.address)
     return job
 
 

@@ -41,6 +41,12 @@ class Work:
     deltas: RootedDeltas
     deliveries: Mapping[type[Root], Delivery]
 
+    @property
+    def address(self) -> str:
+        """Where that is, for messages to people."""
+        place, _ = self.deltas.locate(self.collection)
+        return f"{place.root}{place.path}"
+
     def shard(self, number: int) -> str:
         """Return the address of a shard's records."""
         return f"{self.collection}/shards/{number}"

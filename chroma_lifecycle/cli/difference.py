@@ -156,9 +156,8 @@ def _way_told(old: Manifest, new: Manifest) -> str:
     if packs is None:
         return "no chain leads from the one to the other: a copy of the first fetches the second whole"
     count, stored = packs
-    return (
-        f"a copy of version {old.version.number} becomes version {new.version.number} by {count} packs, {size(stored)}"
-    )
+    by = f"{count} pack{'s' if count != 1 else ''}, {size(stored)}"
+    return f"a copy of version {old.version.number} becomes version {new.version.number} by {by}"
 
 
 def _packs(old: Manifest, new: Manifest) -> tuple[int, int] | None:
