@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_a_collection_begins_is_compacted_and_restored_by_five_commands(empty: C
     assert ["notes version 2: 1 records", "", "USER#u#NOTE#b", "  text of USER#u#NOTE#b", '  folder: "in"',
             '  of: "USER#u#NOTE#b"', '  title: "Title b"'] == found.out.splitlines()  # fmt: skip
     assert "notes version 2 with 3 records is in out\n" == restored.out
-    with sqlite3.connect(empty.home / "out" / "chroma.sqlite3") as database:
+    with closing(sqlite3.connect(empty.home / "out" / "chroma.sqlite3")) as database:
         assert [("notes",)] == database.execute("SELECT name FROM collections").fetchall()
 
 
