@@ -95,4 +95,6 @@ def test_a_process_is_told_by_what_it_has_open(directory: Path) -> None:
         diagnose(other.pid).safe,
         text(diagnose(other.pid)),
     )
-    assert "has no Chroma directory open" in text(diagnose(os.getpid()))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as idle:
+        assert "has no Chroma directory open" in text(diagnose(idle.pid))
+        idle.communicate(b"\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +128,18 @@ class World:
             records[id_] = (vector, document, merged(metadata, keys))
 
 
+@contextmanager
+def begun(pool: dict[str, dict[str, Record]]) -> Iterator[World]:
+    """Two empty collections, whose ledgers are closed in the end."""
+    with tempfile.TemporaryDirectory() as directory:
+        world = World(Path(directory), pool)
+        try:
+            yield world
+        finally:
+            for name in COLLECTIONS:
+                world.ledger(name).close()
+
+
 def merged(metadata: dict[str, Any], keys: Any) -> dict[str, Any]:
     return {key: value for key, value in {**metadata, **keys}.items() if value is not None}
 
@@ -156,8 +170,7 @@ def test_any_order_batching_and_repetition_ends_in_the_models_records(data: st.D
     for kind in kinds(records):
         event(kind)
 
-    with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory), pool)
+    with begun(pool) as world:
         for batch in batches:
             world.deliver(batch)
 
@@ -174,8 +187,7 @@ def test_flat_messages_end_in_the_models_records_too(data: st.DataObject) -> Non
     if not messages:
         return
 
-    with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory), pool)
+    with begun(pool) as world:
         for batch in data.draw(deliveries(messages)):
             world.deliver(batch)
 
@@ -191,8 +203,7 @@ def test_what_is_rolled_back_stays_away_until_it_is_reapplied(data: st.DataObjec
     """
     pool = data.draw(deltas())
     records = data.draw(histories())
-    with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory), pool)
+    with begun(pool) as world:
         model = {name: Undoing(name) for name in COLLECTIONS}
         for action in [*data.draw(st.lists(ACTIONS, min_size=4, max_size=8)), "all", "reapply"]:
             batch = records if action == "all" else data.draw(st.lists(st.sampled_from(records), max_size=8))
@@ -257,8 +268,9 @@ BEGIN = {"words_delta_prefix": "a1/words", "words_state": "PENDING"}
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path, POOL)
+def world() -> Iterator[World]:
+    with begun(POOL) as world:
+        yield world
 
 
 def orders(records: list[dict[str, Any]]) -> list[list[list[dict[str, Any]]]]:
@@ -268,70 +280,68 @@ def orders(records: list[dict[str, Any]]) -> list[list[list[dict[str, Any]]]]:
     return [way for order in permutations(records) for way in ([[r] for r in order], [list(order)])]
 
 
-def ends(tmp_path: Path, records: list[dict[str, Any]]) -> list[dict[str, dict[str, Record]]]:
+def ends(records: list[dict[str, Any]]) -> list[dict[str, dict[str, Record]]]:
     """Return the distinct ends that *records* come to over all their orders."""
     found: list[dict[str, dict[str, Record]]] = []
-    for number, batches in enumerate(orders(records)):
-        directory = tmp_path / str(number)
-        directory.mkdir(parents=True)
-        world = World(directory, POOL)
-        for batch in batches:
-            world.deliver(batch)
+    for batches in orders(records):
+        with begun(POOL) as world:
+            for batch in batches:
+                world.deliver(batch)
         if world.records not in found:
             found.append(world.records)
     return found
 
 
-def test_a_run_that_began_after_a_removal_stands_in_any_order(tmp_path: Path) -> None:
+def test_a_run_that_began_after_a_removal_stands_in_any_order() -> None:
     """L18: [REMOVE at s1, run at s2] → the vectors exist; [run at s1, REMOVE at s2] → none."""
     table = Table()
     table.put("IMAGE#a", "RECEIPT#00001")
     removed, began = table.remove("IMAGE#a", "RECEIPT#00001"), table.put(*RUN, **BEGIN)
-    assert [{WORD}] == [set(end["words"]) for end in ends(tmp_path / "1", [removed, began])]
+    assert [{WORD}] == [set(end["words"]) for end in ends([removed, began])]
 
     table.put("IMAGE#a", "RECEIPT#00001")
     removed = table.remove("IMAGE#a", "RECEIPT#00001")
-    assert [set()] == [set(end["words"]) for end in ends(tmp_path / "2", [began, removed])]
+    assert [set()] == [set(end["words"]) for end in ends([began, removed])]
 
 
-def test_our_own_status_write_does_not_bring_records_back(tmp_path: Path) -> None:
+def test_our_own_status_write_does_not_bring_records_back() -> None:
     """D1b: run at s1, REMOVE at s2, status write at s3, in any order → the records stay deleted."""
     table = Table()
     table.put("IMAGE#a", "RECEIPT#00001")
     records = [table.put(*RUN, **BEGIN), table.remove("IMAGE#a", "RECEIPT#00001")]
     records.append(table.update(*RUN, words_state="COMPLETED", words_merged_vectors=1))
 
-    assert [{}] == [end["words"] for end in ends(tmp_path, records)]
+    assert [{}] == [end["words"] for end in ends(records)]
 
 
-def test_a_straggler_after_an_equal_value_does_not_win(tmp_path: Path) -> None:
+def test_a_straggler_after_an_equal_value_does_not_win() -> None:
     """D1c: value X at s1, X again at s3, straggler Y at s2 → X."""
     table = Table()
     records = [table.put(*RUN, **BEGIN)]
     records += [table.put(*LABEL, validation_status=status) for status in ("VALID", "INVALID", "VALID")]
 
-    assert [True] == [end["words"][WORD][2]["label_total"] for end in ends(tmp_path, records)]
+    assert [True] == [end["words"][WORD][2]["label_total"] for end in ends(records)]
 
 
-def test_a_label_is_parked_until_its_vector_comes(tmp_path: Path) -> None:
+def test_a_label_is_parked_until_its_vector_comes() -> None:
     """L20: an update that arrives first is applied when the vector comes; stale metadata cannot undo it."""
     table = Table()
     place = table.put("IMAGE#a", "RECEIPT#00001#PLACE", merchant_name="new")
     run = table.put(*RUN, **BEGIN)
 
-    assert ["new"] == [end["words"][WORD][2]["merchant_name"] for end in ends(tmp_path, [place, run])]
+    assert ["new"] == [end["words"][WORD][2]["merchant_name"] for end in ends([place, run])]
 
 
-def test_a_removed_label_takes_its_key_from_stale_metadata_too(tmp_path: Path) -> None:
+def test_a_removed_label_takes_its_key_from_stale_metadata_too() -> None:
     """C7: removing the last contribution removes the key, although a delta brings it."""
     table = Table()
     table.put(*LABEL, validation_status="VALID")
     records = [table.remove(*LABEL), table.put(*RUN, **BEGIN)]
 
-    assert [{"merchant_name": "stale"}] == [end["words"][WORD][2] for end in ends(tmp_path, records)]
+    assert [{"merchant_name": "stale"}] == [end["words"][WORD][2] for end in ends(records)]
 
 
-def test_labels_removed_and_added_in_one_batch_end_as_the_table(tmp_path: Path) -> None:
+def test_labels_removed_and_added_in_one_batch_end_as_the_table() -> None:
     """L17: a word with labels A and B; A removed and C added, in any order → B and C."""
     table = Table()
     key = LABEL[1].removesuffix("total")
@@ -339,18 +349,18 @@ def test_labels_removed_and_added_in_one_batch_end_as_the_table(tmp_path: Path) 
     table.put("IMAGE#a", f"{key}a", validation_status="VALID")
     records += [table.remove("IMAGE#a", f"{key}a"), table.put("IMAGE#a", f"{key}c", validation_status="VALID")]
 
-    labels = [{key for key in end["words"][WORD][2] if key.startswith("label_")} for end in ends(tmp_path, records)]
+    labels = [{key for key in end["words"][WORD][2] if key.startswith("label_")} for end in ends(records)]
     assert [{"label_total", "label_b", "label_c", "label_status"}] == labels
 
 
-def test_a_place_removed_and_inserted_again_in_one_batch_is_the_new_place(tmp_path: Path) -> None:
+def test_a_place_removed_and_inserted_again_in_one_batch_is_the_new_place() -> None:
     """L19: the place inserted last counts, whatever came first."""
     table = Table()
     key = ("IMAGE#a", "RECEIPT#00001#PLACE")
     records = [table.put(*RUN, **BEGIN), table.put(*key, merchant_name="one")]
     records += [table.remove(*key), table.put(*key, place_id="7")]
 
-    assert [{"place_id": "7", "label_total": True}] == [end["words"][WORD][2] for end in ends(tmp_path, records)]
+    assert [{"place_id": "7", "label_total": True}] == [end["words"][WORD][2] for end in ends(records)]
 
 
 def test_removal_of_a_word_deletes_it_although_its_run_is_long_gone(world: World) -> None:

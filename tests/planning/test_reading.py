@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, event, given, settings
@@ -13,7 +11,7 @@ from chroma_lifecycle.intake.scanned import Page
 from chroma_lifecycle.planning.reading import Differences, Reading, compare
 from tests.model.histories import deltas, histories
 from tests.model.reference import Reference
-from tests.planning.test_convergence import COLLECTIONS, MAPPING, World, deliveries, typed
+from tests.planning.test_convergence import COLLECTIONS, MAPPING, World, begun, deliveries, typed
 from tests.support.table import CREATED
 
 
@@ -61,8 +59,7 @@ def test_a_reading_and_every_delivery_end_in_the_models_records(data: st.DataObj
     records = spread(data.draw(histories()))
     before = data.draw(st.lists(st.sampled_from(records), max_size=8))
     items = table_after(records)
-    with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory), pool)
+    with begun(pool) as world:
         world.deliver(before)
         found = {name: read(world, name, items) for name in COLLECTIONS}
         if any(each.orphaned for each in found.values()):

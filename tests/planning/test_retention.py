@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from chroma_lifecycle.planning.ledger import RETENTION_SECONDS, Ledger, LedgerCh
 from chroma_lifecycle.values import ItemKey, Position
 from tests.model.histories import deltas, histories
 from tests.model.reference import PLACE_KEYS, Record, Reference, typed
-from tests.planning.test_convergence import COLLECTIONS, World
+from tests.planning.test_convergence import COLLECTIONS, begun
 
 DAY = 86_400
 LATEST_DAYS = 28  # fourteen in the queue, and fourteen more after one redrive
@@ -51,8 +50,7 @@ def test_what_is_forgotten_is_missed_by_no_message_of_a_queue_and_its_redrive(da
     pool = without_owned_keys(data.draw(deltas()))
     records = data.draw(histories())
     pruned = 0
-    with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory), pool)
+    with begun(pool) as world:
         for day, record in data.draw(deliveries_by_day(records)):
             world.day = day
             world.deliver([record])
