@@ -98,6 +98,9 @@ class ShardedReader:
         collection: Whose; it must be in shards.
         partition_key: The metadata key that holds, in every record, the partition key with which its id
             begins. A ``where`` on it asks one shard alone; without it, only ids do.
+        part: Answer for a part of the shards alone, ``(number, of)``: of three parts, (0, 3) has the first, the
+            fourth, the seventh shard and so on. Whoever asks all parts merges their answers, which must be of one
+            layout (see `layout` of what `collection` gives).
         mirror, workspace, check_seconds, background, clock: As of a SnapshotReader, for each shard. The
             layout is looked at as often as HEAD.
     """
@@ -108,6 +111,7 @@ class ShardedReader:
         collection: str,
         *,
         partition_key: str | None = None,
+        part: tuple[int, int] | None = None,
         mirror: Store | None = None,
         workspace: Path | None = None,
         check_seconds: float | None = DEFAULT_CHECK_SECONDS,
@@ -117,6 +121,11 @@ class ShardedReader:
         self._store = store
         self._name = collection
         self._partition_key = partition_key
+        self._number, self._parts = part or (0, 1)
+        if not 0 <= self._number < self._parts:
+            raise BadInput(
+                f"there is no part {self._number} of {self._parts}", hint="the first part of three is (0, 3)"
+            )
         self._every = check_seconds
         self._clock = clock
         self._lock = threading.Lock()
@@ -149,6 +158,7 @@ class ShardedReader:
         collection: str,
         *,
         partition_key: str | None = None,
+        part: tuple[int, int] | None = None,
         mirror: str | None = None,
         workspace: Path | str | None = None,
         check_seconds: float | None = DEFAULT_CHECK_SECONDS,
@@ -158,12 +168,13 @@ class ShardedReader:
         """Return a reader of the store at an address: ``s3://bucket/prefix``, or a directory.
 
         Raises:
-            BadInput: It is no address.
+            BadInput: It is no address, or there is no such part.
         """
         return cls(
             open_store(store, checksums=s3_checksums),
             collection,
             partition_key=partition_key,
+            part=part,
             mirror=open_mirror(mirror),
             workspace=Path(workspace) if workspace is not None else None,
             check_seconds=check_seconds,
@@ -190,7 +201,7 @@ class ShardedReader:
 
             @contextmanager
             def asked() -> Iterator[Asked]:
-                yield Asked(opened.layout, collection_of)
+                yield Asked(opened.layout, self._own(opened.layout), collection_of)
 
             yield self._collection(asked)
 
@@ -200,7 +211,11 @@ class ShardedReader:
         @contextmanager
         def asked() -> Iterator[Asked]:
             with self._lease() as opened:
-                yield Asked(opened.layout, lambda shard: opened.reader(shard).client().get_collection(shard.name))
+                yield Asked(
+                    opened.layout,
+                    self._own(opened.layout),
+                    lambda shard: opened.reader(shard).client().get_collection(shard.name),
+                )
 
         return ReadClient(self._collection(asked))
 
@@ -218,7 +233,7 @@ class ShardedReader:
         """
         ends = self._clock.monotonic() + timeout_seconds
         with self._lease() as opened:
-            shards = {shard.name: shard for shard in opened.layout.shards}
+            shards = {shard.name: shard for shard in self._own(opened.layout)}
             if unknown := sorted(versions.keys() - shards.keys()):
                 raise BadInput(
                     f"{unknown[0]} is no shard of {self._name}", hint=f"name shards: {', '.join(sorted(shards))}"
@@ -328,6 +343,16 @@ class ShardedReader:
             before.close()
 
     # Asking.
+
+    def _own(self, layout: Layout) -> tuple[Shard, ...]:
+        """Return the shards that this reader answers for."""
+        own = layout.shards[self._number :: self._parts]
+        if not own:
+            raise BadInput(
+                f"part {self._number} of {self._parts} of {self._name} has none of its {len(layout.shards)} shards",
+                hint="make at most as many parts as there are shards",
+            )
+        return own
 
     def _collection(self, asked: Callable[[], AbstractContextManager[Asked]]) -> ReadCollection:
         return ShardedCollection(self._name, self._partition_key, asked, self._side_by_side)

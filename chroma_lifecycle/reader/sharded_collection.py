@@ -17,10 +17,20 @@ _QUERY_FIELDS = ("metadatas", "documents", "distances")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The shards as one call, or one block, sees them."""
+    """The shards as one call, or one block, sees them.
+
+    Attributes:
+        shards: Those that are answered for, at least one; all of the layout, or a part of them.
+    """
 
     layout: Layout
+    shards: Sequence[Shard]
     collection_of: Callable[[Shard], ReadCollection]
+
+    def concerned(self, ids: Sequence[str] | None, where: Any, partition_key: str | None) -> Sequence[Shard]:
+        """Return the shards that can have an answer; where none can, one that has to find nothing."""
+        could = shards_asked(self.layout, ids, where, partition_key)
+        return [shard for shard in self.shards if shard in could] or self.shards[:1]
 
 
 def _of_shard(asked: Asked, shard: Shard, ids: Sequence[Any]) -> Sequence[Any]:
@@ -48,10 +58,16 @@ class ShardedCollection(ReadCollection):
         """Refuse: each shard has versions of its own."""
         raise BadInput(f"{self._name} is in shards, each with versions of its own", hint="see `status()` of the reader")
 
+    @property
+    def layout(self) -> int:
+        """Serial of the layout that says which shards answer."""
+        with self._asked() as asked:
+            return asked.layout.serial
+
     def count(self) -> int:
         """Return how many records there are."""
         with self._asked() as asked:
-            return sum(self._ask(asked, asked.layout.shards, lambda _, collection: collection.count()))
+            return sum(self._ask(asked, asked.shards, lambda _, collection: collection.count()))
 
     def get(
         self,
@@ -63,7 +79,7 @@ class ShardedCollection(ReadCollection):
     ) -> Any:
         wanted = [ids] if isinstance(ids, str) else ids
         with self._asked() as asked:
-            shards = shards_asked(asked.layout, wanted, where, self._partition_key) or asked.layout.shards[:1]
+            shards = asked.concerned(wanted, where, self._partition_key)
 
             def call(shard: Shard, collection: ReadCollection, **more: Any) -> Any:
                 mine = None if wanted is None else _of_shard(asked, shard, wanted)
@@ -115,7 +131,7 @@ class ShardedCollection(ReadCollection):
         refuse_texts(self._name, named)
         wanted, fields = [ids] if isinstance(ids, str) else ids, list(_QUERY_FIELDS if include is None else include)
         with self._asked() as asked:
-            shards = shards_asked(asked.layout, wanted, where, self._partition_key) or asked.layout.shards[:1]
+            shards = asked.concerned(wanted, where, self._partition_key)
 
             def call(shard: Shard, collection: ReadCollection) -> Any:
                 mine = {} if wanted is None else {"ids": _of_shard(asked, shard, wanted)}
@@ -127,7 +143,7 @@ class ShardedCollection(ReadCollection):
 
     def _attribute(self, name: str) -> Any:
         with self._asked() as asked:
-            return getattr(asked.collection_of(asked.layout.shards[0]), name)
+            return getattr(asked.collection_of(asked.shards[0]), name)
 
     def _ask(self, asked: Asked, shards: Sequence[Shard], call: Callable[[Shard, ReadCollection], Any]) -> list[Any]:
         return self._side_by_side(
