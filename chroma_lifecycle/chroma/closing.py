@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from chroma_lifecycle.chroma import systems
+from chroma_lifecycle.chroma.holding import find_client
 from chroma_lifecycle.chroma.systems import System
 from chroma_lifecycle.clock import SYSTEM_CLOCK, wait_until
-from chroma_lifecycle.errors import BadInput, NotClosed
+from chroma_lifecycle.errors import BadInput, NotClosed, NotOwned
 from chroma_lifecycle.logs import Log
 from chroma_lifecycle.snapshot import soundness
 from chroma_lifecycle.snapshot.descriptors import Descriptor, below, below_by_others, listing
@@ -35,8 +36,8 @@ from chroma_lifecycle.snapshot.soundness import Soundness
 
 log = Log(__name__)
 
-_HOLDING_ATTRIBUTES = ("_client", "client", "_chroma_client", "chroma_client")
-_DEEPEST_WRAPPER = 4
+_MOST_RELEASED = 10
+"""Files that the log line names at most; a report has them all."""
 
 _ended: weakref.WeakSet[object] = weakref.WeakSet()
 """Clients that were closed here: before 1.5.2 a client does not know it itself."""
@@ -55,12 +56,23 @@ class Way(StrEnum):
     EVICTED = "taken out of Chroma's cache"
 
 
+class Kind(StrEnum):
+    """Where a client has its data."""
+
+    NONE = "none"
+    PERSISTENT = "persistent"
+    MEMORY = "in memory"
+    SERVER = "on a server"
+    ASYNCHRONOUS = "on a server, asynchronous"
+
+
 @dataclass(frozen=True, slots=True)
 class CloseReport:
     """What a close did and found.
 
     Attributes:
         client_type: Class of what was passed.
+        kind: Of the client that it is or holds; Chroma has one class for all kinds.
         way: How the client was ended.
         proven: Whether the directory was found closed. Never true where there is no directory:
             in-memory, HTTP and cloud clients; ``note`` says what that means.
@@ -75,6 +87,7 @@ class CloseReport:
     client_type: str
     way: Way
     proven: bool
+    kind: Kind = Kind.NONE
     collection: str | None = None
     directory: Path | None = None
     descriptors_before: tuple[Descriptor, ...] = ()
@@ -82,15 +95,6 @@ class CloseReport:
     soundness: Soundness | None = None
     seconds: float = 0.0
     note: str = ""
-
-
-@runtime_checkable
-class HoldsClient(Protocol):
-    """A wrapper that says which Chroma client it holds."""
-
-    def chroma_client(self) -> object:
-        """Return the client, or ``None`` if it holds none any more."""
-        ...
 
 
 @runtime_checkable
@@ -109,19 +113,21 @@ def close_client(client: object, collection_name: str | None = None, *, timeout_
 
     Args:
         client: ``None``, a client of chromadb, a ``ManagedClient``, or what holds one: in an
-            attribute (``_client``, ``client``, ...) or by the protocol ``HoldsClient``.
+            attribute (``_client``, ``client``, ``vectorstore``, ...), as the stores, indexes and retrievers
+            of LangChain and LlamaIndex do, by a method ``chroma_client()``, or a collection of it.
         collection_name: For the report and the log line.
         timeout_seconds: How long descriptors may take to go.
 
     Raises:
         NotClosed: The directory is still open; the error lists by what. The client is ended all
             the same: close the other holder, then call this again for the proof.
+        NotOwned: The client was opened before this process was forked: only the process that opened it can close it.
         Corrupt: It is closed, and a file is missing, cut off, or does not fit the others.
         BadInput: *client* neither is nor holds a client of Chroma.
     """
     if isinstance(client, ClosesItself):
         return client.close_proven(timeout_seconds=timeout_seconds)
-    held = find_client(client)
+    held = find_client(client, tuple(_ended))
     if held is None:
         report = CloseReport(type(client).__name__, Way.NOTHING, proven=False)
     else:
@@ -129,29 +135,6 @@ def close_client(client: object, collection_name: str | None = None, *, timeout_
     report = replace(report, client_type=type(client).__name__, collection=collection_name)
     log_close(report)
     return report
-
-
-def find_client(holder: object) -> Any:
-    """Return the client of chromadb that *holder* is or holds; ``None`` if it holds none (any more).
-
-    Raises:
-        BadInput: It is nothing of the kind.
-    """
-    candidate = holder
-    for _ in range(_DEEPEST_WRAPPER):
-        if candidate is None or systems.is_client(candidate):
-            return candidate
-        if isinstance(candidate, HoldsClient):
-            candidate = candidate.chroma_client()
-            continue
-        attributes = [name for name in _HOLDING_ATTRIBUTES if hasattr(candidate, name)]
-        if not attributes:
-            break
-        candidate = getattr(candidate, attributes[0])
-    raise BadInput(
-        f"a {type(holder).__name__} is no Chroma client and holds none that can be found",
-        hint="pass the client itself, or give the wrapper a method chroma_client() that returns it",
-    )
 
 
 def end_and_prove(client: Any, *, timeout_seconds: float, everywhere: bool = True) -> CloseReport:
@@ -162,6 +145,7 @@ def end_and_prove(client: Any, *, timeout_seconds: float, everywhere: bool = Tru
     """
     began = SYSTEM_CLOCK.monotonic()
     system = systems.system_of(client)
+    _refuse_inherited(system)
     directory = systems.directory_of(system)
     if directory is None:
         return replace(_end_without_directory(client, system), seconds=SYSTEM_CLOCK.monotonic() - began)
@@ -176,12 +160,22 @@ def end_and_prove(client: Any, *, timeout_seconds: float, everywhere: bool = Tru
         client_type=type(client).__name__,
         way=way,
         proven=True,
+        kind=Kind.PERSISTENT,
         directory=directory,
         descriptors_before=before,
         soundness=found,
         seconds=SYSTEM_CLOCK.monotonic() - began,
         note="" if found else "the directory holds no database any more: it was removed beneath the client",
     )
+
+
+def _refuse_inherited(system: System) -> None:
+    """Refuse a client that a fork brought here: its threads are not, and its end would wait for them for ever."""
+    if systems.is_inherited(system) and systems.is_running(system):
+        raise NotOwned(
+            "the client was opened before this process was forked from the one that opened it",
+            hint="close it in the process that opened it; make a client in each worker, after the fork",
+        )
 
 
 def _require_findable(system: System, directory: Path) -> None:
@@ -200,19 +194,20 @@ def _end(client: Any, system: System) -> Way:
     Its system is the one that it was made with: its own lookup by path may find a stranger's,
     which ``close()`` would then release.
     """
+    server = systems.server_of(system)
     again = client in _ended or getattr(client, "_closed", False)
     _ended.add(client)
     if not systems.is_running(system):
         _mark_closed(client)
         systems.evict(system)
-        return Way.AGAIN if again else Way.STOP
+        return Way.AGAIN if again or client is server else Way.STOP
     synchronous = systems.has_synchronous_shutdown(system)
     closes = not again and hasattr(client, "close") and systems.is_cached(system)
     if closes:
         client.close()
     else:
         _mark_closed(client)
-    stops = systems.is_running(system) and not systems.other_clients(system, besides=tuple(_ended))
+    stops = systems.is_running(system) and not systems.clients_of(server, besides=tuple(_ended))
     if stops:
         systems.stop(system)
     if synchronous:
@@ -243,41 +238,44 @@ def _prove_closed(system: System, directory: Path, timeout_seconds: float, *, ev
 
 
 def _end_without_directory(client: Any, system: System) -> CloseReport:
-    kind = type(client).__name__
     if not systems.is_local(system):
         return _end_remote(client, system)
     way = _end(client, system)
     note = "an in-memory client: there is no directory, and its data are gone"
     if systems.is_running(system):
         note = "an in-memory client: its data stay while another in-memory client of the process lives"
-    return CloseReport(kind, way, proven=False, note=note)
+    return CloseReport(type(client).__name__, way, proven=False, kind=Kind.MEMORY, note=note)
 
 
 def _end_remote(client: Any, system: System) -> CloseReport:
-    kind = type(client).__name__
     again = client in _ended
     _ended.add(client)
     session = getattr(systems.server_of(system), "_session", None)
     systems.evict(system)
     if session is None:
+        way, kind = Way.EVICTED, Kind.ASYNCHRONOUS
         note = "an asynchronous client of a server: only its own event loop can close its connections"
-        return CloseReport(kind, Way.AGAIN if again else Way.EVICTED, proven=False, note=note)
-    session.close()
-    note = "a client of a server: what the server has open is not known here"
-    return CloseReport(kind, Way.AGAIN if again else Way.SESSION, proven=False, note=note)
+    else:
+        session.close()
+        way, kind = Way.SESSION, Kind.SERVER
+        note = "a client of a server: what the server has open is not known here"
+    return CloseReport(type(client).__name__, Way.AGAIN if again else way, proven=False, kind=kind, note=note)
 
 
 def log_close(report: CloseReport) -> None:
-    """Write the one line about a close."""
+    """Write the one line about a close: of what kind the client was, how it ended, which files it let go."""
+    released = sorted({held.path.removeprefix(f"{report.directory}/") for held in report.descriptors_before})
     log.info(
         "client_closed",
         client=report.client_type,
+        kind=report.kind.value,
         way=report.way.value,
         proven=report.proven,
         collection=report.collection,
         directory=str(report.directory) if report.directory else None,
         descriptors_before=len(report.descriptors_before),
         descriptors_after=len(report.descriptors_after),
+        released=released[:_MOST_RELEASED],
         seconds=round(report.seconds, 4),
         note=report.note or None,
     )

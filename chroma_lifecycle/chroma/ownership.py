@@ -74,9 +74,9 @@ class Ownership:
     _lock: int
 
     def release(self) -> None:
-        """Give the directory back; a second call does nothing."""
+        """Give the directory back; a second call does nothing, nor does one in a forked child: it is the parent's."""
         with _ONE_AT_A_TIME:
-            if self not in _owned:
+            if self not in _owned or self.owner.pid != os.getpid():
                 return
             _owned.remove(self)
             # First the name, then the lock: whoever opened the file meanwhile sees that it is gone.

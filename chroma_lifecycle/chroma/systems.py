@@ -17,16 +17,22 @@ parts of it that are the same from 1.3.3 to the newest release, and detects the 
 from __future__ import annotations
 
 import gc
+import os
+import weakref
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from chromadb.api.async_client import AsyncAdminClient, AsyncClient
 from chromadb.api.client import AdminClient, Client
+from chromadb.api.models.CollectionCommon import CollectionCommon
 from chromadb.api.shared_system_client import SharedSystemClient
 
 System = Any
 """``chromadb.config.System``; chromadb has no usable types."""
+
+_inherited: weakref.WeakSet[System] = weakref.WeakSet()
+"""The systems that were open when this process was forked from the one that opened them."""
 
 _LOCAL = ("chromadb.api.rust.RustBindingsAPI", "chromadb.api.segment.SegmentAPI")
 
@@ -34,6 +40,11 @@ _LOCAL = ("chromadb.api.rust.RustBindingsAPI", "chromadb.api.segment.SegmentAPI"
 def is_client(candidate: object) -> bool:
     """Return whether *candidate* is one of Chroma's own clients, an admin client included."""
     return isinstance(candidate, Client | AdminClient | AsyncClient | AsyncAdminClient)
+
+
+def is_collection(candidate: object) -> bool:
+    """Return whether *candidate* is a collection as Chroma's clients hand them out."""
+    return isinstance(candidate, CollectionCommon)
 
 
 def system_of(client: Any) -> System:
@@ -65,6 +76,18 @@ def is_running(system: System) -> bool:
     if server is None or not system._running:  # noqa: SLF001
         return False
     return not type(server).__name__.startswith("Rust") or hasattr(server, "bindings")
+
+
+def is_inherited(system: System) -> bool:
+    """Return whether a local system was brought here by a fork, its files open and its threads gone."""
+    return is_local(system) and system in _inherited
+
+
+def _inherit() -> None:
+    _inherited.update(SharedSystemClient._identifier_to_system.values())  # noqa: SLF001
+
+
+os.register_at_fork(after_in_child=_inherit)
 
 
 def has_synchronous_shutdown(system: System) -> bool:
@@ -113,23 +136,23 @@ def same_directory(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def other_clients(system: System, *, besides: Collection[object]) -> tuple[object, ...]:
-    """Return the clients that are alive and share *system*, without those in *besides*.
+def clients_of(server: object, *, besides: Collection[object]) -> tuple[object, ...]:
+    """Return the clients that are alive and ask *server*, without those in *besides*.
 
     Chroma's own count is no help: it counts clients that were dropped without being closed, and
     older releases have none. What the garbage collector still knows is alive; a client that is
     only waiting to be collected is collected first.
     """
     gc.unfreeze()  # what was set aside is not looked through otherwise
-    if not tuple(_alive(system, besides)):
+    if not tuple(_alive(server, besides)):
         return ()
     gc.collect()
-    return tuple(_alive(system, besides))
+    return tuple(_alive(server, besides))
 
 
-def _alive(system: System, besides: Collection[object]) -> Iterator[object]:
+def _alive(server: object, besides: Collection[object]) -> Iterator[object]:
     known = {id(client) for client in besides}
-    clients = [client for client in _holders_of(server_of(system)) if id(client) not in known]
+    clients = [client for client in _holders_of(server) if id(client) not in known]
     # Each client has an admin client of its own, which is no second holder.
     known |= {id(getattr(client, "_admin_client", None)) for client in (*clients, *besides)}
     return (client for client in clients if id(client) not in known and not getattr(client, "_closed", False))

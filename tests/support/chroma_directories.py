@@ -8,13 +8,16 @@ from typing import Any
 import chromadb
 import numpy as np
 import numpy.typing as npt
+from chromadb.api.client import Client
 from chromadb.config import Settings
 
-from chroma_lifecycle.chroma.closing import CloseReport, close_client
+from chroma_lifecycle.chroma.closing import CloseReport, Way, close_client
 
 COLLECTION = "words"
 DIMENSION = 8
 SPACE = "cosine"
+ENDED = Way.CLOSE if hasattr(Client, "close") else Way.STOP
+"""How the installed Chroma's own client is ended, if nobody shares its system."""
 
 
 def vectors(count: int, *, dimension: int = DIMENSION, seed: int = 0) -> npt.NDArray[np.float32]:
@@ -25,6 +28,14 @@ def vectors(count: int, *, dimension: int = DIMENSION, seed: int = 0) -> npt.NDA
 def connect(directory: Path | str) -> Any:
     """Return a plain client, as people open one."""
     return chromadb.PersistentClient(str(directory), settings=Settings(anonymized_telemetry=False))
+
+
+def opened(directory: Path) -> tuple[Any, Any]:
+    """Return a plain client and its collection, with 20 records written just now."""
+    client = connect(directory)
+    collection = client.get_collection(COLLECTION, embedding_function=None)
+    fill(collection, 20)
+    return client, collection
 
 
 def make_directory(
