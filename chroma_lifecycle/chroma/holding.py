@@ -55,5 +55,5 @@ def find_client(holder: object, ended: Collection[object]) -> Any:
 
 def _client_of(collection: Any, ended: Collection[object]) -> Any:
     server = collection._client  # noqa: SLF001 - it has no public name
-    found = systems.clients_of(server, besides=ended) or systems.clients_of(server, besides=())
-    return found[0] if len(found) == 1 else server
+    living = systems.clients_of(server, besides=ended)
+    return living[0] if len(living) == 1 else server

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chroma_lifecycle.chroma import closing
 from chroma_lifecycle.chroma.closing import Kind, Way, close_client
 from chroma_lifecycle.errors import BadInput, NotClosed
 from tests.support.chroma_directories import ENDED, fill, opened
@@ -75,7 +76,7 @@ def test_a_collection_whose_client_was_dropped_is_closed(directory: Path) -> Non
     del _
     gc.collect()
 
-    assert (Way.STOP, True) == (close_client(collection).way, close_client(collection).proven)
+    assert (Way.STOP, True) == ((report := close_client(collection)).way, report.proven)
     assert Way.AGAIN == close_client(collection).way
 
 
@@ -85,8 +86,10 @@ def test_a_collection_of_two_clients_ends_neither(directory: Path) -> None:
     second, _ = opened(directory)
     with pytest.raises(NotClosed, match="another client of this process has it open"):
         close_client(collection)
+    assert not {id(first), id(second)} & {id(client) for client in closing._ended}
 
     fill(collection, 25)
     with pytest.raises(NotClosed):
         close_client(first)
-    assert close_client(second).proven
+    assert (ENDED, True) == ((report := close_client(collection)).way, report.proven)
+    assert Way.AGAIN == close_client(second).way

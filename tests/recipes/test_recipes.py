@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from chroma_lifecycle.chroma.closing import Way, close_client
 from chroma_lifecycle.reader import SnapshotReader
+from chroma_lifecycle.snapshot.descriptors import below
 from tests.support.news import WORDS, News
 from tests.support.world import World, vector
 
@@ -102,3 +104,19 @@ def test_llama_index(news: News, reader: SnapshotReader) -> None:
     reader.refresh()
     [found] = retriever.retrieve("number 5")
     assert ("text 5", "3") == (found.node.get_content(), found.node.metadata["merchant_name"])
+
+
+def test_what_the_integrations_make_is_closed_with_proof(tmp_path: Path) -> None:
+    """LangChain's store and retriever hold the client, LlamaIndex's store and index the collection alone."""
+    from langchain_chroma import Chroma
+    from llama_index.core import StorageContext
+    from llama_index.vector_stores.chroma import ChromaVectorStore
+
+    store = Chroma(persist_directory=str(tmp_path / "langchain"), collection_name="words")
+    assert close_client(store.as_retriever()).proven
+    assert Way.AGAIN == close_client(store).way
+
+    made = ChromaVectorStore.from_params(collection_name="words", persist_dir=str(tmp_path / "llama"))
+    assert close_client(StorageContext.from_defaults(vector_store=made)).proven
+    assert Way.AGAIN == close_client(made).way
+    assert () == below(tmp_path)
