@@ -65,12 +65,6 @@ class Records:
     documents: list[str]
     metadatas: list[dict[str, Any]]
 
-    def in_pieces(self, length: int) -> Iterator[Records]:
-        """Yield the records in pieces of at most *length*."""
-        for start in range(0, len(self.ids), length):
-            piece = slice(start, start + length)
-            yield Records(self.ids[piece], self.vectors[piece], self.documents[piece], self.metadatas[piece])
-
 
 def records(words: Sequence[Word], dimension: int, *, edition: int = 0) -> Records:
     """Return the records of *words*; another *edition* has other vectors."""

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from chroma_lifecycle.chroma.client import ManagedClient
-from chroma_lifecycle.snapshot.descriptors import require_closed
 from chroma_lifecycle.values import Scalar
 
 
@@ -23,24 +18,6 @@ class Record:
     document: str | None
     metadata: Mapping[str, Scalar]
     distance: float | None = None
-
-
-@contextmanager
-def reading_copy(directory: Path, collection: str, *, timeout_seconds: float = 5.0) -> Iterator[ManagedClient]:
-    """Open a copy of a closed directory: reading alone changes the files that are read.
-
-    Args:
-        timeout_seconds: How long a client that has just ended may take to let go.
-
-    Raises:
-        NotClosed: Somebody has the directory open.
-    """
-    require_closed(directory, timeout_seconds=timeout_seconds)
-    with tempfile.TemporaryDirectory(prefix="chroma-lifecycle-") as scratch:
-        copy = Path(scratch).resolve() / "copy"
-        shutil.copytree(directory, copy)
-        with ManagedClient.open(copy, collection) as client:
-            yield client
 
 
 def get_records(client: ManagedClient, ids: Sequence[str]) -> tuple[Record, ...]:

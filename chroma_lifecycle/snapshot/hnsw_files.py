@@ -53,8 +53,6 @@ class HnswHeader:
     element_bytes: int
     label_offset: int
     vector_offset: int
-    highest_level: int
-    entry_point: int
     neighbours: int
     upper_neighbours: int
 
@@ -70,7 +68,7 @@ class HnswHeader:
         _, level0, maximum, elements, size, label, vector, level, entry, upper, neighbours, _, _, _ = _LAYOUT.unpack(
             data
         )
-        header = cls(maximum, elements, size, label, vector, level, entry, neighbours, upper)
+        header = cls(maximum, elements, size, label, vector, neighbours, upper)
         if level0 != 0 or elements > maximum:
             raise ValueError(f"says {elements} elements of at most {maximum}")
         if vector != _COUNT_BYTES * (neighbours + 1) or not vector < label == size - _LABEL_BYTES:

@@ -21,6 +21,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from chroma_lifecycle.clock import wait_until
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -217,8 +219,7 @@ def _serve(behind: Path, place: Path) -> None:  # noqa: C901  a table of calls, 
             return {name: getattr(found, name) for name in names}
 
     def obey() -> None:
-        while not os.path.ismount(place):
-            pass
+        assert wait_until(lambda: os.path.ismount(place), timeout_seconds=30)
         print("mounted", flush=True)
         for line in sys.stdin:
             print(server.order(line), flush=True)
