@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 
@@ -18,6 +19,11 @@ def number(count: float) -> str:
 def versions(count: int) -> str:
     """Return how many versions."""
     return "1 version" if count == 1 else f"{count:,} versions"
+
+
+def moved(records: Mapping[str, int]) -> str:
+    """Return what became of records, by the names that reports have for it."""
+    return f"{records['added']:,} added, {records['changed']:,} changed, {records['removed']:,} removed"
 
 
 def duration(milliseconds: float) -> str:

@@ -25,6 +25,7 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.json_text import parse_json
 from chroma_lifecycle.report import Report
 from chroma_lifecycle.wiring import compactor
+from chroma_lifecycle.words import moved
 
 _FAILURES_SHOWN = 20
 
@@ -110,8 +111,7 @@ def _lines(name: str, report: Report, *, dry_run: bool) -> Iterator[str]:
         f"{report.ignored:,} ignored, {report.failed:,} failed"
     )
     for each in report.collections:
-        count = each.records
-        change = f"{count['added']:,} added, {count['changed']:,} changed, {count['removed']:,} removed"
+        change = moved(each.records)
         if dry_run:
             yield f"  {each.collection}: would go on from version {each.version}: records {change}"
         elif each.published:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -134,11 +134,7 @@ def move(
 ) -> None:
     """Move a collection to another store; from now on every writer is refused here, with the new address."""
     output, name = Output(as_json), choose_collection(collection, mapping)
-    source = open_store(store)
-    read_head(source, name)  # first: a place is not made for nothing
-    target = _create_target(to)
-    with output.watching(f"moving {name} to {target.address}", source) as watched:
-        copied = move_collection(watched, target, name, deadline=Deadline(), writer=writer())
+    target, copied = _relocated(output, name, store, to, "moving", move_collection)
     output.result(
         _copied_value(name, target, copied),
         f"{name} has moved to {target.address}: {_copied_told(copied)}",
@@ -155,15 +151,22 @@ def copy(
 ) -> None:
     """Copy a collection with its history to another store, where it lives on its own."""
     output, name = Output(as_json), choose_collection(collection, mapping)
-    source = open_store(store)
-    read_head(source, name)  # first: a place is not made for nothing
-    target = _create_target(to)
-    with output.watching(f"copying {name} to {target.address}", source) as watched:
-        copied = copy_collection(watched, target, name, deadline=Deadline(), writer=writer())
+    target, copied = _relocated(output, name, store, to, "copying", copy_collection)
     output.result(
         _copied_value(name, target, copied),
         f"{name} is in {target.address} too, as lineage {copied.head.lineage}: {_copied_told(copied)}",
     )
+
+
+def _relocated(
+    output: Output, name: str, store: str, to: str, doing: str, relocate: Callable[..., Copied]
+) -> tuple[Store, Copied]:
+    """Bring a collection to the store at *to*; return that and what was copied."""
+    source = open_store(store)
+    read_head(source, name)  # first: a place is not made for nothing
+    target = _create_target(to)
+    with output.watching(f"{doing} {name} to {target.address}", source) as watched:
+        return target, relocate(watched, target, name, deadline=Deadline(), writer=writer())
 
 
 def _create_target(address: str) -> Store:

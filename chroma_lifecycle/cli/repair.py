@@ -37,6 +37,7 @@ from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import Version
 from chroma_lifecycle.wiring import open_scan, open_store, surroundings
+from chroma_lifecycle.words import moved
 
 if TYPE_CHECKING:
     from chroma_lifecycle.cycle import Surroundings
@@ -79,6 +80,7 @@ def rollback(
         done = roll_back(replace(site, store=watched), target)
     manifest = done.published.manifest
     summary = manifest.details.summary
+    records = {"added": summary.added, "changed": summary.changed, "removed": summary.removed}
     output.result(
         {
             "collection": name,
@@ -86,12 +88,11 @@ def rollback(
             "records_of": done.source.number,
             "left": done.left.number,
             "withheld": done.withheld,
-            "records": {"added": summary.added, "changed": summary.changed, "removed": summary.removed},
+            "records": records,
             "stored_bytes": manifest.stored_bytes,
             "mirror": done.mirror,
         },
-        f"{name} version {manifest.version.number} has the records of version {done.source.number}: "
-        f"{summary.added:,} added, {summary.changed:,} changed, {summary.removed:,} removed",
+        f"{name} version {manifest.version.number} has the records of version {done.source.number}: {moved(records)}",
         f"{done.withheld:,} facts are withheld; `chroma-lifecycle reapply` makes them count again",
         *([f"mirror {done.mirror}"] if done.mirror != "none" else []),
     )
@@ -134,14 +135,13 @@ def reapply(
     )
     with open_cycle(name, settings) as (around, local), output.doing(f"reapplying what {name} withholds"):
         report = reapply_all(around, local, name, dry_run=dry_run)
-    count, untold = report.records, report.outcomes.get("failed", 0)
-    change = f"{count['added']:,} added, {count['changed']:,} changed, {count['removed']:,} removed"
+    change, untold = moved(report.records), report.outcomes.get("failed", 0)
     output.result(
         {
             "collection": name,
             "version": report.version,
             "published": report.published,
-            "records": count,
+            "records": report.records,
             "mirror": report.mirror,
             "untold_runs": untold,
         },
@@ -277,8 +277,8 @@ def _found(differences: Differences, mapping: TableMapping) -> dict[str, Any]:
 
 
 def _ended(done: Resynced, *, apply: bool) -> str:
-    count, report = done.report.records, done.report
-    change = f"records {count['added']:,} added, {count['changed']:,} changed, {count['removed']:,} removed"
+    report = done.report
+    change = f"records {moved(report.records)}"
     if report.published:
         return f"{report.collection} version {report.version} published: {change}"
     if apply:
