@@ -50,8 +50,9 @@ def test_a_source_is_paused_and_resumed(empty: CommandLine, source: str) -> None
 
 
 def test_what_is_not_there_is_told(empty: CommandLine, source: str) -> None:
-    """A pipe that nobody made, nothing named, both named."""
-    ended = empty("resume", "--pipe", "nobody")  # moto answers an unknown mapping with nothing, unlike AWS
-    assert (3, True) == (ended.code, "hint:" in ended.err), ended.err
+    """A pipe or a mapping that nobody made, an id that is none, nothing named, both named."""
+    for wrong in (("--pipe", "nobody"), ("12345678-1234-1234-1234-123456789012",), ("compactor",), ("--pipe", "")):
+        ended = empty("resume", *wrong)
+        assert (2, True) == (ended.code, "hint: take it from the stack's output" in ended.err), ended.err
     assert 2 == empty("pause").code
     assert 2 == empty("resume", source, "--pipe", "x").code

@@ -10,7 +10,7 @@ from tests.support.cloudformation import Stack
 from tests.template.conftest import WAYS
 
 # Actions for which IAM or EC2 knows no resource, or names it only afterwards.
-WITHOUT_RESOURCE = {"Trace", "Network", "FindEventSources"}
+WITHOUT_RESOURCE = {"Trace", "Network", "FindEventSources", "Look"}
 
 
 def statements(stack: Stack, name: str) -> dict[str, dict[str, Any]]:
@@ -47,7 +47,7 @@ def test_the_compactor_by_default(defaults: Stack) -> None:
         ),
         "ReadDeltas": (["s3:GetObject"], "Bucket.Arn/deltas/*", None),
         "TellMissingFromForbidden": (["s3:ListBucket"], ["Bucket.Arn"], None),
-        "WriteRunStatus": (["dynamodb:UpdateItem"], "Table.Arn", None),
+        "WriteRunStatus": (["dynamodb:DescribeTable", "dynamodb:UpdateItem"], "Table.Arn", None),
         "Consume": (
             ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
             "Queue.Arn", None,
