@@ -77,7 +77,7 @@ layers: $(READY)
 closing-versions: $(READY) ## The closing suite and readers on older releases of chromadb, and files between releases
 	ROUNDS=few scripts/closing_versions.sh 1.3.3 1.5.1
 
-check: lint types layers test demo closing-versions recipes ## Everything that CI runs
+check: lint types layers site test demo closing-versions recipes ## What CI runs, but for the browser and the containers
 
 lock: ## Pin the newest versions that fit into constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --all-extras pyproject.toml -o constraints.txt --upgrade

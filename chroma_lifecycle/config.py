@@ -33,7 +33,7 @@ class Settings:
         table: Name of the DynamoDB table whose run items get their status; none without it.
         deltas: Roots below which deltas may lie, the first one for relative addresses;
             empty for the store's own bucket or directory.
-        deadline_reserve_seconds: What is left of an invocation when the last step may begin.
+        deadline_reserve_seconds: What must be left of an invocation when Chroma is opened.
         tail_budget: Vector operations that a reader may have to replay (see docs/closing.md).
         s3_checksums: ``when_required`` for compatible stores that know no newer checksums;
             by default what the SDK's own variables say.
@@ -107,7 +107,7 @@ class _Reader:
         if self._problems:
             raise BadInput(
                 f"the settings are wrong: {'; '.join(self._problems)}",
-                hint="set these environment variables of the function or the shell; the README lists them all",
+                hint="set these environment variables of the function or the shell; docs/settings.md lists them all",
             )
         return settings
 
