@@ -17,6 +17,7 @@ import psutil
 
 from chroma_lifecycle.clock import wait_until
 from chroma_lifecycle.errors import NotClosed
+from chroma_lifecycle.snapshot import leases
 
 _PROC = Path("/proc")
 _HAS_PROC = (_PROC / "self" / "fd").is_dir()
@@ -68,11 +69,24 @@ def require_closed(directory: Path, *, timeout_seconds: float) -> None:
         NotClosed: Some are still open when the time is over, or another process has one open.
     """
     wait_until(lambda: not below(directory), timeout_seconds=timeout_seconds)
-    if held := (*below(directory), *below_by_others(directory)):
+    if holders := listing(below(directory)) or _others(directory):
         raise NotClosed(
-            f"{directory} is still open: {listing(held)}",
+            f"{directory} is still open: {holders}",
             hint="close every client of this directory, then close or seal again; nothing was published",
         )
+
+
+def _others(directory: Path) -> str:
+    """Return who else has a file below *directory* open; nothing if nobody has."""
+    try:
+        if leases.first_open(files_below(directory)) is None:
+            return ""
+        seen = listing(below_by_others(directory))
+        # Those of other users are not seen, and some have gone meanwhile.
+        left = None if seen else leases.first_open(files_below(directory))
+    except leases.CannotTell:
+        return listing(below_by_others(directory))
+    return f"{left} (a process that may not be looked at)" if left else seen
 
 
 def listing(descriptors: tuple[Descriptor, ...], limit: int = 10) -> str:
