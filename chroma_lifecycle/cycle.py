@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TypeAlias
@@ -36,11 +37,13 @@ from chroma_lifecycle.publishing.publish import publish
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.restore import bring_forward
 from chroma_lifecycle.publishing.status import RunStatus
+from chroma_lifecycle.publishing.transfer import meanwhile
 from chroma_lifecycle.report import CollectionReport
 from chroma_lifecycle.run_status import write_statuses
 from chroma_lifecycle.snapshot.details import Details
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
 from chroma_lifecycle.snapshot.manifest import Manifest
+from chroma_lifecycle.snapshot.pristine import LocalVersion
 from chroma_lifecycle.snapshot.sealed import SealedSnapshot, seal
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import Version
@@ -166,13 +169,19 @@ class Cycle:
     def _attempt(self, portion: Portion, attempt: int, *, dry_run: bool) -> CycleEnd:
         around, pace = self._around, self._pace
         with self._workspace.blank() as scratch:
-            # 1. The newest version, on the local disk.
-            with self._phase("restore"):
-                parent = self._restore()
+            local = self._workspace.pristine.version()
+            with meanwhile(partial(read_published, around.store, self._collection, local=local)) as newest:
+                # Mostly what is here is the newest version; so its facts are looked at while the store is asked.
+                with self._phase("plan"):
+                    early = self._plan_early(portion, local, scratch)
+                # 1. The newest version, on the local disk.
+                with self._phase("restore"):
+                    parent = self._restore(newest())
             # 2. Which facts move, and what follows for the records. Deltas are read and checked.
             with self._phase("plan"):
                 deltas = self._deltas(parent.manifest, scratch)
-                joined, planned = self._plan(portion, deltas)
+                is_early = early is not None and local is not None and parent.manifest is local.manifest
+                joined, planned = early if early and is_early else self._plan(portion, deltas)
                 if not dry_run and self._cut(portion, joined, planned.plan):
                     joined, planned = self._plan(portion, deltas)
             if dry_run:
@@ -215,6 +224,17 @@ class Cycle:
         portion.tell(joined)
         return joined, planned
 
+    def _plan_early(self, portion: Portion, local: LocalVersion | None, scratch: Path) -> tuple[Joined, Planned] | None:
+        """Plan on the version that is here, if that takes no more than a look into its ledger.
+
+        Whether it is the newest, nobody has said yet. What is wrong with it is told when it is planned again.
+        """
+        if local is None or not self._fits_mapping(local.manifest) or not portion.is_of_fields:
+            return None
+        with suppress(LifecycleError):
+            return self._plan(portion, self._deltas(local.manifest, scratch))
+        return None
+
     def _cut(self, portion: Portion, joined: Joined, todo: Plan) -> bool:
         """Hand the newest messages back where there is not the time for all; return whether that was so."""
         left = self._deadline.remaining_seconds()
@@ -254,15 +274,31 @@ class Cycle:
                     return refusal.problem
         return None
 
-    def _restore(self) -> Published:
+    def _restore(self, published: Published) -> Published:
         around = self._around
-        published = read_published(around.store, self._collection, local=self._workspace.pristine.version())
         published.head.require_lineage(around.lineage)
         restored = bring_forward(self._workspace, published, around.store, around.mirror, self._deadline)
         self._missed += restored.missed
-        with self._ledger() as ledger:
-            _check_mapping(restored.published, around.mapping, ledger)
+        self._check_mapping(restored.published)
         return restored.published
+
+    def _fits_mapping(self, manifest: Manifest) -> bool:
+        return manifest.details.mapping in (None, self._around.mapping.digest)
+
+    def _check_mapping(self, published: Published) -> None:
+        """Refuse a mapping under which the published facts were not made: facts of two mappings do not join."""
+        known, mapping = published.manifest.details.mapping, self._around.mapping
+        if known is None or self._fits_mapping(published.manifest):
+            return
+        with self._ledger() as ledger:
+            meaning = ledger.meaning_of(known)
+        changed = f": {'; '.join(differences(meaning, mapping.meaning))}" if meaning else ""
+        raise BadInput(
+            f"version {published.manifest.version.number} of {published.collection} was made under the mapping "
+            f"{known[:12]}, and this is {mapping.digest[:12]}{changed}; "
+            "facts that were made under two mappings do not join",
+            hint="go back to the mapping that it was made under, or begin the collection anew with init",
+        )
 
     def _ledger(self) -> Ledger:
         return Ledger.open(self._workspace.pristine.root / LEDGER, read_only=True)
@@ -280,20 +316,29 @@ class Cycle:
                 found = client.close().soundness
             settle_tail(working / CHROMA, self._collection, budget=self._around.tail_budget, found=found)
         with Ledger.open(working / LEDGER) as ledger:
-            self._write_facts(ledger, planned, before.version.next())
-            # Counted where they may be others: counting takes as long as there are records.
-            stay = not (planned.plan.deletes or planned.plan.writes)
-            return ledger.counts(records=before.details.counts.records if stay else None)
+            pruned = self._write_facts(ledger, planned, before.version.next())
+            counts = before.details.counts
+            # Counted where they may be others: counting takes as long as there are records, or facts.
+            records = None if planned.plan.deletes or planned.plan.writes else counts.records
+            if counts.withheld or self._is_full(before):  # a fact may also have come out of what is withheld
+                return ledger.counts(records=records)
+            facts = counts.facts + planned.changes.fresh - pruned
+            return ledger.counts(records=records, facts=facts)
 
-    def _write_facts(self, ledger: Ledger, planned: Planned, version: Version) -> None:
+    def _write_facts(self, ledger: Ledger, planned: Planned, version: Version) -> int:
+        """Write what the plan moves; return how many facts were old enough to go."""
         now_seconds = int(self._around.clock.now().timestamp())
         ledger.remember_mapping(self._around.mapping.digest, self._around.mapping.meaning)
         ledger.store(planned.changes, received_seconds=now_seconds, version=version.number)
-        ledger.prune(now_seconds=now_seconds)
+        return ledger.prune(now_seconds=now_seconds)
+
+    def _is_full(self, before: Manifest) -> bool:
+        """Return whether the version after *before* is one of those of which everything is looked at."""
+        return (before.version.number + 1) % FULL_CHECK_VERSIONS == 0
 
     def _seal(self, parent: Published, working: Path, done: Plan, counts: Mapping[str, int]) -> SealedSnapshot:
         unopened = [] if (working / CHROMA).exists() else [f.path for f in parent.manifest.files if f.path != LEDGER]
-        full = (parent.manifest.version.number + 1) % FULL_CHECK_VERSIONS == 0
+        full = self._is_full(parent.manifest)
         records = counts["records"] if done.deletes or done.writes else None
         pristine = self._workspace.pristine.root
         return seal(working, pristine=pristine, pristine_files=unopened, full=full, records=records)
@@ -361,18 +406,3 @@ class Cycle:
                 yield
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + clock.monotonic() - began
-
-
-def _check_mapping(published: Published, mapping: TableMapping, ledger: Ledger) -> None:
-    """Refuse a mapping under which the published facts were not made: facts of two mappings do not join."""
-    known = published.manifest.details.mapping
-    if known is None or known == mapping.digest:
-        return
-    meaning = ledger.meaning_of(known)
-    changed = f": {'; '.join(differences(meaning, mapping.meaning))}" if meaning else ""
-    raise BadInput(
-        f"version {published.manifest.version.number} of {published.collection} was made under the mapping "
-        f"{known[:12]}, and this is {mapping.digest[:12]}{changed}; "
-        "facts that were made under two mappings do not join",
-        hint="go back to the mapping that it was made under, or begin the collection anew with init",
-    )

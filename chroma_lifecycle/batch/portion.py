@@ -26,6 +26,12 @@ class Portion:
         """What is worked on."""
         return self.of({change.origin.source for change in self._all} - self._aside.keys())
 
+    @property
+    def is_of_fields(self) -> bool:
+        """Whether there is something to work on, and none of it reads a delta."""
+        changes = self.changes
+        return bool(changes) and not any(isinstance(change, MergeDelta) for change in changes)
+
     def of(self, sources: Collection[str]) -> tuple[Change, ...]:
         """Return the changes of some messages."""
         return tuple(change for change in self._all if change.origin.source in sources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 
 from chroma_lifecycle.intake.mapping import TableMapping
@@ -11,6 +12,8 @@ from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.snapshot.details import ChromaVersion, Counts, Details, Summary
 from chroma_lifecycle.snapshot.sealed import SealedSnapshot
 from chroma_lifecycle.snapshot.soundness import Soundness
+
+_installed = cache(version)  # it looks through what is installed, and a process keeps what it has loaded
 
 
 def record_counts(todo: Plan) -> dict[str, int]:
@@ -58,7 +61,7 @@ def details_of(
     return Details(
         summary=Summary("compact", applied=applied, **record_counts(todo)),
         counts=counts_of(counts, found),
-        chroma=ChromaVersion(version("chromadb"), found.migrations) if todo else before.chroma,
+        chroma=ChromaVersion(_installed("chromadb"), found.migrations) if todo else before.chroma,
         dimension=before.dimension,
         space=before.space,
         mapping=mapping.digest,

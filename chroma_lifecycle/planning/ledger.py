@@ -69,6 +69,7 @@ class LedgerChanges:
     Attributes:
         written: Ids that a run writes, by the run that writes them.
         deleted: Ids of records that cease to exist.
+        fresh: How many of the facts are of something that the ledger had no such fact of.
     """
 
     fields: tuple[FieldFact, ...] = ()
@@ -76,6 +77,7 @@ class LedgerChanges:
     runs: tuple[RunFact, ...] = ()
     written: Mapping[RunKey, Collection[str]] = field(default_factory=dict)
     deleted: Collection[str] = ()
+    fresh: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.fields or self.tombstones or self.runs)
@@ -278,12 +280,16 @@ class Ledger:
         rows = self._connection.execute(f"SELECT DISTINCT substr(position, 1, 4) FROM ({every})")  # noqa: S608
         return frozenset({"stre": "stream", "adop": "adopted"}.get(begin, begin) for (begin,) in rows)
 
-    def counts(self, *, records: int | None = None) -> dict[str, int]:
-        """Return how many records there are (or *records*, where known), and facts that count, and are withheld."""
-        facts, withheld = (
-            sum(map(self._count, tables)) for tables in (("field_facts", "tombstones", "runs"), _WITHHELD)
-        )
-        return {"records": self._count("records") if records is None else records, "facts": facts, "withheld": withheld}
+    def counts(self, *, records: int | None = None, facts: int | None = None) -> dict[str, int]:
+        """Return how many records there are, facts that count, and facts that are withheld.
+
+        Args:
+            records: Their number, where it is known.
+            facts: The number of those that count, where it is known.
+        """
+        known = {"records": records, "facts": facts, "withheld": None}
+        tables = {"records": ("records",), "facts": ("field_facts", "tombstones", "runs"), "withheld": _WITHHELD}
+        return {name: sum(map(self._count, tables[name])) if n is None else n for name, n in known.items()}
 
     def _count(self, table: str) -> int:
         (count,) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 (own names)

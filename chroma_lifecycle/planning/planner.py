@@ -57,6 +57,7 @@ def plan(ledger: Ledger, joined: Joined, mapping: TableMapping, collection: str)
             runs=tuple(joined.runs.values()),
             written=written,
             deleted=deleted,
+            fresh=planner.fresh(),
         ),
     )
 
@@ -71,6 +72,20 @@ class _Planner:
         self._moved_by_reach: dict[str, dict[ItemKey, FieldFact]] = {}
         for (reach, item), fact in joined.fields.items():
             self._moved_by_reach.setdefault(reach, {})[item] = fact
+
+    def fresh(self) -> int:
+        """Return how many of the moved facts the ledger has no fact of yet."""
+        ledger, joined = self._ledger, self._joined
+        fields = {
+            (fact.reach, fact.item) for facts in ledger.field_facts(self._moved_by_reach).values() for fact in facts
+        }
+        stones = {
+            (fact.reach, fact.item)
+            for facts in ledger.tombstones({reach for reach, _ in joined.tombstones}).values()
+            for fact in facts
+        }
+        runs = sum(ledger.run(item, address) is None for item, address in joined.runs)
+        return len(joined.fields.keys() - fields) + len(joined.tombstones.keys() - stones) + runs
 
     # Existence
 

@@ -1,4 +1,4 @@
-"""Many transfers at once, in a memory that does not grow with their number."""
+"""Transfers beside other work: one, or many at once in a memory that does not grow with their number."""
 
 from __future__ import annotations
 
@@ -62,6 +62,16 @@ def in_parallel(work: Callable[[_T], _R], items: Iterable[_T], *, workers: int =
         while running:
             _collect(running, results)
     return [results[number] for number in range(len(results))]
+
+
+@contextmanager
+def meanwhile(work: Callable[[], _R]) -> Iterator[Callable[[], _R]]:
+    """Do *work* in a thread of its own; give what waits for its result, or raises its error.
+
+    No thread outlives the block.
+    """
+    with _threads(1) as threads:
+        yield threads.submit(work).result
 
 
 def _collect(running: dict[Future[_R], int], results: dict[int, _R]) -> None:

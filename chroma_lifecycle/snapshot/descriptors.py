@@ -108,12 +108,32 @@ def files_below(directory: Path) -> Iterator[Path]:
             yield from (Path(root) / name for name in sorted([*names, *links]))
 
 
+def sizes_below(directory: Path) -> dict[str, int]:
+    """Return the length of everything below *directory* that is no directory, by its path from there."""
+    begin = len(f"{directory}/")
+    return {entry.path[begin:]: entry.stat(follow_symlinks=False).st_size for entry in _entries(str(directory))}
+
+
+def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
+    """Yield what :func:`files_below` does, in any order: this is asked for several times in a cycle."""
+    try:
+        with os.scandir(directory) as found:
+            entries = list(found)
+    except (FileNotFoundError, NotADirectoryError):  # removed since it was listed
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries(entry.path)
+        else:
+            yield entry
+
+
 class _Scope:
     """The files below a directory, by path and by identity."""
 
     def __init__(self, directory: Path) -> None:
         self._prefix = f"{directory.resolve()}/"
-        self._files = {identity for path in files_below(directory) if (identity := _identity(path))}
+        self._files = {identity for entry in _entries(str(directory)) if (identity := _identity(entry.path))}
 
     def held_by(self, pid: int) -> tuple[Descriptor, ...]:
         return tuple(

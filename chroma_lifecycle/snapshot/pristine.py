@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chroma_lifecycle.errors import BadInput, Corrupt
-from chroma_lifecycle.snapshot.descriptors import files_below
+from chroma_lifecycle.snapshot.descriptors import sizes_below
 from chroma_lifecycle.snapshot.disk import disk_errors, remove_tree, replace_file, require_room, this_boot
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json
 from chroma_lifecycle.snapshot.files import FileEntry
@@ -215,7 +215,7 @@ def _size_of(path: Path) -> int:
 
 def check_files(root: Path, files: Sequence[FileEntry]) -> None:
     """Refuse a directory that does not hold exactly *files*, each as long as it should be."""
-    found = {path.relative_to(root).as_posix(): path.lstat().st_size for path in files_below(root)}
+    found = sizes_below(root)
     expected = {entry.path: entry.size for entry in files}
     if found != expected:
         odd = min(set(found.items()) ^ set(expected.items()))[0]

@@ -321,6 +321,8 @@ class Promise:
                 counts = ledger.counts()
                 assert expected.facts == counts["facts"], "the ledger holds other facts"
                 assert expected.withheld_facts == counts["withheld"], "other facts are withheld"
+                told = manifest.details.counts
+                assert counts == {"records": told.records, "facts": told.facts, "withheld": told.withheld}
         rows = zip(found["ids"], found["embeddings"], found["documents"], found["metadatas"], strict=True)
         records = {id_: (_tag(row), document, metadata or {}) for id_, row, document, metadata in rows}
         model = Reference(self.pool).replay(list(expected.counts.taken.values()))[collection]

@@ -1,0 +1,119 @@
+"""What a warm cycle does early, or does not do again, makes the same version."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from chroma_lifecycle.compactor import Compactor
+from chroma_lifecycle.cycle import Cycle
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.planning.ledger import RETENTION_SECONDS, Ledger
+from chroma_lifecycle.publishing.unpack import Stores, files_of
+from tests.support.memory_store import FakeClock
+from tests.support.table import Table, in_sqs
+from tests.support.watching import WatchedStore
+from tests.support.world import WORD, World, label, with_word
+
+
+def test_the_ledger_is_looked_into_while_the_store_is_asked_for_head(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D1: a warm container does not wait for an answer that is mostly the one that it expects."""
+    table = Table()
+    with_word(world, table)
+    records = [label(table, "total")]
+    planned, plan = threading.Event(), Cycle._plan
+
+    def noted(self: Cycle, *arguments: Any) -> object:
+        planned.set()
+        return plan(self, *arguments)
+
+    monkeypatch.setattr(Cycle, "_plan", noted)
+    met: list[bool] = []
+    store = WatchedStore(world.store)
+    with world.compactor(store=store) as machine:
+        machine.compact(in_sqs(records))
+        planned.clear()
+        store.before = lambda _, call: met.append(planned.wait(20)) if call == "read_head words" else None
+        assert 1 == machine.compact(in_sqs(records)).no_op
+
+    assert [True] == met
+
+
+def test_what_was_planned_on_a_version_that_is_not_the_newest_is_planned_again(world: World) -> None:
+    """L5: a straggler that moves the facts of the version that is here, and none of the newest one's."""
+    table = Table()
+    with_word(world, table)
+    with world.compactor("one") as one, world.compactor("other") as other:
+        one.compact(in_sqs([label(table, "total")]))
+        straggler = label(table, "total", "INVALID")
+        newest = label(table, "total", "VALID")
+        assert 1 == other.compact(in_sqs([newest])).applied
+
+        report = one.compact(in_sqs([straggler]))
+
+    assert (0, 1) == (report.applied, report.no_op)
+    assert world.records()[WORD][2]["label_total"] is True
+
+
+def test_a_problem_of_an_early_plan_is_told_by_the_plan_that_counts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L3: what was found in vain is nobody's failure."""
+    table = Table()
+    with_word(world, table)
+    plan, calls = Cycle._plan, []
+
+    def fails_first(self: Cycle, *arguments: Any) -> object:
+        calls.append(self._collection)
+        if calls == ["lines", "words"]:  # lines is not here yet, so nothing is planned early
+            raise BadInput("not yet", hint="none")
+        return plan(self, *arguments)
+
+    monkeypatch.setattr(Cycle, "_plan", fails_first)
+    with world.compactor() as machine:
+        assert 1 == machine.compact(in_sqs([label(table, "total")])).applied
+    assert ["lines", "words", "words"] == calls
+
+
+def test_a_version_counts_its_facts_rightly_without_counting_them_all(world: World) -> None:
+    """New facts, moved ones, a tombstone, a run that begins again, and facts that retention takes."""
+    table, clock = Table(), FakeClock(datetime(2026, 1, 1, tzinfo=UTC))
+    with_word(world, table)
+    batches = [
+        [label(table, "total"), label(table, "date")],
+        [label(table, "total", "INVALID"), label(table, "tax", word=2)],
+        [table.remove(*_key_of(table, "tax")), table.put("IMAGE#a", "RECEIPT#00001#PLACE", merchant_name="Corner")],
+        [table.put("IMAGE#a", "RECEIPT#00001#LINE#00001#WORD#00002", text="x")],
+        [table.remove("IMAGE#a", "RECEIPT#00001#LINE#00001#WORD#00002")],
+        [label(table, "late")],
+    ]
+    with world.compactor() as made:
+        machine = Compactor(replace(made._around, clock=clock), made._root)
+        for batch in batches:
+            if batch is batches[-1]:
+                clock.pass_by(timedelta(seconds=RETENTION_SECONDS + 2 * 86_400))
+            machine.compact(in_sqs(batch))
+            assert _counted(world) == _told(world)
+        machine.close()
+    assert _told(world)["facts"] > 0
+
+
+def _key_of(table: Table, name: str) -> tuple[str, str]:
+    return next(key for key in table.items if key[1].endswith(f"#LABEL#{name}"))
+
+
+def _told(world: World) -> dict[str, int]:
+    counts = world.published().manifest.details.counts
+    return {"records": counts.records, "facts": counts.facts, "withheld": counts.withheld}
+
+
+def _counted(world: World) -> dict[str, int]:
+    manifest, stores = world.published().manifest, Stores(world.store)
+    with files_of(manifest, stores) as files, Ledger.open(files / "ledger.sqlite3", read_only=True) as ledger:
+        return ledger.counts()
