@@ -87,10 +87,7 @@ def init(
     table = load_mapping(mapping) if mapping else None
     if table is not None and name in table.shards:
         if dimension is None:
-            raise BadInput(
-                f"the mapping has {name} in shards, which begin empty",
-                hint="begin it with --dimension N, and let runs merge its records as deltas (see `delta write`)",
-            )
+            raise _begun_by_bulk(name, source or "")
         _in_shards(output, name, table, store, space or SpaceName.COSINE, dimension, workspace, checksums, dry_run)
         return
     target = _require_unused(store, name, checksums) if dry_run else create_store(store, checksums=checksums)
@@ -109,6 +106,19 @@ def init(
     if source is not None:
         lines += [f"  from {told['from']}", *([] if dry_run else [_AFTER_ADOPTING])]
     output.result(told, *lines)
+
+
+def _begun_by_bulk(name: str, source: str) -> BadInput:
+    """Return the refusal of records for a collection in shards, which names the commands that take them."""
+    build, file = "chroma-lifecycle bulk build {} --dimension N", f"{name}.parquet"
+    if source.lower().endswith(".parquet"):
+        way = f"`{build.format(source)}`"
+    else:
+        way = f"`chroma-lifecycle delta convert {source} {file}`, then `{build.format(file)}`"
+    return BadInput(
+        f"the mapping has {name} in shards, and `init` begins them empty",
+        hint=f"to begin them with these records: {way}",
+    )
 
 
 def _in_shards(

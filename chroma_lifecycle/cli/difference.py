@@ -18,13 +18,16 @@ from chroma_lifecycle.cli.options import (
     OptionalMappingOption,
     StoreOption,
     choose_collection,
+    parse_moment,
 )
 from chroma_lifecycle.cli.output import Output, Table, one_line, printable
+from chroma_lifecycle.cli.shards import Given, each_shard, of_its_records
 from chroma_lifecycle.difference import Comparison, compare
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.choosing import version_named
+from chroma_lifecycle.publishing.choosing import version_at, version_named
 from chroma_lifecycle.publishing.history import find_version
+from chroma_lifecycle.publishing.layout import Layout, Shard
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.unpack import Stores
 from chroma_lifecycle.snapshot.file_differences import Change, FileDifference
@@ -41,12 +44,27 @@ _SEGMENT = re.compile(r"\b([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _TWO = "name two versions: `chroma-lifecycle log` lists them"
 
 
+def _that_differ(given: Given, shard: Shard, layout: Layout) -> Given | None:
+    """Compare the shards of the records that are named, and those alone in which two versions are meant."""
+    narrowed = of_its_records("records")(given, shard, layout)
+    if narrowed is None:
+        return None
+    source = open_store(given["store"])
+    old, new = _sides(source, read_published(source, shard.name), given["before"], given["after"], given["since"])
+    return None if old in (None, new) else narrowed
+
+
+@each_shard(_that_differ)
 def diff(
     store: StoreOption,
     before: Annotated[
         str | None, typer.Argument(help="A version: its number, latest, or a pin. By default the one before AFTER.")
     ] = None,
     after: Annotated[str | None, typer.Argument(help="The other version; by default the newest.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", help="In place of BEFORE: the version of this time (UTC), 2026-01-31T12:00."),
+    ] = None,
     records: Annotated[
         list[str] | None, typer.Option("--record", help="Only this record, with its values; may be given again.")
     ] = None,
@@ -60,7 +78,9 @@ def diff(
 ) -> None:
     """Say what differs between two versions: records and their fields, files and their pages."""
     output, source, name = Output(as_json), open_store(store), choose_collection(collection, mapping)
-    old, new = _two(source, read_published(source, name), before, after)
+    if since is not None and before is not None:
+        raise BadInput("--since says in other words which version is meant than BEFORE", hint="give one of the two")
+    old, new = _two(source, read_published(source, name), before, after, since)
     with (
         output.doing(f"comparing versions {old.version.number} and {new.version.number} of {name}"),
         compare(old, new, Stores(source, open_mirror(mirror))) as compared,
@@ -78,19 +98,30 @@ def diff(
     )
 
 
-def _two(store: Store, published: Published, before: str | None, after: str | None) -> tuple[Manifest, Manifest]:
+def _two(
+    store: Store, published: Published, before: str | None, after: str | None, since: str | None
+) -> tuple[Manifest, Manifest]:
     """Return the versions that are meant: the newest and the one before it, if nothing is said."""
-    newest = published.manifest
-    new = newest if after is None else version_named(store, published, after)
-    if before is not None:
-        old = version_named(store, published, before)
-    elif newest.parent is None:
-        raise BadInput(f"{newest.collection} has only version 1: there is nothing to compare it with", hint=_TWO)
-    else:
-        old = find_version(store, published.head, newest.parent.version)[1]
+    old, new = _sides(store, published, before, after, since)
+    if old is None:
+        raise BadInput(f"{new.collection} has only version 1: there is nothing to compare it with", hint=_TWO)
     if old == new:
         raise BadInput(f"both are version {old.version.number} of {old.collection}", hint=_TWO)
     return old, new
+
+
+def _sides(
+    store: Store, published: Published, before: str | None, after: str | None, since: str | None
+) -> tuple[Manifest | None, Manifest]:
+    newest = published.manifest
+    new = newest if after is None else version_named(store, published, after)
+    if since is not None:
+        return version_at(store, published.head, parse_moment(since)), new
+    if before is not None:
+        return version_named(store, published, before), new
+    if newest.parent is None:
+        return None, new
+    return find_version(store, published.head, newest.parent.version)[1], new
 
 
 def _chosen(compared: Comparison, ids: Sequence[str] | None) -> list[RecordDifference]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,15 +18,18 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import Output, printable
-from chroma_lifecycle.cli.shards import each_shard
+from chroma_lifecycle.cli.shards import Given, each_shard
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, Sharded
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import Copied
 from chroma_lifecycle.publishing.head import read_head
+from chroma_lifecycle.publishing.layout import Layout, Shard
+from chroma_lifecycle.publishing.lost_layout import LostLayout, bring_back, find_lost_layout
 from chroma_lifecycle.publishing.mirror import look_at_mirror, repair_mirror
-from chroma_lifecycle.publishing.recover import Recovery
+from chroma_lifecycle.publishing.recover import Recovery, is_broken
 from chroma_lifecycle.publishing.recover import recover as recover_head
+from chroma_lifecycle.publishing.relocating_shards import copy_shards, move_shards
 from chroma_lifecycle.publishing.relocation import copy as copy_collection
 from chroma_lifecycle.publishing.relocation import move as move_collection
 from chroma_lifecycle.wiring import BUCKET, create_store, open_mirror, open_store, writer
@@ -35,6 +38,17 @@ from chroma_lifecycle.words import size
 ToOption = Annotated[str, typer.Option("--to", help="A store that holds nothing of this collection.")]
 
 
+def _that_are_broken(given: Given, shard: Shard, layout: Layout) -> Given | None:
+    """Recover the shards alone that have no sound HEAD."""
+    if given["manifest"] is not None:
+        raise BadInput(
+            f"{layout.collection} is in shards, and each has manifests of its own",
+            hint="name the shard that the manifest is of with --collection",
+        )
+    return given if is_broken(open_store(given["store"]), open_mirror(given["mirror"]), shard.name) else None
+
+
+@each_shard(_that_are_broken)
 def recover(
     store: StoreOption,
     collection: CollectionOption = None,
@@ -48,11 +62,26 @@ def recover(
 ) -> None:
     """Make a HEAD again that was deleted or damaged: from an older one, the mirror's, or the newest version."""
     output, name = Output(as_json), choose_collection(collection, mapping)
+    source, second = open_store(store), open_mirror(mirror)
+    if (lost := find_lost_layout(source, second, name)) is not None:
+        output.tell(*_layout_told(lost, done=not dry_run))
+        if dry_run:
+            output.result({"collection": name, "shards": []})
+            return
+        bring_back(source, lost, writer())
     with output.doing(f"looking for what is left of {name}"):
-        found = recover_head(
-            open_store(store), open_mirror(mirror), name, manifest=manifest, dry_run=dry_run, writer=writer()
-        )
+        found = recover_head(source, second, name, manifest=manifest, dry_run=dry_run, writer=writer())
     output.result(_recovery_value(found), *_recovery_told(found))
+
+
+def _layout_told(lost: LostLayout, *, done: bool) -> Iterator[str]:
+    layout = lost.layout
+    yield (
+        f"{layout.collection}: the layout {'is' if done else 'would be'} that of serial {layout.serial}, from "
+        f"{lost.place}: {len(layout.shards)} shards, {layout.shards[0].name} to {layout.shards[-1].name}"
+    )
+    if not done:
+        yield "  when it is back, the HEAD of each shard is looked at"
 
 
 def _recovery_value(found: Recovery) -> dict[str, Any]:
@@ -134,10 +163,10 @@ def move(
 ) -> None:
     """Move a collection to another store; from now on every writer is refused here, with the new address."""
     output, name = Output(as_json), choose_collection(collection, mapping)
-    target, copied = _relocated(output, name, store, to, "moving", move_collection)
+    target, copied = _relocated(output, name, store, to, "moving", move_collection, move_shards)
     output.result(
-        _copied_value(name, target, copied),
-        f"{name} has moved to {target.address}: {_copied_told(copied)}",
+        _relocated_value(name, target, copied),
+        *(f"{each} has moved to {target.address}: {_copied_told(found)}" for each, found in copied.items()),
         f"set CHROMA_LIFECYCLE_STORE to {target.address} everywhere; the files here can go when nobody reads them",
     )
 
@@ -151,22 +180,45 @@ def copy(
 ) -> None:
     """Copy a collection with its history to another store, where it lives on its own."""
     output, name = Output(as_json), choose_collection(collection, mapping)
-    target, copied = _relocated(output, name, store, to, "copying", copy_collection)
+    target, copied = _relocated(output, name, store, to, "copying", copy_collection, copy_shards)
     output.result(
-        _copied_value(name, target, copied),
-        f"{name} is in {target.address} too, as lineage {copied.head.lineage}: {_copied_told(copied)}",
+        _relocated_value(name, target, copied),
+        *(
+            f"{each} is in {target.address} too, as lineage {found.head.lineage}: {_copied_told(found)}"
+            for each, found in copied.items()
+        ),
     )
 
 
 def _relocated(
-    output: Output, name: str, store: str, to: str, doing: str, relocate: Callable[..., Copied]
-) -> tuple[Store, Copied]:
-    """Bring a collection to the store at *to*; return that and what was copied."""
-    source = open_store(store)
-    read_head(source, name)  # first: a place is not made for nothing
+    output: Output, name: str, store: str, to: str, doing: str, one: Callable[..., Copied], shards: Callable[..., None]
+) -> tuple[Store, Mapping[str, Copied]]:
+    """Bring a collection to the store at *to*; return that and what was copied, by name."""
+    source, found = open_store(store), dict[str, Copied]()
+    in_shards = _is_in_shards(source, name)  # first: a place is not made for nothing
     target = _create_target(to)
     with output.watching(f"{doing} {name} to {target.address}", source) as watched:
-        return target, relocate(watched, target, name, deadline=Deadline(), writer=writer())
+        if in_shards:
+            shards(watched, target, name, deadline=Deadline(), writer=writer(), told=found.__setitem__)
+        else:
+            found[name] = one(watched, target, name, deadline=Deadline(), writer=writer())
+    return target, found
+
+
+def _is_in_shards(source: Store, name: str) -> bool:
+    """Return whether the collection, which must be there, is in shards."""
+    try:
+        read_head(source, name)
+    except Sharded:
+        return True
+    return False
+
+
+def _relocated_value(name: str, target: Store, copied: Mapping[str, Copied]) -> dict[str, Any]:
+    values = {each: _copied_value(each, target, found) for each, found in copied.items()}
+    if name in values:
+        return values[name]
+    return {"collection": name, "shards": [{"shard": shard, "result": value} for shard, value in values.items()]}
 
 
 def _create_target(address: str) -> Store:

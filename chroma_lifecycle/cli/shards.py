@@ -82,7 +82,7 @@ def each_shard(portion: Portion = same) -> Callable[[Callable[..., None]], Calla
 
 def _run_on_each(command: Callable[..., None], given: Given, portion: Portion) -> None:
     name = choose_collection(given["collection"], given["mapping"])
-    if isinstance(given.get("version"), int):
+    if any(_is_number(given.get(option)) for option in ("version", "before", "after")):
         raise BadInput(
             f"{name} is in shards, and each has versions of its own",
             hint="name one shard with --collection, or leave the version out",
@@ -109,6 +109,10 @@ def _run_on_each(command: Callable[..., None], given: Given, portion: Portion) -
         raise _all_of(failures, layout)
     if worst:
         raise typer.Exit(worst)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and value.isdigit())
 
 
 def _all_of(failures: list[tuple[Shard, LifecycleError]], layout: Layout) -> LifecycleError:

@@ -26,7 +26,7 @@ _LARGEST = (1 << 64) - 1
 _MOST_SEGMENTS = 64
 _LONGEST_TEXT = 2_048
 _SHARD = re.compile(r"(.+)\.([1-9][0-9]{0,8})-(0|[1-9][0-9]{0,8})", re.ASCII)
-_HINT = "bring it back from an older copy (S3 versioning; `heads/` of a directory), and run the same again"
+_HINT = "run `chroma-lifecycle recover`, which takes it from an older copy or the mirror"
 
 
 def shard_name(collection: str, generation: int, number: int) -> str:
@@ -151,7 +151,10 @@ def decode_layout(body: bytes, collection: str) -> Layout:
         Corrupt: It is no layout of this collection, or not spelled as `encode_layout` spells it.
     """
     where = f"the layout of {collection}"
-    value = parse_json(body, where)
+    try:
+        value = parse_json(body, where)
+    except Corrupt as problem:
+        raise Corrupt(problem.message, hint=_HINT) from problem
     found = format_of(value)
     if found[0] != LAYOUT_FORMAT or type(found[1]) is not int or found[1] < 1:
         raise BadInput(
@@ -232,7 +235,8 @@ def read_layout(store: Store, collection: str, *, known: SeenLayout | None = Non
     if stored is None:
         raise NotInitialised(
             f"collection {collection} has no layout in {store.address}",
-            hint="run `chroma-lifecycle init` with the mapping that says its shards; check --store first",
+            hint="check --store first; `chroma-lifecycle init` begins the collection, with the mapping that says its "
+            "shards, and `chroma-lifecycle recover` brings a layout back that was lost",
         )
     if known is not None and stored.token == known.token:
         return known

@@ -99,19 +99,36 @@ def recover(
     )
 
 
+def is_broken(store: Store, mirror: Store | None, collection: str) -> bool:
+    """Return whether there is anything to recover.
+
+    Raises:
+        BadInput: The collection has moved to another place.
+        StoreUnavailable: The store does not answer.
+    """
+    stored = store.read_head(collection)
+    return _sound_head(stored, _Search.of(store, mirror, collection, stored)) is None
+
+
 def _require_broken(stored: StoredHead | None, search: _Search) -> None:
+    if (head := _sound_head(stored, search)) is not None:
+        raise BadInput(
+            f"HEAD of {head.collection} is sound, and version {head.version.number} is there: "
+            "there is nothing to recover",
+            hint="`chroma-lifecycle verify --all` reads every object; `chroma-lifecycle log` shows the history",
+        )
+
+
+def _sound_head(stored: StoredHead | None, search: _Search) -> Head | None:
+    """Return HEAD, if it can be read and the version that it names is there."""
     try:
         head = None if stored is None else decode_head(stored.body, search.names.collection)
     except Corrupt:
-        return
-    if head is not None:
-        head.require_here()
-        if search.whole(head.manifest, in_store=True):
-            raise BadInput(
-                f"HEAD of {head.collection} is sound, and version {head.version.number} is there: "
-                "there is nothing to recover",
-                hint="`chroma-lifecycle verify --all` reads every object; `chroma-lifecycle log` shows the history",
-            )
+        return None
+    if head is None:
+        return None
+    head.require_here()
+    return head if search.whole(head.manifest, in_store=True) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,15 @@ from chroma_lifecycle.snapshot.manifest import encode_manifest
 from chroma_lifecycle.snapshot.names import Names
 
 
-def move(source: Store, target: Store, collection: str, *, deadline: Deadline, writer: str) -> Copied:
+def move(
+    source: Store, target: Store, collection: str, *, deadline: Deadline, writer: str, checked: bool = False
+) -> Copied:
     """Move a collection: from the first step on, every writer is refused at *source* with the new address.
 
     A move that stops anywhere is finished by the same again. The source keeps its files.
+
+    Args:
+        checked: `require_movable` was asked already, which reads every object.
 
     Raises:
         HeadMoved: HEAD was made anew in the source meanwhile; nobody is sent anywhere.
@@ -29,15 +34,11 @@ def move(source: Store, target: Store, collection: str, *, deadline: Deadline, w
         Retryable, OutcomeUnknown: Move again: what was copied is found.
     """
     head = read_head(source, collection).head
-    if head.moved_to != target.address:
-        head.require_here()
-    there = find_head(target, collection)
-    if there and head.moved_to == target.address and there.head.lineage == head.lineage:
-        return Copied(there.head, 0, 0, swapped=False)  # an earlier move came to its end
-    _require_free(target, head)
+    if there := _arrived(target, head):
+        return Copied(there, 0, 0, swapped=False)
+    if not checked:
+        require_movable(source, target, collection, deadline=deadline)
     if head.moved_to is None:
-        _require_writable(source, target, collection)
-        _require_whole(source, collection, deadline)
         # 1. Nobody publishes here any more.
         amend_head(source, collection, lambda seen: replace(seen, moved_to=target.address), writer=writer)
 
@@ -51,6 +52,34 @@ def move(source: Store, target: Store, collection: str, *, deadline: Deadline, w
 
     # 2. Every version, and HEAD by creation.
     return _copy(source, target, collection, deadline, arrive)
+
+
+def require_movable(source: Store, target: Store, collection: str, *, deadline: Deadline) -> None:
+    """Refuse what would stop a move after its writers were refused; a move that has begun may go on.
+
+    Raises:
+        BadInput, Corrupt, StoreUnavailable: As `move`.
+    """
+    head = read_head(source, collection).head
+    if _arrived(target, head):
+        return
+    _require_free(target, head)
+    if head.moved_to is None:
+        _require_writable(source, target, collection)
+        _require_whole(source, collection, deadline)
+
+
+def _arrived(target: Store, head: Head) -> Head | None:
+    """Return HEAD in the target, if an earlier move to it came to its end.
+
+    Raises:
+        BadInput: It has moved to another place.
+    """
+    if head.moved_to != target.address:
+        head.require_here()
+        return None
+    there = find_head(target, head.collection)
+    return there.head if there and there.head.lineage == head.lineage else None
 
 
 def copy(source: Store, target: Store, collection: str, *, deadline: Deadline, writer: str) -> Copied:
@@ -79,22 +108,23 @@ def _copy(source: Store, target: Store, collection: str, deadline: Deadline, arr
         source, target, collection, deadline=deadline, check=Check.NAMES, whole_history=True, arrive=arrive
     )
     if not isinstance(copied, Copied):
-        raise _taken(collection, target, copied.reason)
+        raise taken(collection, target, copied.reason)
     return copied
 
 
 def _require_free(target: Store, head: Head) -> None:
     """Refuse a place that holds a collection of this name; what an interrupted copy of ours left is no hindrance."""
     if find_head(target, head.collection):
-        raise _taken(head.collection, target, "it has a HEAD")
+        raise taken(head.collection, target, "it has a HEAD")
     names = Names(head.collection)
     for row in target.list(names.all_manifests):
         parts = names.parse_manifest_name(row.name)
         if parts is None or parts.era.lineage not in {head.lineage, *head.came_from}:
-            raise _taken(head.collection, target, f"there is {row.name}")
+            raise taken(head.collection, target, f"there is {row.name}")
 
 
-def _taken(collection: str, target: Store, reason: str) -> BadInput:
+def taken(collection: str, target: Store, reason: str) -> BadInput:
+    """Return the refusal of a place that holds something."""
     return BadInput(
         f"{target.address} is not free for {collection}: {reason}",
         hint="give a place that holds nothing of this collection",

@@ -148,20 +148,63 @@ def _records_by_version(shell: Shell) -> dict[int, int]:
 def test_what_does_not_work_on_shards_refuses(shell: Shell) -> None:
     """With a sentence, and never by the answer of a part; a shard's own name works with everything."""
     shell("init", "--dimension", "3")
-    for command in (
-        ["copy", "--to", "other"],
-        ["move", "--to", "other"],
-        ["diff"],
-        ["recover"],
-    ):
-        assert "in shards" in shell(*command, code=2)
-    for command in (["show", "--version", "1"], ["pin", "x", "--version", "1"], ["rollback", "1"]):
+    for command in (["show", "--version", "1"], ["pin", "x", "--version", "1"], ["rollback", "1"], ["diff", "1", "2"]):
         assert "versions of its own" in shell(*command, code=2)
     assert "versions of its own" in shell("query", "--id", "x", "--version", "1", code=2)
-    assert "begin empty" in shell("init", "--from", "out", code=2)
+    assert "manifests of its own" in shell("recover", "--manifest", "x", code=2)
+    told = shell("init", "--from", "out", code=2)
+    assert "delta convert out notes.parquet`, then `chroma-lifecycle bulk build notes.parquet" in told
+    assert "bulk build s3://b/x.parquet --dimension N" in shell("init", "--from", "s3://b/x.parquet", code=2)
     assert "version 1" in shell("show", "--version", "1", "--collection", "notes.1-0")
     assert "is no shard of notes any more" in shell("reapply", "--collection", "notes.1-9", code=2)
-    assert not Path("other").exists() or not any(Path("other").iterdir())
+
+
+def test_what_differs_is_told_of_each_shard(shell: Shell) -> None:
+    """Since a moment, of records, or between the last two versions; a shard of one version has nothing to compare."""
+    shell("init", "--dimension", "3")
+    assert "there is nothing to do in any shard" in shell("diff")
+    shell("compact", "runs.json")
+    since = max(each["result"][0]["written_at"] for each in shell.json("log"))
+    shell("compact", "removed.json")
+
+    assert ["notes.1-2"] == [each["shard"] for each in shell.json("diff", "--since", since)]
+    found = shell.json("diff")
+    assert 1 == sum(each["result"]["records"]["removed"] for each in found)
+    assert ["notes.1-2"] == [each["shard"] for each in shell.json("diff", "--record", "USER#a#NOTE#1")]
+    shell("pin", "now")
+    assert "there is nothing to do in any shard" in shell("diff", "now")
+    assert "'never' is no version of notes.1-0" in shell("diff", "never", code=2)
+    assert "give one of the two" in shell("diff", "now", "--since", since, "--collection", "notes.1-2", code=2)
+    assert "--since" not in shell("diff", "--since", since, "--collection", "notes.1-2")
+
+
+def test_it_is_copied_and_moved_and_comes_back(shell: Shell) -> None:
+    """The shards and the layout, to where another command can go on; no place is made for a collection that is not."""
+    shell("init", "--dimension", "3")
+    assert "has no HEAD" in shell("copy", "--to", "other", "--collection", "none", code=2)
+    assert not Path("other").exists()
+    shell("compact", "runs.json")
+    everything = shell.ids()
+
+    assert 3 == len({each["result"]["lineage"] for each in shell.json("copy", "--to", "other")})
+    assert "is not free for notes" in shell("copy", "--to", "other", code=2)
+    shell("compact", "removed.json", "--store", "other")
+    assert everything == shell.ids()
+    assert "0 records" in shell("query", "--id", "USER#a#NOTE#1", "--store", "other")
+
+    assert [2, 1, 2] == [each["result"]["version"] for each in shell.json("move", "--to", "third")]
+    assert "moved to" in shell("compact", "removed.json", code=2)
+    assert "has moved to" in shell("move", "--to", "third")
+    assert "18 records" in shell("query", "--vector", "[1,2,3]", "-n", "100", "--store", "third")
+
+    Path("third/notes/HEAD").unlink()
+    Path("third/notes.1-1/HEAD").unlink()
+    assert "recover" in shell("status", "--store", "third", code=2)
+    assert "the layout would be that of serial" in shell("recover", "--store", "third", "--dry-run")
+    assert [] == shell.json("recover", "--store", "third", "--dry-run")
+    assert ["notes.1-1"] == [each["shard"] for each in shell.json("recover", "--store", "third")]
+    assert "there is nothing to do in any shard" in shell("recover", "--store", "third")
+    assert "18 records" in shell("query", "--vector", "[1,2,3]", "-n", "100", "--store", "third")
 
 
 def test_one_damaged_shard_is_told_and_the_others_are_still_proven(shell: Shell) -> None:
