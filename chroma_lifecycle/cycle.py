@@ -297,7 +297,8 @@ class Cycle:
             f"version {published.manifest.version.number} of {published.collection} was made under the mapping "
             f"{known[:12]}, and this is {mapping.digest[:12]}{changed}; "
             "facts that were made under two mappings do not join",
-            hint="go back to the mapping that it was made under, or begin the collection anew with init",
+            hint="go back to the mapping that it was made under, or bring the collection to this one: "
+            "`chroma-lifecycle resync` with it says what would change, and with --apply changes it",
         )
 
     def _ledger(self) -> Ledger:
@@ -320,7 +321,9 @@ class Cycle:
             counts = before.details.counts
             # Counted where they may be others: counting takes as long as there are records, or facts.
             records = None if planned.plan.deletes or planned.plan.writes else counts.records
-            if counts.withheld or self._is_full(before):  # a fact may also have come out of what is withheld
+            if (
+                counts.withheld or planned.changes.anew or self._is_full(before)
+            ):  # a fact may come out of what is withheld
                 return ledger.counts(records=records)
             facts = counts.facts + planned.changes.fresh - pruned
             return ledger.counts(records=records, facts=facts)
@@ -328,13 +331,16 @@ class Cycle:
     def _write_facts(self, ledger: Ledger, planned: Planned, version: Version) -> int:
         """Write what the plan moves; return how many facts were old enough to go."""
         now_seconds = int(self._around.clock.now().timestamp())
-        ledger.remember_mapping(self._around.mapping.digest, self._around.mapping.meaning)
+        self._remember_mapping(ledger)
         ledger.store(planned.changes, received_seconds=now_seconds, version=version.number)
         return ledger.prune(now_seconds=now_seconds)
 
     def _is_full(self, before: Manifest) -> bool:
         """Return whether the version after *before* is one of those of which everything is looked at."""
         return (before.version.number + 1) % FULL_CHECK_VERSIONS == 0
+
+    def _remember_mapping(self, ledger: Ledger) -> None:
+        ledger.remember_mapping(self._around.mapping.digest, self._around.mapping.meaning)
 
     def _seal(self, parent: Published, working: Path, done: Plan, counts: Mapping[str, int]) -> SealedSnapshot:
         unopened = [] if (working / CHROMA).exists() else [f.path for f in parent.manifest.files if f.path != LEDGER]

@@ -165,6 +165,7 @@ _MEANINGS = {
     "orphaned": "items that are gone and have records",
     "refused": "items with a value that no record can take",
     "withheld": "items and runs that a rollback withholds",
+    "left": "items that gave values, and that no rule takes any more",
 }
 _EXAMPLES = 10
 
@@ -255,13 +256,18 @@ def _tell_resynced(
             "published": done.report.published,
             "items": done.items,
             "taken": done.taken,
+            "mapping": list(done.mapping),
             "differences": found,
+            "unread_runs": len(done.unread),
             "records": done.report.records,
             "problems": [problem.message for problem in done.problems],
             "mirror": done.report.mirror,
         },
         f"{name}: {done.items:,} items of {table} read, {done.taken:,} of them in the mapping",
+        *([f"  the mapping is another one than that of version {_of(done)}:"] if done.mapping else []),
+        *(f"    {line}" for line in done.mapping),
         *(f"  {found[kind]['count']:,} {meaning}" for kind, meaning in _MEANINGS.items() if found[kind]["count"]),
+        *(f"  {line}" for line in _unread(done, mapping)),
         *(f"  {problem.message}" for problem in done.problems[:_EXAMPLES]),
         _ended(done, apply=apply),
     )
@@ -274,6 +280,19 @@ def _found(differences: Differences, mapping: TableMapping) -> dict[str, Any]:
         kind: {"count": len(items), "items": [mapping.spell(item) for item in items[:_EXAMPLES]]}
         for kind, items in kinds.items()
     }
+
+
+def _of(done: Resynced) -> int:
+    """Return the number of the version that was compared."""
+    return done.report.version - done.report.published
+
+
+def _unread(done: Resynced, mapping: TableMapping) -> Iterator[str]:
+    """Say which deltas are gone that had to be read again."""
+    if done.unread:
+        names = ", ".join(mapping.spell(item) if item.partition else "the adoption" for item in done.unread[:_EXAMPLES])
+        yield f"{len(done.unread):,} runs whose deltas cannot be read again ({names}): what they gave to keys that no"
+        yield "rule sets any more is gone from their records"
 
 
 def _ended(done: Resynced, *, apply: bool) -> str:

@@ -77,7 +77,7 @@ def _mapping(newest: Manifest, name: str | None) -> Iterator[Check]:
             State.BAD,
             f"Version {newest.version.number:,} was made under the mapping {str(known)[:12]}, "
             f"and {name} is {mapping.digest[:12]}: every batch is refused.",
-            "Go back to the mapping that it was made under, or begin the collection anew.",
+            "Go back to the mapping that it was made under, or bring the collection to this one: resync --apply.",
         )
 
 

@@ -35,6 +35,11 @@ class ShardMapping(TableMapping):
         """Return those of the ids of a delta that belong to the shard."""
         return tuple(filter(self.owns, ids))
 
+    def as_it_sees(self, other: TableMapping, collection: str) -> ShardMapping:
+        """Return what *other* says of *collection*, as of this shard."""
+        (name,) = self.ids
+        return shard_mapping(other, collection, name, self.owns)
+
 
 def shard_mapping(whole: TableMapping, collection: str, name: str, owns: Callable[[str], bool]) -> ShardMapping:
     """Return what *whole* says of *collection*, as of a collection with the name of a shard.

@@ -94,7 +94,10 @@ class RunFact:
 
 
 def join_fields(
-    fact: FieldFact | None, change: ContributeFields | WithdrawFields, withheld: FieldFact | None = None
+    fact: FieldFact | None,
+    change: ContributeFields | WithdrawFields,
+    withheld: FieldFact | None = None,
+    read_at: int = 0,
 ) -> FieldFact | None:
     """Return the fact as *change* leaves it, or ``None`` if the change tells nothing new.
 
@@ -103,8 +106,9 @@ def join_fields(
         change: Of the same item.
         withheld: What is known of it and does not count. What *change* tells is new only as far as
             it is newer than this too.
+        read_at: When the table was read that the item was not in, if nothing is known of it.
     """
-    known = fact or _nothing_of(change)
+    known = fact or _nothing_of(change, read_at)
     everything = known if withheld is None else merge_fields(known, withheld)
     if everything.covers(change.origin.position):
         return None
@@ -122,9 +126,11 @@ def join_fields(
     return None if joined == fact else joined
 
 
-def _nothing_of(change: ContributeFields | WithdrawFields) -> FieldFact:
+def _nothing_of(change: ContributeFields | WithdrawFields, read_at: int) -> FieldFact:
     origin = change.origin
-    return FieldFact(origin.rule, origin.item, change.reach, position=ADOPTED, seen=ADOPTED, present=False)
+    return FieldFact(
+        origin.rule, origin.item, change.reach, position=ADOPTED, seen=ADOPTED, present=False, as_of=read_at
+    )
 
 
 def _join(known: FieldFact, change: ContributeFields | WithdrawFields) -> FieldFact:

@@ -54,6 +54,7 @@ class Joined:
         fields: Field facts as they are now, by reach and item.
         tombstones: Tombstones as they are now, by reach and item.
         runs: Run facts as they are now.
+        anew: Whether `fields` are all the field facts that there are from now on.
         deltas: Ids of each delta that is to be merged, by address.
         merged: Every run that a change asked for and that is merged, now or before.
         unmerged: Why a run that a change asked for failed. One that a rollback withholds is in neither.
@@ -65,6 +66,7 @@ class Joined:
     fields: dict[tuple[str, ItemKey], FieldFact] = field(default_factory=dict)
     tombstones: dict[tuple[str, ItemKey], Tombstone] = field(default_factory=dict)
     runs: dict[RunKey, RunFact] = field(default_factory=dict)
+    anew: bool = False
     deltas: dict[str, tuple[str, ...]] = field(default_factory=dict)
     merged: dict[RunKey, RunFact] = field(default_factory=dict)
     unmerged: dict[RunKey, LifecycleError] = field(default_factory=dict)
@@ -73,7 +75,7 @@ class Joined:
 
     def moved(self) -> bool:
         """Return whether any fact moves; if not, there is nothing to publish."""
-        return bool(self.fields or self.tombstones or self.runs)
+        return bool(self.fields or self.tombstones or self.runs or self.anew)
 
 
 def join(ledger: Ledger, changes: Iterable[Change], open_delta: Callable[[MergeDelta], DeltaFacts]) -> Joined:
@@ -107,6 +109,7 @@ class _Batch:
             (fact.reach, fact.item): fact for facts in ledger.tombstones(reaches).values() for fact in facts
         }
         self._withheld = ledger.withheld(reaches)
+        self._read_at = ledger.read_at()
 
     def take(self, change: Change) -> None:
         source = change.origin.source
@@ -137,7 +140,7 @@ class _Batch:
 
     def _fields(self, change: ContributeFields | WithdrawFields) -> bool:
         key = (change.reach, change.origin.item)
-        fact = join_fields(self._known_fields.get(key), change, self._withheld.fields.get(key))
+        fact = join_fields(self._known_fields.get(key), change, self._withheld.fields.get(key), self._read_at)
         if fact is None:
             return False
         self._known_fields[key] = self.joined.fields[key] = fact

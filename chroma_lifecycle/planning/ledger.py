@@ -67,6 +67,7 @@ class LedgerChanges:
     """What one cycle writes into the ledger.
 
     Attributes:
+        anew: Whether `fields` are all the field facts that there are from now on.
         written: Ids that a run writes, by the run that writes them.
         deleted: Ids of records that cease to exist.
         fresh: How many of the facts are of something that the ledger had no such fact of.
@@ -75,6 +76,7 @@ class LedgerChanges:
     fields: tuple[FieldFact, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()
     runs: tuple[RunFact, ...] = ()
+    anew: bool = False
     written: Mapping[RunKey, Collection[str]] = field(default_factory=dict)
     deleted: Collection[str] = ()
     fresh: int = 0
@@ -198,6 +200,11 @@ class Ledger:
             field_fact, self._connection.execute("SELECT * FROM field_facts ORDER BY reach, partition, sort")
         )
 
+    def fields_after(self, version: int) -> frozenset[tuple[str, ItemKey]]:
+        """Return which field facts came, or moved, with versions after this one: their reaches and items."""
+        query = "SELECT reach, partition, sort FROM field_facts WHERE version > ?"
+        return frozenset((row[0], ItemKey(row[1], row[2])) for row in self._connection.execute(query, (version,)))
+
     def withheld(self, reaches: Iterable[str] | None = None) -> Withheld:
         """Return what a rollback withholds: all of it, or the facts of *reaches* and every run."""
         fields, tombstones = (
@@ -273,6 +280,14 @@ class Ledger:
         row = self._connection.execute("SELECT meaning FROM mappings WHERE digest = ?", (mapping,)).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
+    def read_at(self) -> int:
+        """Return when the table was read for the mapping in force, in seconds of the Unix epoch; 0 if it was not.
+
+        Of an item that no field fact speaks of, nothing counts that was created before: it was not in the table.
+        """
+        (as_of,) = self._connection.execute("SELECT max(as_of) FROM mappings").fetchone()
+        return int(as_of or 0)
+
     def origins(self) -> frozenset[str]:
         """Return where facts came from: ``stream`` records, ``flat`` messages, an ``adopted`` snapshot."""
         tables = ("field_facts", "tombstones", "runs", *_WITHHELD)
@@ -323,6 +338,8 @@ class Ledger:
         when = received_seconds, version
         with self._transaction() as cursor:
             self._release(cursor, changes)
+            if changes.anew:
+                cursor.execute("DELETE FROM field_facts")
             _insert(cursor, "field_facts", (field_row(fact, *when) for fact in changes.fields))
             _insert(cursor, "tombstones", (tombstone_row(fact, *when) for fact in changes.tombstones))
             cursor.executemany(
@@ -410,10 +427,23 @@ class Ledger:
         with _sqlite_errors(self.path):
             self._connection.execute("VACUUM")
 
-    def remember_mapping(self, digest: Digest, meaning: Mapping[str, object]) -> None:
-        """Note under which mapping facts are made, so that a changed one can be told from it in words."""
+    def remember_mapping(self, digest: Digest, meaning: Mapping[str, object], *, as_of: int = 0) -> None:
+        """Note under which mapping facts are made, so that a changed one can be told from it in words.
+
+        Args:
+            as_of: When the table was read, if the mapping comes into force by a reading; see :meth:`read_at`.
+        """
         with self._transaction() as cursor:
-            cursor.execute("INSERT OR IGNORE INTO mappings VALUES (?,?)", (digest, to_json(meaning)))
+            cursor.execute(
+                "INSERT INTO mappings VALUES (?,?,?) ON CONFLICT (digest) DO UPDATE SET as_of = excluded.as_of "
+                "WHERE excluded.as_of > as_of",
+                (digest, to_json(meaning), as_of),
+            )
+
+    def remember_mappings_of(self, newer: Ledger) -> None:
+        """Note what *newer* knows of mappings: its facts are to be understood here too."""
+        for digest, meaning, as_of in newer._connection.execute("SELECT digest, meaning, as_of FROM mappings"):
+            self.remember_mapping(Digest(digest), json.loads(meaning), as_of=as_of)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:

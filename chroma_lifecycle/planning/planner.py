@@ -41,7 +41,11 @@ def plan(ledger: Ledger, joined: Joined, mapping: TableMapping, collection: str)
         mapping: The rules; the same under which the ledger's facts were made.
         collection: Name of the collection.
     """
-    planner = _Planner(ledger, joined, mapping, collection)
+    return planned_by(Planner(ledger, joined, mapping, collection), joined)
+
+
+def planned_by(planner: Planner, joined: Joined) -> Planned:
+    """Return the plan of *planner*, and what the ledger will then say."""
     written = planner.written()
     writers = {record_id: run for run, ids in written.items() for record_id in ids}
     deleted = planner.deleted(writers)
@@ -55,6 +59,7 @@ def plan(ledger: Ledger, joined: Joined, mapping: TableMapping, collection: str)
             fields=tuple(joined.fields.values()),
             tombstones=tuple(joined.tombstones.values()),
             runs=tuple(joined.runs.values()),
+            anew=joined.anew,
             written=written,
             deleted=deleted,
             fresh=planner.fresh(),
@@ -62,13 +67,40 @@ def plan(ledger: Ledger, joined: Joined, mapping: TableMapping, collection: str)
     )
 
 
-class _Planner:
+class Resolver:
+    """Says what the keys that facts own are worth, under one mapping and in one collection."""
+
+    def __init__(self, mapping: TableMapping, collection: str) -> None:
+        self._mapping = mapping
+        self._collection = collection
+        self._keys: dict[tuple[str, ItemKey], Sequence[tuple[str, Key]]] = {}
+
+    def resolve(self, facts: Iterable[FieldFact]) -> dict[str, Scalar | None]:
+        """Return the value of every key that *facts*, all of one reach, own."""
+        ordering = self._mapping.ordering
+        feeding: dict[str, list[tuple[tuple[object, ...], Contribution]]] = {}
+        for fact in facts:
+            place = fact.seen.among(ordering, fact.item)
+            for given in self._mapping.given(fact.rule, fact.item, self._keys_of(fact), fact.image):
+                feeding.setdefault(given.key, []).append((place, given))
+        return {key: fold_values(contributions) for key, contributions in feeding.items()}
+
+    def _keys_of(self, fact: FieldFact) -> Sequence[tuple[str, Key]]:
+        """Return the keys of a fact; they are the same before a batch moves it and afterwards."""
+        place = fact.rule, fact.item
+        if place not in self._keys:
+            self._keys[place] = self._mapping.named_keys(fact.rule, self._collection, fact.item)
+        return self._keys[place]
+
+
+class Planner:
+    """Decides what exists, and what the keys that facts own are worth."""
+
     def __init__(self, ledger: Ledger, joined: Joined, mapping: TableMapping, collection: str) -> None:
         self._ledger = ledger
         self._joined = joined
         self._mapping = mapping
-        self._collection = collection
-        self._keys: dict[tuple[str, ItemKey], Sequence[tuple[str, Key]]] = {}
+        self._resolver = Resolver(mapping, collection)
         self._moved_by_reach: dict[str, dict[ItemKey, FieldFact]] = {}
         for (reach, item), fact in joined.fields.items():
             self._moved_by_reach.setdefault(reach, {})[item] = fact
@@ -158,8 +190,8 @@ class _Planner:
         for reach, moved in self._moved_by_reach.items():
             rules = {fact.rule for fact in moved.values()}
             before = [fact for fact in known.get(reach, []) if fact.rule in rules]
-            was = self._resolve(before)
-            now = self._resolve(self._as_moved_now(before, reach))
+            was = self._resolver.resolve(before)
+            now = self._resolver.resolve(self._as_moved_now(before, reach))
             changed = {key: value for key, value in now.items() if key not in was or not same(value, was[key])}
             if changed:
                 changes[reach] = changed
@@ -179,32 +211,17 @@ class _Planner:
 
     def _owned_by(self, ids: set[str]) -> dict[str, OwnedKeys]:
         reaches = {reach for record_id in ids for reach in prefixes(record_id)}
-        known = self._ledger.field_facts(reaches)
+        known = {} if self._joined.anew else self._ledger.field_facts(reaches)
         by_reach = {
-            reach: self._resolve(self._as_moved_now(known.get(reach, []), reach))
+            reach: self._resolver.resolve(self._as_moved_now(known.get(reach, []), reach))
             for reach in known.keys() | (self._moved_by_reach.keys() & reaches)
         }
-        return {
-            record_id: {key: value for reach in prefixes(record_id) for key, value in by_reach.get(reach, {}).items()}
-            for record_id in ids
-        }
+        return {record_id: owned_below(by_reach, record_id) for record_id in ids}
 
-    def _resolve(self, facts: Iterable[FieldFact]) -> dict[str, Scalar | None]:
-        """Return the value of every key that *facts*, all of one reach, own."""
-        ordering = self._mapping.ordering
-        feeding: dict[str, list[tuple[tuple[object, ...], Contribution]]] = {}
-        for fact in facts:
-            place = fact.seen.among(ordering, fact.item)
-            for given in self._mapping.given(fact.rule, fact.item, self._keys_of(fact), fact.image):
-                feeding.setdefault(given.key, []).append((place, given))
-        return {key: fold_values(contributions) for key, contributions in feeding.items()}
 
-    def _keys_of(self, fact: FieldFact) -> Sequence[tuple[str, Key]]:
-        """Return the keys of a fact; they are the same before a batch moves it and afterwards."""
-        place = fact.rule, fact.item
-        if place not in self._keys:
-            self._keys[place] = self._mapping.named_keys(fact.rule, self._collection, fact.item)
-        return self._keys[place]
+def owned_below(by_reach: Mapping[str, OwnedKeys], record_id: str) -> dict[str, Scalar | None]:
+    """Return every key that facts own on a record, of what they own *by_reach*."""
+    return {key: value for reach in prefixes(record_id) for key, value in by_reach.get(reach, {}).items()}
 
 
 def prefixes(record_id: str) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ was done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from chroma_lifecycle.errors import BadInput, LifecycleError
+from chroma_lifecycle.errors import BadInput, LifecycleError, Retryable
 from chroma_lifecycle.intake.changes import ContributeFields, Image, MergeDelta, Origin, RefusedFields, WithdrawFields
 from chroma_lifecycle.intake.decode import changes_of
 from chroma_lifecycle.intake.mapping import Match, Rule, TableMapping
@@ -29,6 +29,7 @@ FieldKey = tuple[str, ItemKey]
 """Reach and item of a field fact."""
 
 _ADOPTION = (ItemKey(""), "adopted")
+_NAMED = 3
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Reading:
     """What one collection needs to know of the table's items.
 
     Attributes:
+        version: The newest version before the first item was read: what the table says is as new as all of it.
         items: How many items were read.
         began: Before the first was read, in seconds of the Unix epoch; 0 before that.
         fields: What items give, and when that was read.
@@ -46,6 +48,7 @@ class Reading:
 
     mapping: TableMapping
     collection: str
+    version: int = 0
     items: int = 0
     taken: int = 0
     began: int = 0
@@ -111,6 +114,7 @@ class Differences:
         withdrawn: Items that were known and are gone, or that a record hints at and the table lacks.
         refused: Items with a value that no record can take; what is known of them stays.
         withheld: Items and runs that a rollback withholds; they are left as they are.
+        left: Items that gave values, and that no rule of a changed mapping takes.
         missed: Runs that were not merged.
         unmerged: Runs that were not merged and cannot be.
         unwritten: Runs that are merged, and whose items do not say so.
@@ -122,6 +126,7 @@ class Differences:
     withdrawn: list[ItemKey] = field(default_factory=list)
     refused: list[ItemKey] = field(default_factory=list)
     withheld: list[ItemKey] = field(default_factory=list)
+    left: list[ItemKey] = field(default_factory=list)
     missed: list[ItemKey] = field(default_factory=list)
     unmerged: list[ItemKey] = field(default_factory=list)
     unwritten: list[ItemKey] = field(default_factory=list)
@@ -138,17 +143,28 @@ class Compared:
 
 
 def compare(
-    ledger: Ledger, reading: Reading, open_delta: Callable[[MergeDelta], DeltaFacts], *, backfill: bool = False
+    ledger: Ledger,
+    reading: Reading,
+    open_delta: Callable[[MergeDelta], DeltaFacts],
+    *,
+    backfill: bool = False,
+    old: TableMapping | None = None,
 ) -> Compared:
     """Compare the table with what *ledger* knows, and return what brings the two together.
 
     Args:
         ledger: The facts as published; only read.
-        reading: Of the table, under the mapping that the facts were made under.
+        reading: Of the table.
         open_delta: Reads and checks a delta; raises a LifecycleError for one that cannot be merged.
         backfill: Whether runs that the ledger does not know are older than all that it knows.
+        old: The mapping that the facts were made under, if it is another than the reading's. Then every field
+            fact is made anew.
+
+    Raises:
+        Retryable: Under another mapping, items changed while the table was read.
     """
-    comparing = _Comparing(ledger, reading, open_delta, backfill=backfill)
+    comparing = (_Comparing if old is None else _Remaking)(ledger, reading, open_delta, backfill=backfill)
+    comparing.old = old or reading.mapping
     comparing.runs()
     comparing.fields()
     comparing.orphans()
@@ -163,10 +179,15 @@ class _Comparing:
         self._ledger = ledger
         self._reading = reading
         self._open_delta = open_delta
-        self._known = {(fact.reach, fact.item): fact for fact in ledger.every_field_fact()}
+        self._known = self._placed(ledger.every_field_fact())
         self._withheld = ledger.withheld()
         first = ledger.run(*_ADOPTION) is not None and not any(fact.as_of for fact in self._known.values())
         self._backfill = backfill or first
+        self.old = reading.mapping
+
+    def _placed(self, facts: Iterable[FieldFact]) -> dict[FieldKey, FieldFact]:
+        """Return what is known by its place under the mapping of the reading."""
+        return {(fact.reach, fact.item): fact for fact in facts}
 
     # Runs
 
@@ -223,11 +244,13 @@ class _Comparing:
             self._field(key, change, as_of)
         for key, fact in self._known.items():
             if key not in self._reading.fields and key not in self._reading.refused:
-                origin = Origin("", self._reading.collection, fact.rule, fact.item, ADOPTED)
-                self._field(key, WithdrawFields(origin, fact.reach), self._reading.began)
+                self._field(key, self._gone(key, fact), self._reading.began)
         for change in self._hinted():
             self._field((change.reach, change.origin.item), change, self._reading.began)
         self.compared.differences.refused += [item for _, item in self._reading.refused]
+
+    def _gone(self, key: FieldKey, fact: FieldFact) -> WithdrawFields:
+        return WithdrawFields(Origin("", self._reading.collection, fact.rule, fact.item, ADOPTED), key[0])
 
     def _field(self, key: FieldKey, change: ContributeFields | WithdrawFields, as_of: int) -> None:
         differences, known = self.compared.differences, self._known.get(key)
@@ -235,24 +258,26 @@ class _Comparing:
             differences.withheld.append(key[1])
             return
         read = _as_read(known, change, as_of)
-        if known is not None and not read.covers(known.seen):
-            return  # something happened to it since
+        if known is not None and self._is_newer(key, known, read):
+            return
         self.compared.joined.fields[key] = read
-        if not self._contributes(read):
-            if known is None or self._contributes(known):
+        now, before = self._given(read, self._reading.mapping), self._given(known, self.old) if known else None
+        if not _gives(now):
+            if before is None or _gives(before):
                 differences.withdrawn.append(key[1])
-        elif known is None:
+        elif before is None:
             differences.missing.append(key[1])
-        elif self._contributions(known) != self._contributions(read):
+        elif before != now:
             differences.stale.append(key[1])
 
-    def _contributes(self, fact: FieldFact) -> bool:
-        return any(value is not None for _, _, value in self._contributions(fact))
+    def _is_newer(self, key: FieldKey, known: FieldFact, read: FieldFact) -> bool:
+        """Return whether something happened to the item since it was read."""
+        del key
+        return not read.covers(known.seen)
 
-    def _contributions(self, fact: FieldFact) -> list[tuple[str, str, object]]:
-        reading = self._reading
-        given = reading.mapping.contributions(fact.rule, reading.collection, fact.item, fact.image)
-        return [(each.key, type(each.value).__name__, each.value) for each in given]
+    def _given(self, fact: FieldFact, mapping: TableMapping) -> dict[str, tuple[type, object]]:
+        given = mapping.contributions(fact.rule, self._reading.collection, fact.item, fact.image)
+        return {each.key: (type(each.value), each.value) for each in given}
 
     def _hinted(self) -> Iterator[WithdrawFields]:
         """Yield, for each item that a record's id names and nobody has heard of, that it is gone."""
@@ -331,6 +356,64 @@ class _Comparing:
     @property
     def _rules(self) -> Iterable[Rule]:
         return self._reading.mapping.rules.values()
+
+
+class _Remaking(_Comparing):
+    """Compares facts of another mapping, and makes every field fact anew.
+
+    A reading began after all that its version knows was published, so it tells what is at least as new.
+    """
+
+    def __init__(
+        self, ledger: Ledger, reading: Reading, open_delta: Callable[[MergeDelta], DeltaFacts], *, backfill: bool
+    ) -> None:
+        self._left: list[FieldFact] = []
+        self._reading = reading
+        super().__init__(ledger, reading, open_delta, backfill=backfill)
+        self._since = ledger.fields_after(reading.version)
+        self._unsettled: list[ItemKey] = []
+
+    def _placed(self, facts: Iterable[FieldFact]) -> dict[FieldKey, FieldFact]:
+        reading, placed = self._reading, dict[FieldKey, FieldFact]()
+        for fact in facts:
+            match = reading.mapping.match(fact.item)
+            if match is None or reading.collection not in match.rule.sets:
+                self._left.append(fact)
+                continue
+            placed[reading.mapping.reach(match, reading.collection), fact.item] = fact
+        return placed
+
+    def fields(self) -> None:
+        reading, differences = self._reading, self.compared.differences
+        super().fields()
+        for key in reading.refused.keys() & self._known.keys():
+            # What it was is not what the mapping reads of it: until it is mended it gives nothing.
+            known = self._known[key]
+            self.compared.joined.fields[key] = _as_read(known, self._gone(key, known), known.as_of)
+        differences.left += [fact.item for fact in self._left if _gives(self._given(fact, self.old))]
+        if self._unsettled:
+            names = ", ".join(map(reading.mapping.spell, self._unsettled[:_NAMED]))
+            more = f" and {len(self._unsettled) - _NAMED:,} more" if len(self._unsettled) > _NAMED else ""
+            raise Retryable(
+                f"{names}{more} changed while the table was read, and under the mapping that was in force "
+                "nobody noted all that the new one reads of them",
+                hint="pause what compacts (`chroma-lifecycle pause`), and run the same resync again",
+            )
+
+    def _gone(self, key: FieldKey, fact: FieldFact) -> WithdrawFields:
+        match = self._reading.mapping.match(fact.item)
+        assert match is not None  # it has a place under this mapping
+        return WithdrawFields(Origin("", self._reading.collection, match.rule.name, fact.item, ADOPTED), key[0])
+
+    def _is_newer(self, key: FieldKey, known: FieldFact, read: FieldFact) -> bool:
+        newer = not read.covers(known.seen) and (known.reach, known.item) in self._since
+        if newer:
+            self._unsettled.append(key[1])
+        return newer
+
+
+def _gives(given: Mapping[str, tuple[type, object]]) -> bool:
+    return any(value is not None for _, value in given.values())
 
 
 def _as_read(known: FieldFact | None, change: ContributeFields | WithdrawFields, as_of: int) -> FieldFact:

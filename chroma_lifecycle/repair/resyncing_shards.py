@@ -13,6 +13,7 @@ from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.scanned import Page, TableScan
 from chroma_lifecycle.planning.reading import Reading
 from chroma_lifecycle.publishing.layout import Layout, Shard, read_layout
+from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.repair.resyncing import Resynced, mend
 from chroma_lifecycle.sharding.works import require_same_routing, shard_surroundings
 from chroma_lifecycle.snapshot.workspace import Workspace
@@ -41,7 +42,10 @@ def read_for_shards(
     places = {shard: shard_surroundings(around, layout, shard) for shard in layout.shards}
     # A run concerns one shard alone, so each tells the table of its own.
     found = {
-        shard: (replace(place, status=around.status), Reading(place.mapping, shard.name))
+        shard: (
+            replace(place, status=around.status),
+            Reading(place.mapping, shard.name, read_published(around.store, shard.name).manifest.version.number),
+        )
         for shard, place in places.items()
     }
     items = 0
@@ -51,7 +55,7 @@ def read_for_shards(
         items += len(page.items)
         progress(items)
     if not any(reading.taken for _, reading in found.values()):
-        Reading(mapping, collection, items).require_any()
+        Reading(mapping, collection, items=items).require_any()
     return [(shard, place, reading) for shard, (place, reading) in found.items()]
 
 

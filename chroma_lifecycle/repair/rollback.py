@@ -137,8 +137,9 @@ class _Going:
             raise BadInput(
                 f"version {number} of {name} was made under another mapping than version "
                 f"{newest.manifest.version.number}, and facts that were made under two mappings do not join",
-                hint="go back to a version of the mapping in force; `chroma-lifecycle restore --version` makes a plain "
-                "directory of any other",
+                hint="go back to a version of the mapping in force; to have the other mapping in force again, run "
+                "`chroma-lifecycle resync --apply` with it; `chroma-lifecycle restore --version` makes a plain "
+                "directory of any version",
             )
         return ref, old
 
@@ -171,6 +172,7 @@ class _Going:
             summary = _differences(old, newer, withheld)
             seconds = int(self._site.clock.now().timestamp())
             old.withhold(withheld, received_seconds=seconds, version=made.number)
+            old.remember_mappings_of(newer)
             return old.counts(), summary
 
 

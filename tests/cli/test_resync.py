@@ -76,6 +76,37 @@ def test_a_wrong_table_is_refused(empty: CommandLine, world: World, monkeypatch:
     assert before == world.stored()
 
 
+def test_a_changed_mapping_is_said_and_brought_into_force(
+    empty: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dropped key, in shards: how the mappings differ, what would become of the records; then the same is done."""
+    use_server(monkeypatch)
+    world = ShardedWorld(tmp_path / "sharded").begin()
+    write_pool(world)
+    table, name = Table(), new_table(("PK", "S"), ("SK", "S"))
+    world.compact(story(table))
+    for image in images(table):
+        client("dynamodb").put_item(TableName=name, Item=image)
+    mapping = tmp_path / "changed.yaml"
+    text = (Path(mapping_file.__file__).parent / "mappings/receipts.yaml").read_text()
+    mapping.write_text(f"{text.replace('merchant_name, ', '')}shards: {{words: 3, lines: 3}}\n")
+    before = world.stored()
+
+    said = command(empty, world, name, "--mapping", str(mapping))
+    assert before == world.stored()
+    done = command(empty, world, name, "--mapping", str(mapping), "--apply")
+    again = command(empty, world, name, "--mapping", str(mapping), "--json")
+
+    assert (0, 0, 0) == (said.code, done.code, again.code), said.err + done.err
+    shard = next(s.name for s in world.layout().shards if world.version(s.name) == 3)
+    assert "  the mapping is another one than that of version 2:\n" in said.out
+    assert '    rules: place: set: words: merchant_name: was {"from": "merchant_name"}, is gone\n' in said.out
+    assert f"{shard}: would go on from version 2: records 0 added, 40 changed" in said.out
+    assert f"{shard} version 3 published: records 0 added, 40 changed, 0 removed" in done.out
+    assert not any("merchant_name" in metadata for _, _, metadata in world.records().values())
+    assert [[]] * 3 == [each["result"]["mapping"] for each in json.loads(again.out)["shards"]]
+
+
 def test_shards_are_brought_in_step_by_one_reading(
     empty: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

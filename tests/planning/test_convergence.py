@@ -22,7 +22,7 @@ from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.planning.join import Joined, Outcome, join
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.plan import Plan
-from chroma_lifecycle.planning.planner import plan
+from chroma_lifecycle.planning.planner import Planned, plan
 from chroma_lifecycle.planning.withheld import left_behind, reapply
 from chroma_lifecycle.values import Digest, digest_of
 from tests.model.flat import flat_messages
@@ -48,6 +48,7 @@ class World:
 
     def __init__(self, directory: Path, pool: dict[str, dict[str, Record]]) -> None:
         self._pool = pool
+        self.mapping = MAPPING
         self._directory = directory
         self._ledgers = {name: Ledger.create(directory / f"{name}.sqlite3") for name in COLLECTIONS}
         self._versions: dict[str, list[tuple[bytes, dict[str, Record]]]] = {name: [] for name in COLLECTIONS}
@@ -64,9 +65,9 @@ class World:
     def deliver(self, records: list[dict[str, Any]]) -> None:
         """Compact one batch."""
         changes: list[Change] = []
-        for received in decode_event(in_sqs(records), MAPPING).received if records else ():
+        for received in decode_event(in_sqs(records), self.mapping).received if records else ():
             assert not isinstance(received.record, BadInput), received.record
-            changes += changes_of(received.record, MAPPING)
+            changes += changes_of(received.record, self.mapping)
         self.moved.clear()
         for name in COLLECTIONS:
             self._cycle(name, [change for change in changes if change.origin.collection == name])
@@ -80,8 +81,10 @@ class World:
         self._bring(name, joined)
 
     def _bring(self, name: str, joined: Joined) -> None:
+        self._carry_out(name, plan(self._ledgers[name], joined, self.mapping, name))
+
+    def _carry_out(self, name: str, planned: Planned) -> None:
         ledger = self._ledgers[name]
-        planned = plan(ledger, joined, MAPPING, name)
         self._apply(self.records[name], planned.plan)
         ledger.store(planned.changes, received_seconds=self.day * 86_400)
         assert sorted(self.records[name]) == list(ledger.record_ids())

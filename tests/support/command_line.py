@@ -85,9 +85,16 @@ class CommandLine:
 
 
 def _check_json(command: str | None, out: str, err: str) -> None:
-    found = problems(command, json.loads(out)) if command and out else []
+    found = _problems(command, json.loads(out)) if command and out else []
     found += [text for line in err.splitlines() if line[:1] == "{" for text in problems("error", json.loads(line))]
     assert not found, "\n".join(found)
+
+
+def _problems(command: str, value: Any) -> list[str]:
+    if not isinstance(value, dict) or value.keys() != {"collection", "shards"}:
+        return problems(command, value)
+    results = (each["result"] for each in value["shards"] if each["result"] is not None)
+    return [*problems("in-shards", value), *(text for result in results for text in problems(command, result))]
 
 
 WITH = ("--store", "store", "--mapping", "notes.yaml", "--workspace", "workspace", "--deltas", "deltas")

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.scanned import Page
+from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.status import RunStatus
 from chroma_lifecycle.repair.resyncing import Resynced, resync
 from chroma_lifecycle.snapshot.workspace import Workspace
@@ -46,8 +48,14 @@ def resync_with(
     apply: bool = True,
     status: RunStatus | None = None,
     backfill: bool = False,
+    mapping: TableMapping | None = None,
+    store: Store | None = None,
 ) -> Resynced:
-    """Bring one collection in step with a table in memory."""
-    with world.compactor("unused") as machine, Workspace.open(world.home / "workspace" / collection) as local:
+    """Bring one collection in step with a table in memory; another *mapping* than receipts comes into force by it."""
+    with (
+        world.compactor("unused", store=store) as machine,
+        Workspace.open(world.home / "workspace" / collection) as local,
+    ):
         around = replace(machine._around, status=status)
+        around = around if mapping is None else replace(around, mapping=mapping)
         return resync(around, local, collection, Scan(images(table), as_of), backfill=backfill, dry_run=not apply)

@@ -6,8 +6,12 @@ import json
 
 import pytest
 
-from chroma_lifecycle.intake.mapping_file import parse_mapping
+from chroma_lifecycle.errors import Corrupt
+from chroma_lifecycle.intake.mapping_file import load_mapping, parse_mapping
 from chroma_lifecycle.intake.meaning import differences
+from chroma_lifecycle.intake.remembered import recall
+from chroma_lifecycle.planning.ledger_rows import to_json
+from tests.model.changed import CHANGED
 
 TEXT = """\
 mapping: 1
@@ -115,3 +119,27 @@ def test_another_meaning_has_another_digest_and_is_told(case: str) -> None:
 def test_the_meaning_is_json() -> None:
     """The meaning can stand in a manifest, and come back from it."""
     assert MAPPING.meaning == json.loads(json.dumps(MAPPING.meaning))
+
+
+@pytest.mark.parametrize("text", [TEXT, CHANGED, TEXT.replace("[live, 1]", "{not: [live, 1]}, x: {present: true}")])
+def test_a_mapping_is_recalled_from_what_it_said(text: str) -> None:
+    """The ledger's JSON is enough: every rule, key, fold and condition means the same."""
+    mapping = parse_mapping(text, "test.yaml")
+
+    assert mapping.meaning == recall(json.loads(to_json(mapping.meaning)), mapping.digest).meaning
+
+
+@pytest.mark.parametrize("name", ["receipts", "examples/mappings/catalogue.yaml", "examples/mappings/tenants.yaml"])
+def test_a_mapping_that_comes_along_is_recalled(name: str) -> None:
+    """The same of each that is shipped or an example."""
+    mapping = load_mapping(name)
+
+    assert mapping.meaning == recall(json.loads(to_json(mapping.meaning)), mapping.digest).meaning
+
+
+def test_what_is_no_meaning_is_no_mapping() -> None:
+    """A ledger that says something else, or nothing that can be read, is damaged."""
+    said = json.loads(to_json(MAPPING.meaning))
+    for damaged in (said | {"rules": {}}, said | {"ordering": "any"}, {}, said | {"collections": {"docs": "{"}}):
+        with pytest.raises(Corrupt, match="not what the ledger remembers"):
+            recall(damaged, MAPPING.digest)
