@@ -15,7 +15,13 @@ from chroma_lifecycle.aws.errors import aws_errors, code_of
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, pause
 from chroma_lifecycle.errors import BadInput, StoreUnavailable
 from chroma_lifecycle.intake.scanned import Page
+from chroma_lifecycle.logs import Log
 
+log = Log(__name__)
+
+_THROTTLED = {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"}
+# After the SDK's own retries, which take some seconds: a table that others read too has its moments.
+_PAUSES_SECONDS = (2.0, 10.0, 30.0, 60.0)
 _PERMISSIONS = "dynamodb:Scan and dynamodb:DescribeTable on the table"
 
 
@@ -50,16 +56,34 @@ class DynamoScan:
         as_of, start = self._described(), dict[str, Any]()
         began, units = self._clock.monotonic(), 0.0
         while True:
-            with self._errors():
-                answer = self._client.scan(
-                    TableName=self._table, ConsistentRead=True, ReturnConsumedCapacity="TOTAL", **start
-                )
+            answer = self._scanned(start)
             yield Page([_as_json(item) for item in answer["Items"]], as_of)
             if "LastEvaluatedKey" not in answer:
                 return
             as_of, start = _time_of(answer), {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
             units += answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
             pause(began + units / self._rate - self._clock.monotonic())
+
+    def _scanned(self, start: Mapping[str, Any]) -> Any:
+        """Read one page; one that the table has no capacity for is asked for again: the pages before took long."""
+        for seconds in (*_PAUSES_SECONDS, None):
+            with self._errors():
+                try:
+                    return self._client.scan(
+                        TableName=self._table, ConsistentRead=True, ReturnConsumedCapacity="TOTAL", **start
+                    )
+                except boto.ClientError as problem:
+                    if code_of(problem) not in _THROTTLED:
+                        raise
+                    if seconds is None:
+                        raise StoreUnavailable(
+                            f"table {self._table} has no capacity left to be read ({code_of(problem)})",
+                            hint=f"run the same command again with a lower --rate than {self._rate:g}, "
+                            "or give the table more capacity",
+                        ) from problem
+            log.info("table throttles", table=self._table, pause_seconds=seconds)
+            pause(seconds)
+        raise AssertionError("the last attempt returns or raises")
 
     def _described(self) -> int:
         """Check that the table has the mapping's keys; return the time by its clock."""

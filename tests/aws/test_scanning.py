@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +11,7 @@ from chroma_lifecycle.aws import scanning
 from chroma_lifecycle.aws.scanning import DynamoScan
 from chroma_lifecycle.errors import BadInput, StoreUnavailable
 from tests.aws.test_dynamodb import new_table
-from tests.support.s3 import FaultProxy, client, client_at
+from tests.support.s3 import STEADY, Exchange, FaultProxy, client, client_at, passes
 
 
 def filled(items: int, size: int) -> str:
@@ -38,6 +39,45 @@ def test_every_item_is_read_page_by_page(proxy: FaultProxy, monkeypatch: pytest.
     assert {"B": "/w=="} == pages[0].items[0]["data"]
     assert all(before - 1 <= page.as_of <= datetime.now(UTC).timestamp() for page in pages)
     assert len(pages) - 1 == len(waits)
+
+
+def throttles(exchange: Exchange) -> None:
+    """The table has no capacity left."""
+    body = {"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", "message": "too fast"}
+    exchange.answer(400, [("Content-Type", "application/x-amz-json-1.0")], json.dumps(body).encode())
+
+
+def test_a_throttled_page_is_asked_for_again(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK asks again by itself, and then the scan does; no page is lost, none comes twice."""
+    table, waits = filled(8, 300_000), list[float]()
+    monkeypatch.setattr(scanning, "pause", waits.append)
+    attempts = STEADY.attempts
+    proxy.nth(3, throttles)  # of the second page: the SDK's own retry does
+    whole = [item["SK"]["S"] for page in scan_of(table, proxy).pages() for item in page.items]
+    assert [f"{number:05d}" for number in range(8)] == whole
+    asked = len(proxy.seen)
+    waits.clear()
+    proxy.forget()
+    proxy.on("POST", "/", passes, passes, *[throttles] * (2 * attempts))
+
+    again = [item["SK"]["S"] for page in scan_of(table, proxy).pages() for item in page.items]
+
+    assert whole == again
+    assert asked - 1 + 2 * attempts == len(proxy.seen)
+    assert list(scanning._PAUSES_SECONDS[:2]) == [wait for wait in waits if wait > 1]
+
+
+def test_a_table_that_throttles_for_long_is_told(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scan gives up in the end, and says what to do; what else is refused is told at once."""
+    table, waits = filled(1, 10), list[float]()
+    monkeypatch.setattr(scanning, "pause", waits.append)
+    proxy.nth(2, throttles, lasting=True)
+
+    with pytest.raises(StoreUnavailable, match="no capacity left to be read") as told:
+        list(scan_of(table, proxy, rate=500).pages())
+
+    assert "a lower --rate than 500" in told.value.hint
+    assert list(scanning._PAUSES_SECONDS) == waits
 
 
 def test_a_table_with_another_key_is_refused(proxy: FaultProxy) -> None:

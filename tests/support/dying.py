@@ -20,8 +20,11 @@ from typing import Any
 from chroma_lifecycle import cycle
 from chroma_lifecycle.cycle import Cycle
 from chroma_lifecycle.errors import HeadMoved, LifecycleError
+from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.publishing.publication import Publication
-from tests.support.table import in_sqs
+from chroma_lifecycle.repair import resyncing
+from tests.support.scanned import resync_with
+from tests.support.table import Table, in_sqs
 from tests.support.world import World
 
 STEPS: dict[str, tuple[Any, str]] = {
@@ -36,6 +39,13 @@ STEPS: dict[str, tuple[Any, str]] = {
     "mirror": (Cycle, "_mirror"),
 }
 """The steps of a cycle by name, each a function that is called once for each collection."""
+
+STEPS_OF_RESYNC: dict[str, tuple[Any, str]] = {
+    **STEPS,
+    "plan": (resyncing, "compare"),
+    "status": (Cycle, "_tell_runs"),
+}
+"""The same of a resync, and what comes when it is published: the table is told."""
 
 _BARRIER_SECONDS = 60
 
@@ -65,6 +75,11 @@ def die_at(
     return _exit_code(_dying, world, records, step, after, collections, dict(environment or {}))
 
 
+def die_resyncing(world: World, table: Table, mapping: TableMapping | None, step: str, *, after: bool) -> int | None:
+    """Resync words in a process that is killed (SIGKILL) before or after *step*; return its exit code."""
+    return _exit_code(_dying_in_resync, world, table, mapping, step, after)
+
+
 def die_in(
     world: World, records: list[Any], seconds: float, environment: Mapping[str, str] | None = None
 ) -> int | None:
@@ -87,9 +102,20 @@ def _dying(
     world: World, records: list[Any], step: str, after: bool, collections: int, environment: Mapping[str, str]
 ) -> None:
     os.environ.update(environment)
-    owner, name = STEPS[step]
+    _kill_at(*STEPS[step], after=after, calls=collections)
+    world.compact(records)
+
+
+def _dying_in_resync(world: World, table: Table, mapping: TableMapping | None, step: str, after: bool) -> None:
+    # The newest version is restored twice: before the table is read, and by the cycle.
+    _kill_at(*STEPS_OF_RESYNC[step], after=after, calls=1 if step == "restore" else 0)
+    resync_with(world, table, mapping=mapping)
+
+
+def _kill_at(owner: Any, name: str, *, after: bool, calls: int) -> None:
+    """Let this process die before or after a function is called, when it was called so often before."""
     original: Callable[..., Any] = getattr(owner, name)
-    left = collections
+    left = calls
 
     def deadly(*args: Any, **kwargs: Any) -> Any:
         nonlocal left
@@ -102,7 +128,6 @@ def _dying(
         return result
 
     setattr(owner, name, deadly)
-    world.compact(records)
 
 
 def _dying_soon(world: World, records: list[Any], seconds: float, environment: Mapping[str, str]) -> None:
