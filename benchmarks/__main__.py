@@ -25,6 +25,7 @@ from benchmarks import page
 from benchmarks.alone import ChromaAlone
 from benchmarks.bases import measure_bases
 from benchmarks.beside import measure_beside
+from benchmarks.bulk import measure_bulk
 from benchmarks.closing import measure_checks, measure_closing
 from benchmarks.cold import measure_behind, measure_restore
 from benchmarks.cycles import KINDS, Pair, measure, measure_no_op
@@ -130,9 +131,15 @@ def tails(bench: Bench) -> list[dict[str, Any]]:
     return measure_tails(sizes, bench.size.dimension, bench.size.slow_rounds)
 
 
+def bulk(bench: Bench) -> dict[str, Any]:
+    """A first load."""
+    rounds = max(1, bench.size.slow_rounds // 2)
+    return measure_bulk(bench.url, bench.size.records, bench.size.dimension, rounds, bench.room)
+
+
 PARTS: dict[str, Callable[[Bench], Any]] = {
     part.__name__: part
-    for part in (cycles, larger, cold, behind, bases, beside, growth, memory, closing, checks, rounds, tails)
+    for part in (cycles, larger, cold, behind, bases, beside, growth, memory, closing, checks, rounds, tails, bulk)
 }
 
 

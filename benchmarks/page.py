@@ -309,6 +309,41 @@ def _tails(found: Sequence[Results]) -> str:
     return table(headings, rows)
 
 
+def _bulk(found: Results) -> str:
+    rows = [
+        [
+            way["title"],
+            _seconds(way["seconds"]),
+            _times(way["times"]),
+            f"{way['processor_seconds']:.1f} s",
+            f"{found['records'] / way['seconds']['median']:,.0f}",
+            "" if way["peak_megabytes"] is None else f"{way['peak_megabytes']} MB",
+            _megabytes(way["sent_megabytes"]),
+            _megabytes(way["received_megabytes"]),
+            _requests(way["requests"]),
+        ]
+        for way in found["ways"]
+    ]
+    few = found["few"]
+    headings = ["", "seconds", "times as fast", "processor", "records a second", "a task's peak", "sent", "read"]
+    return (
+        f"{found['records']:,} records of {found['dimension']} dimensions in {found['files']} files; "
+        f"load {found['load']}:\n\n"
+        + table([*headings, "requests"], rows)
+        + f"\n\n{few['records']} records in as many files, by 1 worker: {_seconds(few['seconds'])}, "
+        f"{few['processor_seconds']:.1f} s of a processor.\n\n"
+        + table(
+            ["vectors in the index", *(f"{each['records']:,}" for each in found["growth"][::6])],
+            [
+                [
+                    "Chroma alone, for one more",
+                    *(f"{each['microseconds'] / 1000:.2f} ms" for each in found["growth"][::6]),
+                ]
+            ],
+        )
+    )
+
+
 _BLOCKS: Mapping[str, Callable[[Any], str]] = {
     "machine": _machine,
     "cycles": _cycles,
@@ -323,4 +358,5 @@ _BLOCKS: Mapping[str, Callable[[Any], str]] = {
     "checks": _checks,
     "rounds": _rounds,
     "tails": _tails,
+    "bulk": _bulk,
 }

@@ -16,9 +16,6 @@ LONGEST_FUNCTION_SECONDS = 900
 LARGEST_FUNCTION_BYTES = 10_240 << 20
 """Of memory, and of disk: the most that a function of Lambda can have."""
 
-# Of a read, a check and a write of a record, beside what Chroma takes for it.
-_SPLIT_SHARE = 0.05
-
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -58,14 +55,17 @@ def estimate(
         prices: What AWS charges.
     """
     one = Model(Demand(max(1, records), dimension), known).shard(shards)
-    build = known.seconds_per_vector * dimension / known.dimension * records
-    shard_seconds = build / shards
-    split_seconds = _SPLIT_SHARE * build
+    shard_seconds = known.seconds_per_task + _building_seconds(records / shards, dimension, known)
     rounds = math.ceil(shards / workers)
-    seconds = split_seconds / min(workers, max(1, inputs)) + rounds * shard_seconds
-    costs = tuple(_costs(build + split_seconds, one.memory_bytes, one.disk_bytes, shards, inputs, prices))
+    costs = tuple(_costs(shards * shard_seconds, one.memory_bytes, one.disk_bytes, shards, inputs, prices))
     notes = tuple(_notes(shard_seconds, one.memory_bytes, one.disk_bytes))
-    return Estimate(records, shard_seconds, seconds, one.memory_bytes, one.disk_bytes, costs, notes)
+    return Estimate(records, shard_seconds, rounds * shard_seconds, one.memory_bytes, one.disk_bytes, costs, notes)
+
+
+def _building_seconds(records: float, dimension: int, known: Measured) -> float:
+    """Return what so many vectors of one index take: each one more, the more there are before it."""
+    seconds = records * known.seconds_per_built_vector + records**2 / 2 * known.seconds_per_vector_before
+    return seconds * dimension / known.dimension
 
 
 def _costs(

@@ -21,6 +21,9 @@ class Measured:
             first write.
         seconds_per_label: What a changed label or field adds.
         seconds_per_vector: What a new vector adds.
+        seconds_per_task: What a task of a bulk build takes before its first record: a process that imports Chroma.
+        seconds_per_built_vector: What a bulk build takes for a vector in an empty index, all told.
+        seconds_per_vector_before: What it takes more for each vector that the index has already.
         bytes_per_record: Of the snapshot: vector, document, metadata, ledger and indexes.
         bytes_per_label, bytes_per_vector: Published for each.
         base_memory_bytes: Of a process that has loaded Chroma and holds next to nothing.
@@ -38,6 +41,9 @@ class Measured:
     seconds_per_record: float
     seconds_per_label: float
     seconds_per_vector: float
+    seconds_per_task: float
+    seconds_per_built_vector: float
+    seconds_per_vector_before: float
     bytes_per_record: float
     bytes_per_label: float
     bytes_per_vector: float

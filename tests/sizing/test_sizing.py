@@ -15,6 +15,7 @@ from benchmarks.page import RESULTS
 from benchmarks.simulation import play
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.sizing.answer import size_up
+from chroma_lifecycle.sizing.bulk import estimate
 from chroma_lifecycle.sizing.demand import MEBIBYTE, Demand
 from chroma_lifecycle.sizing.measured import measured
 from chroma_lifecycle.sizing.model import MONTH_SECONDS, Model
@@ -142,6 +143,29 @@ def test_what_no_number_of_shards_can_do_is_said() -> None:
     with pytest.raises(BadInput, match="4,096 shards are not enough") as refused:
         size_up(Demand(10**12, 384), measured(), Prices())
     assert "server" in refused.value.hint
+
+
+@given(st.integers(10**5, 10**8), st.integers(1, 128), st.integers(1, 64))
+def test_a_build_in_more_shards_takes_less_work_but_more_beginnings(records: int, shards: int, workers: int) -> None:
+    """A vector takes the longer, the more its index holds; and each task is a process that begins."""
+
+    def seconds(records: int, shards: int, workers: int) -> float:
+        return estimate(records, 384, shards, 8, workers, measured(), Prices()).seconds
+
+    beginnings = measured().seconds_per_task
+    whole, halves = seconds(records, shards, 1), seconds(records, 2 * shards, 1)
+    assert halves < whole + shards * beginnings
+    assert halves > whole / 2
+    assert seconds(2 * records, shards, 1) > 2 * whole - shards * beginnings
+    assert pytest.approx(whole / shards * -(-shards // workers)) == seconds(records, shards, workers)
+
+
+def test_the_estimate_of_a_build_is_that_of_the_build_that_was_measured() -> None:
+    """Within a fifth, of what the processors did."""
+    bulk = json.loads(RESULTS.read_text())["bulk"]
+    found = estimate(bulk["records"], bulk["dimension"], bulk["shards"], bulk["files"], 1, measured(), Prices())
+
+    assert pytest.approx(bulk["ways"][2]["processor_seconds"], rel=0.2) == found.seconds
 
 
 def test_the_constants_are_those_of_the_benchmarks() -> None:
