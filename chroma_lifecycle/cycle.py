@@ -213,8 +213,10 @@ class Cycle:
         return CycleEnd(joined, replace(report, mirror=mirror, mirror_behind=behind))
 
     def _deltas(self, parent: Manifest, scratch: Path) -> BatchDeltas:
-        dimension = parent.details.dimension
-        return BatchDeltas(self._around.mapping, self._around.deltas, dimension, scratch, self._deadline, self._pace)
+        around, details = self._around, parent.details
+        return BatchDeltas(
+            around.mapping, around.deltas, details.dimension, details.space, scratch, self._deadline, self._pace
+        )
 
     def _plan(self, portion: Portion, deltas: BatchDeltas) -> tuple[Joined, Planned]:
         with self._ledger() as ledger:

@@ -14,11 +14,12 @@ from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.chroma.stored_settings import read_settings
 from chroma_lifecycle.chroma.tail import settle_tail
 from chroma_lifecycle.clock import Clock, Deadline, new_id
-from chroma_lifecycle.deltas.checks import Expectation
+from chroma_lifecycle.deltas.checks import COSINE, NO_DIRECTION, Expectation, without_direction
 from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.open import open_delta
 from chroma_lifecycle.deltas.sources import RootedDeltas, directory_deltas
 from chroma_lifecycle.errors import BadInput, NotInitialised
+from chroma_lifecycle.intake.json_text import shorten
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.planning.facts import RunFact
 from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges
@@ -169,7 +170,7 @@ def examine_adoption(collection: str, directory: Path, fits: Callable[[str], boo
     source = directory.absolute()
     require_closed(source, timeout_seconds=5.0)
     settings = read_settings(source, collection)
-    expected = Expectation(collection, settings.dimension, None, fits)
+    expected = Expectation(collection, settings.dimension, None, fits, settings.space)
     delta = open_delta(source.name, directory_deltas(source.parent), scratch, expected, read_chroma_delta)
     return Adoption(settings, delta)
 
@@ -212,10 +213,22 @@ def examine_import(
         )
     origin = delta.origin
     if origin is None:
-        return Adoption(CollectionSettings(SPACES[space or _DEFAULT_SPACE], delta.dimension), delta)
-    return Adoption(
-        CollectionSettings(SPACES[space or origin.space], delta.dimension, origin.metadata, origin.hnsw), delta
-    )
+        settings = CollectionSettings(SPACES[space or _DEFAULT_SPACE], delta.dimension)
+    else:
+        settings = CollectionSettings(SPACES[space or origin.space], delta.dimension, origin.metadata, origin.hnsw)
+    if settings.space == COSINE:
+        _require_directions(delta)
+    return Adoption(settings, delta)
+
+
+def _require_directions(delta: Delta) -> None:
+    """Refuse vectors that a cosine space spoils: which space it is to be is known only when the file was read."""
+    for rows in delta.batches():
+        for at in without_direction(rows.embeddings):
+            raise BadInput(
+                f"delta {delta.address!r}: record {shorten(rows.ids[at])} {NO_DIRECTION}",
+                hint="correct the vector, or take another space with --space",
+            )
 
 
 def import_records(

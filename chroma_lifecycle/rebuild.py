@@ -125,7 +125,7 @@ def _publish_anew(
     with ExitStack() as stack:
         scratch, working = (stack.enter_context(workspace.blank()) for _ in range(2))
         # 1. The records, read in a child from a copy: the pristine files are opened by nobody.
-        records = _read_records(site, before.dimension, scratch)
+        records = _read_records(site, before.dimension, space, scratch)
         # 2. The ledger, without what is left out.
         counts = _copy_ledger(workspace.pristine.root / LEDGER, working / LEDGER, records, without)
         # 3. A fresh directory.
@@ -153,8 +153,8 @@ def _space(name: str) -> Space:
     return SPACES[name]
 
 
-def _read_records(site: Site, dimension: int, scratch: Path) -> Delta:
-    expected = Expectation(site.collection, dimension, None, bool)
+def _read_records(site: Site, dimension: int, space: str | None, scratch: Path) -> Delta:
+    expected = Expectation(site.collection, dimension, None, bool, space)
     source = directory_deltas(site.workspace.pristine.root)
     return open_delta(CHROMA, source, scratch, expected, read_chroma_delta)
 

@@ -36,6 +36,7 @@ class BatchDeltas:
         mapping: TableMapping,
         source: RootedDeltas,
         dimension: int,
+        space: str,
         scratch: Path,
         deadline: Deadline,
         pace: Pace,
@@ -45,6 +46,7 @@ class BatchDeltas:
         self._mapping = mapping
         self._source = source
         self._dimension = dimension
+        self._space = space
         self._scratch = scratch
         self._deadline = deadline.earlier(pace.reserve_seconds)
         self._pace = pace
@@ -87,7 +89,11 @@ class BatchDeltas:
         records = sum(len(delta.ids) for delta in self.opened.values())
         self._deadline.require(_SECONDS_FOR_A_DELTA + self._pace.apply_seconds(records), f"reading the delta {address}")
         expected = Expectation(
-            collection, self._dimension, change.below, lambda record_id: mapping.fits(collection, record_id)
+            collection,
+            self._dimension,
+            change.below,
+            lambda record_id: mapping.fits(collection, record_id),
+            self._space,
         )
         reader = partial(read_chroma_delta, deadline=self._deadline)
         delta = open_delta(address, self._source, self._scratch, expected, reader)

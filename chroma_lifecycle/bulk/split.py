@@ -81,7 +81,7 @@ def split(
     if (done := read_receipt(work, number)) is not None:
         return done
     _require_same(job.inputs[number], address, deltas)
-    expected = Expectation(job.request.collection, job.request.dimension, None, fits)
+    expected = Expectation(job.request.collection, job.request.dimension, None, fits, job.request.space)
     delta = open_delta(address, deltas, scratch, expected)
     require_room(scratch, delta.path.stat().st_size, f"dividing {address!r}")
     counts: Counter[int] = Counter()

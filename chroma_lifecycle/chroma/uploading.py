@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from chroma_lifecycle.chroma.apply import delete_records, upsert_rows
 from chroma_lifecycle.chroma.server import ServerCollection
 from chroma_lifecycle.deltas.model import Delta, Rows
 from chroma_lifecycle.errors import BadInput, Retryable
+from chroma_lifecycle.values import Scalar
 
 _REQUEST_BYTES = 8 << 20
 """A server takes 40 MB in a request; numbers become text on the way."""
@@ -19,6 +21,8 @@ _BYTES_OF_A_NUMBER = 24
 _PAGE = 5_000
 # A cosine space gives vectors back rounded, and so does JSON.
 _RELATIVE, _ABSOLUTE = 1e-5, 1e-6
+# Chroma rounds some floats of metadata in their last digit, when it takes them and when it gives them back.
+_SAME_FLOAT = 1e-15
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def upload(
     """Bring *target* to hold *records* and nothing else; what is there already as it should be is not sent.
 
     It can be cut off and run again at any time. In the end every record is read back and compared:
-    documents and metadata exactly, vectors to the precision with which a server gives them.
+    documents and metadata exactly, vectors and floats to the precision with which a server gives them.
 
     Args:
         tell: Is told how many records are done so far.
@@ -133,14 +137,18 @@ def _same(rows: Rows, row: int, found: Any, at: int) -> bool:
     metadata: dict[str, Any] = found["metadatas"][at] or {}
     return (
         rows.documents[row] == found["documents"][at]
-        and _typed(rows.metadatas[row]) == _typed(metadata)
+        and metadata.keys() == rows.metadatas[row].keys()
+        and all(_equal(value, metadata[key]) for key, value in rows.metadatas[row].items())
         and _close(rows.embeddings[row], found["embeddings"][at])
     )
 
 
-def _typed(metadata: dict[str, Any]) -> dict[str, tuple[type, Any]]:
-    # 1, 1.0 and true are equal, and not the same.
-    return {key: (type(value), value) for key, value in metadata.items()}
+def _equal(one: Scalar, other: object) -> bool:
+    if type(one) is not type(other):  # 1, 1.0 and true are equal, and not the same
+        return False
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=_SAME_FLOAT)
+    return one == other
 
 
 def _close(one: Sequence[float], other: Sequence[float]) -> bool:

@@ -80,7 +80,9 @@ def for_any(collection: str | None) -> Expectation:
     return Expectation(choose_collection(collection, None) if collection else "", None, None, lambda _: True)
 
 
-def as_a_cycle(mapping: str, collection: str, dimension: int, below: str | None) -> Expectation:
+def as_a_cycle(
+    mapping: str, collection: str, dimension: int, below: str | None, space: str | None = None
+) -> Expectation:
     """Return what a cycle expects of a delta for *collection*.
 
     Raises:
@@ -96,18 +98,20 @@ def as_a_cycle(mapping: str, collection: str, dimension: int, below: str | None)
         raise BadInput(
             "--below: in this mapping ids need not lie below their run's partition key", hint="leave --below out"
         )
-    return Expectation(collection, dimension, below, lambda id_: table.fits(collection, id_))
+    return Expectation(collection, dimension, below, lambda id_: table.fits(collection, id_), space)
 
 
-def known_dimension(given: int | None, store: str | None, collection: str, checksums: Checksums | None) -> int:
-    """Return the dimension that is given, or else that of the collection in its store.
+def known_vectors(
+    given: int | None, store: str | None, collection: str, checksums: Checksums | None
+) -> tuple[int, str | None]:
+    """Return the dimension that is given, or else dimension and space of the collection in its store.
 
     Raises:
         BadInput: Neither is given.
         NotInitialised: The store has no such collection.
     """
     if given is not None:
-        return given
+        return given, None
     if not store:
         raise BadInput(
             f"which dimension does {collection} have?", hint="give --store, where it lives, or else --dimension N"
@@ -117,4 +121,5 @@ def known_dimension(given: int | None, store: str | None, collection: str, check
         published = read_published(source, collection)
     except Sharded:  # all shards have one dimension
         published = read_published(source, read_layout(source, collection).layout.shards[0].name)
-    return published.manifest.details.dimension
+    details = published.manifest.details
+    return details.dimension, details.space

@@ -12,7 +12,7 @@ from chroma_lifecycle.cli.delta_options import (
     DimensionOption,
     OptionalStoreOption,
     as_a_cycle,
-    known_dimension,
+    known_vectors,
     opened,
 )
 from chroma_lifecycle.cli.options import ChecksumsOption, CollectionOption, JsonOption, MappingOption, choose_collection
@@ -63,7 +63,7 @@ def write(
     if not deltas and not store:
         raise BadInput("where does the compactor look for deltas?", hint="give --deltas, or --store")
     values = _values(key or [], run_rule(load_mapping(mapping), name, rule).key.names)
-    size = known_dimension(dimension, store, name, checksums)
+    size, space = known_vectors(dimension, store, name, checksums)
     producer = Producer.open(
         mapping=mapping,
         dimension=size,
@@ -76,7 +76,7 @@ def write(
     with (
         output.counting(f"writing {delta}") as tell,
         producer.run(address=address, **values) as run,
-        opened(delta, as_a_cycle(mapping, name, size, None), checksums) as (_, found),
+        opened(delta, as_a_cycle(mapping, name, size, None, space), checksums) as (_, found),
     ):
         for rows in found.batches():
             run.add(rows.ids, rows.embeddings, rows.documents, rows.metadatas)

@@ -15,7 +15,7 @@ from chroma_lifecycle.cli.delta_options import (
     OptionalStoreOption,
     as_a_cycle,
     for_any,
-    known_dimension,
+    known_vectors,
     opened,
     surveyed,
 )
@@ -90,7 +90,8 @@ def validate(
 ) -> int:
     """Check a delta as a cycle would check it before merging it, and name every problem."""
     output, name = Output(as_json), choose_collection(collection, mapping)
-    expected = as_a_cycle(mapping, name, known_dimension(dimension, store, name, checksums), below)
+    size, space = known_vectors(dimension, store, name, checksums)
+    expected = as_a_cycle(mapping, name, size, below, space)
     unchecked = below is None and load_mapping(mapping).ordering is Ordering.EXACT
     with output.doing(f"checking {delta}"):
         found = surveyed(delta, expected, checksums, limit)

@@ -24,6 +24,9 @@ MAX_ID_BYTES = 3_072
 """As long as DynamoDB's two key attributes together."""
 MAX_DOCUMENT_BYTES = 1 << 20
 MAX_DIMENSION = 65_536
+COSINE = "cosine"
+_SHORTEST, _LONGEST = 1.1e-19, 1.8e19
+"""Of a vector whose squared length is a 32-bit float with all of its digits; in a cosine space Chroma divides by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,14 @@ class Expectation:
         dimension: The collection's, fixed by ``init``; ``None``, for tools alone, for that of the first record.
         below: The prefix that every id must have, where the ordering is exact.
         fits: Whether an id fits the collection's pattern.
+        space: How the collection measures distances; ``None`` where nobody knows yet.
     """
 
     collection: str
     dimension: int | None
     below: str | None
     fits: Callable[[str], bool]
+    space: str | None = None
 
 
 @dataclass(slots=True)
@@ -82,6 +87,7 @@ class Checker:
         subject: What holds the records, for messages: the delta, perhaps with a file's name.
         dimension: Of every vector; ``None`` until the first one says it.
         whose: Who has this dimension, for messages.
+        space: How distances are measured, if that is known.
         problem_of_id: Tells what is wrong with an id where it goes, or ``None``.
         found: Takes every problem, so that the check goes on; without it the first one is raised.
         seen: The digest of each record so far, by id.
@@ -92,6 +98,7 @@ class Checker:
     subject: str
     dimension: int | None
     whose: str
+    space: str | None = None
     problem_of_id: Callable[[str], str | None] = field(default=lambda _: None)
     found: Problems | None = None
     seen: dict[str, bytes] = field(default_factory=dict)
@@ -103,7 +110,7 @@ class Checker:
     def against(cls, subject: str, expected: Expectation, found: Problems | None = None) -> Checker:
         """Return a checker for the delta of one collection."""
         whose = "the first record" if expected.dimension is None else f"collection {expected.collection!r}"
-        return cls(subject, expected.dimension, whose, _id_problem(expected), found)
+        return cls(subject, expected.dimension, whose, expected.space, _id_problem(expected), found)
 
     def begin_part(self, subject: str) -> None:
         """Count records anew, and name *subject* in messages."""
@@ -179,6 +186,9 @@ class Checker:
         for at in np.flatnonzero(~np.isfinite(embeddings).all(axis=1)).tolist():
             problem = "has a number in its vector that is NaN, infinite or past 32-bit floats"
             self._tell("vector", at, ids[at], problem)
+        if self.space == COSINE:
+            for at in without_direction(embeddings):
+                self._tell("vector", at, ids[at], NO_DIRECTION)
         return embeddings
 
     def _document(self, at: int, ids: Sequence[str], document: object) -> str | None:
@@ -208,6 +218,22 @@ class Checker:
                 hint="correct the job that writes the delta, and announce the corrected one under a new address",
             )
         self.found.add(Problem(kind, text, number))
+
+
+NO_DIRECTION = (
+    f"has a vector too long or too short for a cosine space; allowed: a length of {_SHORTEST} to {_LONGEST}, or zeros"
+)
+
+
+def without_direction(embeddings: npt.NDArray[np.float32]) -> list[int]:
+    """Return the places of vectors that a cosine space spoils.
+
+    Chroma divides each by its length, in 32-bit floats. Where the square overflows, the vector reads back as NaN; where
+    it vanishes, the quotient is no unit vector, and the record is nearer to every question than all others.
+    """
+    lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
+    spoilt = np.isfinite(lengths) & ~((lengths >= _SHORTEST) & (lengths <= _LONGEST)) & embeddings.any(axis=1)
+    return list(np.flatnonzero(spoilt).tolist())
 
 
 def _document_problem(document: object) -> str | None:

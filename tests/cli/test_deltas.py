@@ -90,6 +90,17 @@ def test_validate_refuses_what_a_cycle_would(
     assert 1 == told.json["problems"] == sum(told.json["by_kind"].values())
 
 
+def test_validate_knows_the_space_from_the_store(cli: CommandLine) -> None:
+    """L16: a vector without a direction is no problem of every collection, but of a cosine space."""
+    write_jsonl(cli.home / "long.jsonl", [record(IDS[0], embedding=[0.0, 1e20, 0.0])])
+
+    unknown = cli("delta", "validate", "long.jsonl", *CHECKED)
+    known = cli("delta", "validate", "long.jsonl", "--mapping", "notes.yaml", "--store", "store")
+
+    assert (0, 2) == (unknown.code, known.code)
+    assert "a vector too long or too short for a cosine space" in known.out
+
+
 def test_validate_names_every_problem_and_counts_the_rest(empty: CommandLine) -> None:
     """As many as were asked for are listed, by record; the others are counted; what they would say stays inside."""
     rows = [record(IDS[0]), *(record(f"x{number}\x1b[2J", document=None) for number in range(30))]

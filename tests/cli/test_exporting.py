@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.deltas import record, write_jsonl
 from tests.support.s3 import client, new_bucket, use_server
 
 QUESTION = ("query", "--vector", "[1.0, 2.0, 2.5]", "--json")
@@ -26,7 +27,7 @@ def test_out_and_back(cli: CommandLine) -> None:
     assert "exported from notes version 2, cosine" in cli("delta", "inspect", "notes.jsonl").out
     assert "notes: would be version 1 in new (3 records, 3 dimensions, cosine)" in dry.out
     assert "notes: version 1 in new (3 records, 3 dimensions, cosine)" in begun.out
-    for each in (record for answer in answers for record in answer):
+    for each in (row for answer in answers for row in answer):
         each["distance"] = round(each["distance"], 5)
     assert answers[0] == answers[1]
     assert 3 == len(answers[0])
@@ -75,5 +76,9 @@ def test_wrong_inputs_are_told_and_change_nothing(cli: CommandLine) -> None:
     assert "leave --space out" in said("init", "--from", "out", "--space", "l2", "--store", "void2", "-c", "notes")
     misfit = said("init", "--from", "notes.jsonl", "--store", "void2", "--mapping", "receipts", "-c", "words")
     assert "does not fit the mapping's pattern" in misfit
+    write_jsonl(cli.home / "long.jsonl", [record("USER#u#NOTE#a", embedding=[1e20, 0.0, 0.0])])
+    long = ("init", "--from", "long.jsonl", "--dry-run", "--store", "void2", "-c", "notes")
+    assert "a vector too long or too short for a cosine space" in said(*long)
+    assert 0 == cli(*long, "--space", "l2").code
     assert before == cli.contents()
     assert not (cli.home / "x.jsonl").exists()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.deltas.writer import DeltaWriter
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.publishing.unpack import Stores, files_of
 from tests.support.deltas import write_jsonl
 from tests.support.table import Table, in_sqs
 from tests.support.world import IMAGE, LINE, RUN, WORD, World, begins, label, vector
@@ -68,6 +72,36 @@ def test_each_bad_delta_of_a_batch_fails_alone(world: World) -> None:
         assert isinstance(told[f"message-{number}"], BadInput)
         assert f"{name}.jsonl" in told[f"message-{number}"].message
     assert good == world.records()
+
+
+LENGTHS = {"longest": 1.79e19, "shortest": 1.11e-19, "too-long": 1.81e19, "far-too-long": 1e38, "too-short": 1.0e-19}
+
+
+def test_a_vector_without_a_direction_fails_alone_in_a_cosine_space(tmp_path: Path) -> None:
+    """L16: Chroma would give one that is too long back as NaN, and find one that is too short before all others."""
+    world, table = World(tmp_path / "world", dimension=64, space="cosine").begin(), Table()
+    world.write_delta("sound", {WORD: (1, None, {})})
+    vectors = {f"{LINE}#WORD#{number:05d}": [length / 8] * 64 for number, length in enumerate(LENGTHS.values(), 10)}
+    vectors[f"{LINE}#WORD#00020"] = [0.0] * 64
+    names = [*LENGTHS, "zeros"]
+    for name, (id_, numbers) in zip(names, vectors.items(), strict=True):
+        write_jsonl(world.home / "deltas" / f"{name}.jsonl", [{**SOUND, "id": id_, "embedding": numbers}])
+    runs = {"sound": begins("sound")}
+    runs |= {name: {"words_delta_prefix": f"{name}.jsonl", "words_state": "PENDING"} for name in names}
+
+    report = world.compact(
+        [table.put(IMAGE, f"RECEIPT#00001#COMPACTION_RUN#{name}", **run) for name, run in runs.items()]
+    )
+
+    refused = {failure.error.message.split("'")[1] for failure in report.failures}
+    assert {"too-long.jsonl", "far-too-long.jsonl", "too-short.jsonl"} == refused
+    assert all("a vector too long or too short" in failure.error.message for failure in report.failures)
+    manifest, ids = world.published().manifest, list(vectors)
+    with files_of(manifest, Stores(world.store)) as files, ManagedClient.open(files / "chroma", "words") as client:
+        found = client.collection.get(ids=[WORD, ids[0], ids[1], ids[-1]], include=["embeddings"])
+        asked = client.collection.query(query_embeddings=[[1.0] * 64], n_results=4)
+    assert np.isfinite(found["embeddings"]).all()
+    assert asked["distances"][0] == pytest.approx([0, 0, 1 - 2.5 / (1.5 * 8), 1], abs=1e-4)
 
 
 def test_each_bad_value_of_a_batch_fails_alone(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,20 @@ def test_a_cosine_space_is_compared_as_it_gives_vectors_back(tmp_path: Path, ser
     cosine = replace(SETTINGS, space="cosine")
 
     assert (41, 0) == tuple(uploaded(records, door, settings=cosine).sent for _ in range(2))
+
+
+def test_floats_that_the_server_rounds_are_what_was_sent(tmp_path: Path, server: Server, door: Door) -> None:
+    """This covers a case where an upload of floats was never done: Chroma gives some back with another last digit."""
+    values = [math.sin(number) * 10.0 ** (number % 60 - 30) for number in range(300)]
+    rows = [record(f"r{number}", metadata={"f": value}) for number, value in enumerate(values)]
+
+    assert Uploaded(300, 300, 0) == uploaded(delta(tmp_path, rows), door)
+    found = server.client().get_collection("words", embedding_function=None).get(include=["metadatas"])
+    given = {id_: metadata["f"] for id_, metadata in zip(found["ids"], found["metadatas"] or [], strict=True)}
+    assert any(given[f"r{number}"] != value for number, value in enumerate(values))
+    assert Uploaded(300, 0, 0) == uploaded(delta(tmp_path, rows), door)
+    rows[7] = record("r7", metadata={"f": values[7] * (1 + 1e-14)})
+    assert Uploaded(300, 1, 0) == uploaded(delta(tmp_path, rows), door)
 
 
 @pytest.mark.parametrize("header", ["Authorization", "X-Chroma-Token"])

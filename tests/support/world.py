@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient
+from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient, Space
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Deadline
 from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.config import Settings
@@ -47,11 +47,13 @@ class World:
         home: The directory.
         address: Where the store is; by default in the directory too.
         dimension: Of the vectors; those of the model have numbers at the beginning alone.
+        space: How distances are measured.
     """
 
     home: Path
     address: str | None = None
     dimension: int = DIMENSION
+    space: Space = "l2"
 
     @property
     def settings(self) -> Settings:
@@ -80,7 +82,7 @@ class World:
             with Workspace.open(self.home / "beginning" / collection) as workspace:
                 digest = load_mapping("receipts").digest
                 beginning = Beginning(collection, digest, self.store, workspace, SYSTEM_CLOCK, "test")
-                begin(beginning, CollectionSettings("l2", self.dimension))
+                begin(beginning, CollectionSettings(self.space, self.dimension))
         return self
 
     def vector(self, tag: int) -> list[float]:
