@@ -30,7 +30,7 @@ invoke: $(READY) ## Run the function on one event here: EVENT=events/ok-sqs-run.
 	@$(BIN)/python -m scripts.invoke $(EVENT)
 
 test: $(READY) ## Run the tests
-	$(BIN)/pytest -q -n auto
+	scripts/in_memory.sh $(BIN)/pytest -q -n auto
 
 e2e: $(READY) ## Real streams, and the image in containers, invoked by SAM; says what this machine cannot do
 	scripts/e2e.sh

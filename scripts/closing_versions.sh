@@ -27,14 +27,14 @@ for version in "${versions[@]}"; do
         --editable '.[dev]' "$wanted"
     "$environment/bin/python" -c 'from importlib.metadata import version; print("chromadb", version("chromadb"))'
     [ "${ROUNDS:-full}" != none ] || continue
-    CHROMA_LIFECYCLE_ROUNDS=${ROUNDS:-full} "$environment/bin/python" -m pytest -q -n auto tests/closing ||
+    CHROMA_LIFECYCLE_ROUNDS=${ROUNDS:-full} scripts/in_memory.sh "$environment/bin/python" -m pytest -q -n auto tests/closing ||
         failed+=("$version")
     readers=(tests/reader tests/versions)
     if [ "${ROUNDS:-full}" = few ]; then
         readers=(tests/reader/test_01_serving.py)
         [ "$version" != 1.3.3 ] || readers+=(tests/versions)
     fi
-    OTHER_CHROMA_PYTHON=$PWD/.venv/bin/python "$environment/bin/python" -m pytest -q -n auto \
+    OTHER_CHROMA_PYTHON=$PWD/.venv/bin/python scripts/in_memory.sh "$environment/bin/python" -m pytest -q -n auto \
         -m 'versions or not (e2e or soak or browser or recipes)' "${readers[@]}" ||
         failed+=("$version")
 done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def load_mapping(name_or_path: str) -> TableMapping:
         raise BadInput(f"the mapping {name_or_path!r} is not UTF-8 text", hint="store the file as UTF-8") from problem
 
 
+@lru_cache(maxsize=8)  # a command, and a function that begins anew, asks for the same one several times
 def parse_mapping(text: str, file: str) -> TableMapping:
     """Return the mapping that *text* writes.
 

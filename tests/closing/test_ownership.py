@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chroma_lifecycle.chroma import systems
+from chroma_lifecycle.chroma import ownership, systems
 from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.chroma.closing import close_client
 from chroma_lifecycle.chroma.ownership import Owner, own, owner_of, record_path
@@ -96,10 +96,10 @@ def test_an_owner_that_was_killed_is_recognised_as_stale(directory: Path, holder
     assert record_path(directory).exists()
     assert owner_of(directory) is None
 
-    ownership = own(directory, COLLECTION)
-    assert ownership.stale is not None
-    assert (holder.pid, os.getpid()) == (ownership.stale.pid, ownership.owner.pid)
-    ownership.release()
+    ours = own(directory, COLLECTION)
+    assert ours.stale is not None
+    assert (holder.pid, os.getpid()) == (ours.stale.pid, ours.owner.pid)
+    ours.release()
     assert not record_path(directory).exists()
 
 
@@ -117,19 +117,36 @@ def test_a_plain_client_of_another_process_is_a_holder(directory: Path, holder: 
 def test_a_record_that_was_cut_off_names_nobody_and_stops_nobody(directory: Path) -> None:
     """A process died while it wrote the record."""
     record_path(directory).write_bytes(b'{"format": "chroma-li')
-    ownership = own(directory, COLLECTION)
-    assert ownership.stale is None
-    ownership.release()
+    ours = own(directory, COLLECTION)
+    assert ours.stale is None
+    ours.release()
+
+
+def test_a_record_that_goes_while_we_wait_for_its_lock_is_made_again(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner gave the directory back after we had opened the file: a lock on a file without a name stops nobody."""
+    try_lock = ownership._try_lock
+
+    def after_it_went(handle: int, kind: int) -> bool:
+        monkeypatch.setattr(ownership, "_try_lock", try_lock)
+        record_path(directory).unlink()
+        return try_lock(handle, kind)
+
+    monkeypatch.setattr(ownership, "_try_lock", after_it_went)
+    ours = own(directory, COLLECTION)
+    assert Owner.parse(record_path(directory).read_bytes()) == ours.owner
+    ours.release()
 
 
 def test_nothing_of_the_record_is_in_the_directory(directory: Path) -> None:
     """What is in the directory gets published."""
     before = sorted(path.name for path in directory.iterdir())
-    ownership = own(directory, COLLECTION)
+    ours = own(directory, COLLECTION)
     assert before == sorted(path.name for path in directory.iterdir())
     assert directory.parent == record_path(directory).parent
-    ownership.release()
-    ownership.release()
+    ours.release()
+    ours.release()
 
 
 def test_an_owner_reads_back_as_written() -> None:

@@ -294,6 +294,23 @@ def test_a_mount_without_hard_links_can_be_a_mirror(store: DirectoryStore, monke
     assert [] == list(store.root.glob(f"words/{UNFINISHED}/*"))
 
 
+def test_without_hard_links_a_writer_has_the_lock_while_it_claims(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing else that keeps a second writer from claiming the same serial after it has looked."""
+    free = []
+
+    def look_and_refuse(*args: object, **kwargs: object) -> None:
+        with (store.root / "words" / ".lock").open("r+b") as lock:
+            free.append(swapping._try_lock(lock.fileno()))
+        no_links()
+
+    monkeypatch.setattr(os, "link", look_and_refuse)
+    swap_on(DirectoryStore(store.root, mirror_only=True))
+
+    assert [False] == free
+
+
 def test_a_link_that_the_server_made_twice_is_ours(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """C14: an NFS client lost the answer to its link, asked again, and was told that the name exists."""
     link = os.link

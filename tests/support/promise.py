@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.errors import LifecycleError
@@ -36,7 +35,7 @@ from tests.support.operators import Operators
 from tests.support.table import Table
 from tests.support.telling import ToldTable
 from tests.support.watching import Crash
-from tests.support.world import World, _tag, vector
+from tests.support.world import World, records_of, vector
 
 MISSING = "no delta lies here"
 CONDITIONS = ("sound", "missing", "corrupt", "other dimension")
@@ -314,17 +313,14 @@ class Promise:
         expected = self.expected[collection]
         manifest = self.world.published(collection).manifest
         with files_of(manifest, Stores(store)) as files:
-            with ManagedClient.open(files / "chroma", collection) as client:
-                found = client.collection.get(include=["documents", "metadatas", "embeddings"])
+            records = records_of(manifest, files, collection)
             with Ledger.open(files / "ledger.sqlite3", read_only=True) as ledger:
-                assert sorted(found["ids"]) == list(ledger.record_ids()), "ledger and records disagree"
+                assert sorted(records) == list(ledger.record_ids()), "ledger and records disagree"
                 counts = ledger.counts()
                 assert expected.facts == counts["facts"], "the ledger holds other facts"
                 assert expected.withheld_facts == counts["withheld"], "other facts are withheld"
                 told = manifest.details.counts
                 assert counts == {"records": told.records, "facts": told.facts, "withheld": told.withheld}
-        rows = zip(found["ids"], found["embeddings"], found["documents"], found["metadatas"], strict=True)
-        records = {id_: (_tag(row), document, metadata or {}) for id_, row, document, metadata in rows}
         model = Reference(self.pool).replay(list(expected.counts.taken.values()))[collection]
         assert typed({collection: model}) == typed({collection: records})
         self.seen["compared"] += 1

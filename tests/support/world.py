@@ -17,9 +17,11 @@ from chroma_lifecycle.deltas.writer import DeltaWriter
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.lifecycle import Beginning, begin
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.head import read_head
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.report import Report
+from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.stores.directory import DirectoryStore
 from chroma_lifecycle.wiring import compactor, open_store
@@ -115,16 +117,14 @@ class World:
         return read_published(store or self.store, collection)
 
     def version(self, collection: str = "words") -> int:
-        return self.published(collection).manifest.version.number
+        return read_head(self.store, collection).head.version.number
 
     def records(self, collection: str = "words", store: Store | None = None) -> dict[str, Record]:
         """Return the records of the newest version as the model writes them, by id."""
         source = store or self.store
         manifest = self.published(collection, source).manifest
-        with files_of(manifest, Stores(source)) as files, ManagedClient.open(files / "chroma", collection) as client:
-            found = client.collection.get(include=["documents", "metadatas", "embeddings"])
-        rows = zip(found["ids"], found["embeddings"], found["documents"], found["metadatas"], strict=True)
-        return {id_: (_tag(vector_), document, metadata or {}) for id_, vector_, document, metadata in rows}
+        with files_of(manifest, Stores(source)) as files:
+            return records_of(manifest, files, collection)
 
     def everything(self, store: Store | None = None) -> dict[str, dict[str, Record]]:
         """Return the records of all collections, as the model has them."""
@@ -134,6 +134,23 @@ class World:
         """Return every file of the store."""
         root = self.home / "store"
         return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+_read: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, Record]] = {}
+"""What Chroma gave back of files by their digests; of the same bytes it gives the same."""
+
+
+def records_of(manifest: Manifest, files: Path, collection: str) -> dict[str, Record]:
+    """Return the records of a version as the model writes them, by id; *files* are proven to be the version's."""
+    digests = tuple(sorted((file.path, file.digest) for file in manifest.files if file.path.startswith("chroma/")))
+    if (known := _read.get((collection, digests))) is not None:
+        return dict(known)
+    with ManagedClient.open(files / "chroma", collection, everywhere=False) as client:
+        found = client.collection.get(include=["documents", "metadatas", "embeddings"])
+    rows = zip(found["ids"], found["embeddings"], found["documents"], found["metadatas"], strict=True)
+    records = {id_: (_tag(vector_), document, metadata or {}) for id_, vector_, document, metadata in rows}
+    _read[collection, digests] = records
+    return dict(records)
 
 
 def _tag(found: Any) -> int:
