@@ -59,12 +59,12 @@ def unwrap(kind: Kind, stored: bytes, *, limit_bytes: int) -> bytes:
         raise _damaged(kind, str(problem)) from problem
 
 
-def press(pages: bytes, like: bytes) -> bytes:
+def press(pages: bytes | memoryview, like: bytes | memoryview) -> bytes:
     """Return *pages* as a zstd frame that is read beside *like*, the pages before: what they share is only named."""
     return zstandard.ZstdCompressor(compression_params=_BESIDE, dict_data=_as_dictionary(like)).compress(pages)
 
 
-def unpress(frame: bytes | memoryview, like: bytes) -> bytes:
+def unpress(frame: bytes | memoryview, like: bytes | memoryview) -> bytes:
     """Return what :func:`press` made *frame* of; it takes the memory that :func:`require_claim` has judged.
 
     Raises:
@@ -90,7 +90,7 @@ def require_claim(frame: bytes | memoryview, size: int) -> None:
         raise _damaged(Kind.PACK, f"a frame claims {parameters.content_size} bytes where {size} must be")
 
 
-def _as_dictionary(like: bytes) -> zstandard.ZstdCompressionDict | None:
+def _as_dictionary(like: bytes | memoryview) -> zstandard.ZstdCompressionDict | None:
     return zstandard.ZstdCompressionDict(like, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if like else None
 
 

@@ -37,7 +37,7 @@ _GROUP_PAGES = 1_024
 PageNumbers = npt.NDArray[np.int64]
 """Ascending numbers of pages; the first page of a file is 0."""
 
-ReadPages = Callable[[PageNumbers], bytes]
+ReadPages = Callable[[PageNumbers], bytes | memoryview]
 """Returns pages of a file one after the other; its last page is as long as it is."""
 
 
@@ -186,11 +186,11 @@ def pages_reader(path: Path) -> Iterator[ReadPages]:
         window = stack.enter_context(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)) if size else b""
         rows: npt.NDArray[np.uint8] | None = np.frombuffer(window, np.uint8, whole * PAGE_BYTES).reshape(-1, PAGE_BYTES)
 
-        def read(numbers: PageNumbers) -> bytes:
+        def read(numbers: PageNumbers) -> bytes | memoryview:
             assert rows is not None
             inside = numbers[: np.searchsorted(numbers, whole)]
-            pages = rows.take(inside, axis=0).tobytes()
-            return pages + window[whole * PAGE_BYTES :] if whole in numbers[len(inside) :] else pages
+            pages = rows.take(inside, axis=0).reshape(-1).data
+            return b"".join([pages, window[whole * PAGE_BYTES :]]) if whole in numbers[len(inside) :] else pages
 
         try:
             yield read

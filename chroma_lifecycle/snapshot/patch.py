@@ -33,6 +33,11 @@ GROUP_PAGES = 64
 
 _GROUP_BYTES = GROUP_PAGES * PAGE_BYTES
 _THREADS = 2
+# Read, proven and compressed in turn; so much of it is in memory twice.
+_AT_ONCE_PAGES = 4 * GROUP_PAGES
+
+Pages = bytes | memoryview
+"""Pages one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +96,15 @@ def make_patch(
         Corrupt: A page before is not what was published. Nothing that was made from such a
             copy may be published.
     """
-    frames: list[bytes] = []
-    for many in in_groups(changed):
-        old, new = _proven_pages(path, before, many, read_old), read_new(many)
-        frames += _in_threads(press, _groups(new, len(many)), _groups(old, len(many)))
+
+    def pieces() -> Iterator[tuple[list[Pages], list[Pages]]]:
+        for many in in_groups(changed, _AT_ONCE_PAGES):
+            old, new = _proven_pages(path, before, many, read_old), read_new(many)
+            yield _groups(new, len(many)), _groups(old, len(many))
+
+    frames = tuple(_in_threads(press, pieces(), group_count(len(changed))))
     state = FileState.of(before) if before else None
-    return Patch(path, state, FileState.of(after), tuple(changed.tolist()), tuple(frames))
+    return Patch(path, state, FileState.of(after), tuple(changed.tolist()), frames)
 
 
 def group_count(pages: int) -> int:
@@ -104,20 +112,28 @@ def group_count(pages: int) -> int:
     return -(-pages // GROUP_PAGES)
 
 
-def _groups(data: bytes, pages: int) -> list[bytes]:
+def _groups(data: Pages, pages: int) -> list[Pages]:
     """Return *data* in the pieces that belong to the groups of so many pages; some may be short or empty."""
     return [data[_GROUP_BYTES * group : _GROUP_BYTES * (group + 1)] for group in range(group_count(pages))]
 
 
-def _in_threads(work: Callable[..., bytes], *arguments: Sequence[object]) -> Iterable[bytes]:
-    """Return what *work* makes of each; zstd lets other threads go on."""
-    if len(arguments[0]) == 1:
-        return list(map(work, *arguments))
+def _in_threads(
+    work: Callable[..., bytes], pieces: Iterable[tuple[Sequence[Pages], Sequence[Pages]]], count: int
+) -> Iterator[bytes]:
+    """Yield what *work* makes of *count* groups; zstd lets other threads run: the next pieces are read meanwhile."""
+    if count <= 1:
+        for some in pieces:
+            yield from map(work, *some)
+        return
     with ThreadPoolExecutor(_THREADS, "zstd") as threads:
-        return list(threads.map(work, *arguments))
+        under_way: Iterable[bytes] = ()
+        for some in pieces:
+            done, under_way = under_way, threads.map(work, *some)
+            yield from done
+        yield from under_way
 
 
-def _proven_pages(path: str, before: FilePages | None, numbers: PageNumbers, read_old: ReadPages) -> bytes:
+def _proven_pages(path: str, before: FilePages | None, numbers: PageNumbers, read_old: ReadPages) -> Pages:
     """Return those of the pages that there were as published, after hashing them."""
     numbers = _there_before(before, numbers)
     if before is None or not len(numbers):
@@ -165,9 +181,8 @@ def apply_patch(patch: Patch, before: FilePages | None, read_old: ReadPages) -> 
     numbers, frames = np.array(patch.numbers, np.int64), iter(patch.frames)
     for many in in_groups(numbers):
         # Not hashed: whatever is wrong with them makes other pages than promised.
-        old = read_old(_there_before(before, many))
-        held = list(islice(frames, group_count(len(many))))
-        pages = b"".join(_in_threads(unpress, held, _groups(old, len(many))))
+        old, count = read_old(_there_before(before, many)), group_count(len(many))
+        pages = b"".join(_in_threads(unpress, [(list(islice(frames, count)), _groups(old, len(many)))], count))
         digests.put(many, page_digests(pages))
         writes += _in_stretches(many, pages)
     after = digests.pages()
