@@ -21,7 +21,9 @@ from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.published import read_manifest
 from chroma_lifecycle.publishing.swap import Lost, require_landed, swap
 from chroma_lifecycle.publishing.transfer import in_parallel
+from chroma_lifecycle.snapshot.chain import PackRef
 from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, LARGEST_PACK, Manifest
+from chroma_lifecycle.snapshot.manifest_object import pack_inside, said_by
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
 from chroma_lifecycle.values import Digest, Version, digest_of
 
@@ -182,11 +184,11 @@ class _Wanted:
         proofs: dict[str, Proof] = {}
         for version in self.versions.values():
             for pack in version.chain.packs:
-                proofs[pack.carrier] = partial(_carries, pack.digest)
+                proofs[pack.carrier] = partial(_carries, pack)
         for name in self.names():
             if parts := names.parse_object_name(name):
                 proofs[name] = partial(_has_digest, parts.digest)
-        return proofs | {ref.name: partial(_has_digest, ref.digest) for ref in self.versions}
+        return proofs | {ref.name: partial(_says, ref) for ref in self.versions}
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,5 +270,15 @@ def _has_digest(digest: Digest, data: bytes) -> bool:
     return digest_of(data) == digest
 
 
-def _carries(digest: Digest, data: bytes) -> bool:
-    return digest_of(data.partition(b"\n")[2]) == digest
+def _says(ref: ManifestRef, data: bytes) -> bool:
+    try:
+        return digest_of(said_by(data, ref.name)) == ref.digest
+    except Corrupt:
+        return False
+
+
+def _carries(pack: PackRef, data: bytes) -> bool:
+    try:
+        return digest_of(pack_inside(data, pack.carrier)) == pack.digest
+    except Corrupt:
+        return False

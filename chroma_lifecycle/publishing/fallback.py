@@ -19,6 +19,7 @@ from chroma_lifecycle.publishing.published import read_manifest
 from chroma_lifecycle.publishing.recover import heads_in
 from chroma_lifecycle.publishing.unpack import Stores, restore_directory
 from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, Manifest, encode_manifest, parse_manifest
+from chroma_lifecycle.snapshot.manifest_object import said_by
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
 from chroma_lifecycle.values import Version, digest_of
 
@@ -136,7 +137,7 @@ class _Search:
         """Yield the manifests of a version that can be read, those that lost a race too."""
         for name in self._names.get(version, ()):
             try:
-                manifest = parse_manifest(self.stores.store.read(name, limit_bytes=LARGEST_BYTES))
+                manifest = parse_manifest(said_by(self.stores.store.read(name, limit_bytes=LARGEST_BYTES), name))
             except (Corrupt, ObjectMissing):
                 continue
             if manifest.name == name:

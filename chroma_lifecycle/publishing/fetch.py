@@ -11,6 +11,7 @@ from chroma_lifecycle.ports import Store
 from chroma_lifecycle.snapshot.chain import BasePart, PackRef
 from chroma_lifecycle.snapshot.frame import Kind, unwrap
 from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, Manifest
+from chroma_lifecycle.snapshot.manifest_object import pack_inside
 from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.snapshot.pages import FilePages, page_digests
 from chroma_lifecycle.values import digest_of
@@ -89,7 +90,7 @@ def fetch_pack(pack: PackRef, manifest: Manifest, sources: Sources) -> bytes:
     is_object = Names(manifest.collection).parse_object_name(pack.carrier) is not None
 
     def prove(data: bytes) -> bytes:
-        stored = data if is_object else data.partition(b"\n")[2]
+        stored = data if is_object else pack_inside(data, pack.carrier)
         if digest_of(stored) != pack.digest:
             raise damaged(pack.carrier, "the pack in it does not have the digest that the manifest says")
         return stored

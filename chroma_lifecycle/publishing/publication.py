@@ -19,6 +19,7 @@ from chroma_lifecycle.snapshot.details import Details
 from chroma_lifecycle.snapshot.files import FileEntry, content_digest
 from chroma_lifecycle.snapshot.image import Image
 from chroma_lifecycle.snapshot.manifest import INLINE_BYTES, Manifest, encode_manifest
+from chroma_lifecycle.snapshot.manifest_object import manifest_object
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
 from chroma_lifecycle.snapshot.pages import PageTable
 from chroma_lifecycle.values import Era, Version, digest_of
@@ -146,7 +147,7 @@ class Publication:
             writer=self.writer,
             inline=content.inline,
         )
-        self.store.write(manifest.name, encode_manifest(manifest))
+        self.store.write(manifest.name, manifest_object(manifest))
         return manifest
 
     def move_head(self, manifest: Manifest, parent: Published | None) -> Outcome:

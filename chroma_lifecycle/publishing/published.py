@@ -8,6 +8,7 @@ from chroma_lifecycle.errors import Corrupt, ObjectMissing
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import Head, SeenHead, read_head
 from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, Manifest, decode_manifest
+from chroma_lifecycle.snapshot.manifest_object import said_by
 from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.snapshot.pristine import LocalVersion
 
@@ -83,4 +84,4 @@ def read_manifest(store: Store, ref: ManifestRef) -> Manifest:
         Corrupt: It is not the one that was published.
         BadInput: A newer version of this library wrote it.
     """
-    return decode_manifest(store.read(ref.name, limit_bytes=LARGEST_BYTES), ref)
+    return decode_manifest(said_by(store.read(ref.name, limit_bytes=LARGEST_BYTES), ref.name), ref)

@@ -13,6 +13,7 @@ from chroma_lifecycle.publishing.head import Head, decode_head
 from chroma_lifecycle.publishing.published import read_manifest
 from chroma_lifecycle.publishing.swap import Lost, require_landed, swap
 from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, Manifest
+from chroma_lifecycle.snapshot.manifest_object import said_by
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
 from chroma_lifecycle.values import Version, digest_of
 
@@ -210,7 +211,9 @@ class _Search:
         found = [(parts.version, row) for row in self.rows if (parts := self.names.parse_manifest_name(row.name))]
         for _, row in sorted(found, key=lambda each: (each[0], each[1].modified), reverse=True):
             try:
-                yield ManifestRef(row.name, digest_of(self.store.read(row.name, limit_bytes=LARGEST_BYTES)))
+                yield ManifestRef(
+                    row.name, digest_of(said_by(self.store.read(row.name, limit_bytes=LARGEST_BYTES), row.name))
+                )
             except (ObjectMissing, Corrupt):
                 continue
 

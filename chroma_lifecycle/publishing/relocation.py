@@ -13,7 +13,7 @@ from chroma_lifecycle.publishing.head import Head, find_head, read_head
 from chroma_lifecycle.publishing.history import verify_store
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.swap import amend_head
-from chroma_lifecycle.snapshot.manifest import encode_manifest
+from chroma_lifecycle.snapshot.manifest_object import manifest_object
 from chroma_lifecycle.snapshot.names import Names
 
 
@@ -134,7 +134,7 @@ def taken(collection: str, target: Store, reason: str) -> BadInput:
 def _require_writable(source: Store, target: Store, collection: str) -> None:
     """Write the newest manifest, which is copied anyway: what cannot be used shows before anybody is refused."""
     manifest = read_published(source, collection).manifest
-    target.write(manifest.name, encode_manifest(manifest))
+    target.write(manifest.name, manifest_object(manifest))
 
 
 def _require_whole(source: Store, collection: str, deadline: Deadline) -> None:

@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from chroma_lifecycle.cli.output import Table, one_line
+from chroma_lifecycle.snapshot.manifest_object import pack_inside
 from chroma_lifecycle.words import size
 from tests.support.command_line import WITH, CommandLine
 
@@ -190,7 +191,7 @@ def test_log_tells_what_a_version_added_to_the_store(cli: CommandLine) -> None:
     assert 0 < based["stored_bytes"] < based["base_bytes"]
     assert based["stored_bytes"] == rows[0]["stored_bytes"]
     objects = sum(len(data) for name, data in cli.contents().items() if "/objects/" in name)
-    packs = sum(len(data.partition(b"\n")[2]) for name, data in cli.contents().items() if "/manifests/" in name)
+    packs = sum(len(pack_inside(data, name)) for name, data in cli.contents().items() if "/manifests/" in name)
     assert objects + packs == sum(row["stored_bytes"] for row in rows)
 
 

@@ -27,7 +27,7 @@ from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.swap import _Swap
 from chroma_lifecycle.repair import reapplying, rollback
 from chroma_lifecycle.snapshot import workspace
-from chroma_lifecycle.snapshot.manifest import encode_manifest
+from chroma_lifecycle.snapshot.manifest_object import manifest_object
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
@@ -193,7 +193,7 @@ def head_is_moved_before_its_manifest_is_stored(patch: Patch) -> None:
 
     def moving(self: Publication, manifest: Any, parent: Any) -> Any:
         outcome = move(self, manifest, parent)
-        self.store.write(manifest.name, encode_manifest(manifest))
+        self.store.write(manifest.name, manifest_object(manifest))
         return outcome
 
     patch.setattr(Publication, "store_manifest", storing)

@@ -27,6 +27,7 @@ from chroma_lifecycle.publishing.restore import restore_to
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.publishing.sweep import sweep
 from chroma_lifecycle.snapshot.manifest import parse_manifest
+from chroma_lifecycle.snapshot.manifest_object import said_by
 from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.stores.directory import DirectoryStore
@@ -95,7 +96,7 @@ def restored(path: Path) -> Iterator[bytes]:
     """Yield the files of the version of a manifest, if it is whole: a pack can be read beside the pages before only."""
     store = DirectoryStore(path.parents[2])
     with tempfile.TemporaryDirectory() as room, suppress(ObjectMissing):
-        manifest = parse_manifest(path.read_bytes())
+        manifest = parse_manifest(said_by(path.read_bytes(), path.name))
         restore_to(Path(room) / "version", manifest, store, None, Deadline())
         yield from (file.read_bytes() for file in Path(room).rglob("*") if file.is_file())
 

@@ -29,6 +29,7 @@ from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.snapshot.chain import Chain
 from chroma_lifecycle.snapshot.files import LEDGER
 from chroma_lifecycle.snapshot.manifest import encode_manifest
+from chroma_lifecycle.snapshot.manifest_object import manifest_object
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
 from chroma_lifecycle.values import digest_of
 from tests.support.snapshots import COLLECTION, Site, facts, files_of
@@ -277,7 +278,7 @@ def test_parts_that_do_not_make_their_file_are_refused(site: Site, tmp_path: Pat
     with pytest.raises(Corrupt, match=rf"the parts of {wrong.path} do not make the file"):
         restore_to(tmp_path / "plain", lying, site.store, None, NO_DEADLINE)
     seen = read_head(site.store, COLLECTION)
-    site.store.write(lying.name, encode_manifest(lying))
+    site.store.write(lying.name, manifest_object(lying))
     ref = ManifestRef(lying.name, digest_of(encode_manifest(lying)))
     published = Published(replace(seen, head=replace(seen.head, manifest=ref)), lying)
     assert {lying.name: f"the parts of {wrong.path} do not make the file"} == verify_store(published, site.store).damage

@@ -101,6 +101,17 @@ def test_the_golden_manifests_are_what_the_document_says() -> None:
         assert line.decode() == json.dumps(manifest, separators=(",", ":"))
 
 
+def test_the_golden_objects_of_manifests_are_what_the_document_says() -> None:
+    """A first line with the length of the frame, the frame, the pack."""
+    for path in GOLDEN.glob("stored-*"):
+        header, _, rest = path.read_bytes().partition(b"\n")
+        name, version, length = header.decode().rsplit(" ", 2)
+        said = (GOLDEN / path.name.replace("stored", "manifest")).read_bytes()
+        line = zstandard.ZstdDecompressor().decompress(rest[: int(length)], allow_extra_data=False)
+        assert ("chroma-lifecycle manifest", "1") == (name, version)
+        assert said == line + rest[int(length) :]
+
+
 def _fields(value: Any) -> set[str]:
     if isinstance(value, dict):
         return set(value).union(*map(_fields, value.values()))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from chroma_lifecycle.snapshot.chain import PART_BYTES, SMALLEST_REBASE_BYTES, B
 from chroma_lifecycle.snapshot.details import ChromaVersion, Counts, Details, Summary
 from chroma_lifecycle.snapshot.files import FileEntry, content_digest, parse_path
 from chroma_lifecycle.snapshot.manifest import Manifest, decode_manifest, encode_manifest, parse_manifest
+from chroma_lifecycle.snapshot.manifest_object import manifest_object, pack_inside, said_by
 from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.values import Version, digest_of
 from tests.support.versions import base_spec, digest, manifest_name, manifest_spec, object_name
@@ -310,3 +312,83 @@ def test_versions_start_at_one_without_a_parent() -> None:
     assert None is manifest_spec(1).parent
     with pytest.raises(ValueError, match="does not follow"):
         replace(manifest_spec(1), version=Version(2))
+
+
+# What is stored.
+
+
+@settings(max_examples=50, deadline=None)
+@given(manifests())
+def test_an_object_says_what_its_manifest_says(manifest: Manifest) -> None:
+    """Whatever the pack inside is: it may look like anything."""
+    stored = manifest_object(manifest)
+
+    assert encode_manifest(manifest) == said_by(stored, manifest.name)
+    assert manifest.inline == pack_inside(stored, manifest.name)
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("stored-*")), ids=lambda path: path.name)
+def test_a_golden_object_is_read_for_ever(path: Path) -> None:
+    """As another zstd may have written it; what it says is golden too."""
+    said = (GOLDEN / path.name.replace("stored", "manifest")).read_bytes()
+
+    assert said == said_by(path.read_bytes(), path.name)
+
+
+def test_the_line_of_a_long_chain_takes_less_than_half_of_itself() -> None:
+    """Its digests and prefixes stand there twice."""
+    content, packs = manifest_spec().chain.base.content, []
+    for number in range(30):
+        pack = digest(f"pack {number}")
+        name = f"words/objects/0123456789abcdef.0/{pack[:2]}/{pack}"
+        packs.append(PackRef(content, digest(str(number)), 7, pack, name))
+        content = packs[-1].after
+    last = manifest_spec().chain.packs[-1]
+    chain = Chain(manifest_spec().chain.base, (*packs, replace(last, before=content)))
+    manifest = manifest_spec(chain=chain)
+
+    assert len(manifest_object(manifest)) < len(encode_manifest(manifest)) // 2
+
+
+_OBJECT = manifest_object(manifest_spec(inline=b"pack"))
+_HEADER, _, _REST = _OBJECT.partition(b"\n")
+HOSTILE_OBJECTS = {
+    "empty": b"",
+    "no header": encode_manifest(manifest_spec()),
+    "another kind": _OBJECT.replace(b"manifest", b"manifold", 1),
+    "a long header": b"chroma-lifecycle manifest 1 " + b"1" * 100 + b"\n" + _REST,
+    "a longer frame": b"chroma-lifecycle manifest 1 999999\n" + _REST,
+    "no frame": b"chroma-lifecycle manifest 1 1\n" + _REST,
+    "cut off": _OBJECT[: len(_HEADER) + 20],
+    "bytes after the frame": b"chroma-lifecycle manifest 1 %d\n%s" % (len(_REST), _REST),
+    "a bomb": b"chroma-lifecycle manifest 1 %d\n%s"
+    % (len(bomb := zstandard.ZstdCompressor().compress(bytes(32 << 20))), bomb),
+    "no size": b"chroma-lifecycle manifest 1 %d\n%s"
+    % (len(bare := zstandard.ZstdCompressor(write_content_size=False).compress(b"{}\n")), bare),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE_OBJECTS)
+def test_a_hostile_object_is_refused(what: str) -> None:
+    """C11: it is named, and no more memory is asked for than a manifest may have."""
+    with pytest.raises(Corrupt, match=r"^the-name is not the manifest that was published"):
+        said_by(HOSTILE_OBJECTS[what], "the-name")
+
+
+def test_a_newer_object_is_refused_with_both_versions() -> None:
+    """C12: whatever follows its first line."""
+    with pytest.raises(BadInput, match=r"a manifest has format version 2; .*up to 1"):
+        said_by(b"chroma-lifecycle manifest 2 7\nwhatever", "the-name")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_no_change_of_a_byte_makes_the_opening_of_an_object_fail_otherwise(data: st.DataObject) -> None:
+    """Objects come from anywhere; what they say is then compared with a digest."""
+    changed = bytearray(_OBJECT)
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        said_by(bytes(changed), "the-name")
+    except (Corrupt, BadInput):
+        return
