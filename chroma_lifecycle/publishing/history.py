@@ -50,11 +50,20 @@ def find_version(store: Store, head: Head, version: Version) -> tuple[ManifestRe
 
     Raises:
         BadInput: It is not retained (any more), or has not been published.
+        Corrupt, ObjectMissing: It, or what leads to it from HEAD, is damaged or not there.
     """
     if head.floor <= version <= head.version:
-        for ref, manifest in walk(store, head, down_to=version):
-            if ref.version == version:
-                return ref, manifest
+        try:
+            for ref, manifest in walk(store, head, down_to=version):
+                if ref.version == version:
+                    return ref, manifest
+        except (Corrupt, ObjectMissing) as problem:
+            # What hides it need not be damaged itself, and the restore that goes past damage finds what is whole.
+            raise type(problem)(
+                f"version {version.number} of {head.collection} cannot be found: {problem.message}",
+                hint=f"`chroma-lifecycle restore --version {version.number} --fallback` goes past it; "
+                "`chroma-lifecycle verify --all` names all damage",
+            ) from problem
     for ref in sorted(head.beside, key=lambda ref: ref.name):
         if ref.version == version:
             return ref, read_manifest(store, ref)

@@ -211,9 +211,8 @@ class _Search:
         found = [(parts.version, row) for row in self.rows if (parts := self.names.parse_manifest_name(row.name))]
         for _, row in sorted(found, key=lambda each: (each[0], each[1].modified), reverse=True):
             try:
-                yield ManifestRef(
-                    row.name, digest_of(said_by(self.store.read(row.name, limit_bytes=LARGEST_BYTES), row.name))
-                )
+                said = said_by(self.store.read(row.name, limit_bytes=LARGEST_BYTES), row.name)
+                yield ManifestRef(row.name, digest_of(said))
             except (ObjectMissing, Corrupt):
                 continue
 

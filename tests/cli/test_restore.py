@@ -64,6 +64,18 @@ def test_past_damage_the_newest_sound_version_is_restored(cli: CommandLine) -> N
     assert [3, 2] == [int(text.split()[1].rstrip(":")) for text in told["damage"]]
 
 
+def test_a_version_behind_a_damaged_manifest_is_reached_as_the_hint_says(cli: CommandLine) -> None:
+    """C3: the version itself is whole; what hides it is named, and so is the way past it."""
+    torn = manifest_of(cli, 2)
+    torn.write_bytes(b"torn")
+
+    for command in (["restore", "--to", "out", "--version", "1"], ["diff", "1", "3"]):
+        ended = cli.at(*command)
+        assert (4, True) == (ended.code, f"version 1 of notes cannot be found: {torn.name}" in ended.err.replace("notes/manifests/", ""))
+        assert "restore --version 1 --fallback" in " ".join(ended.err.split())
+    assert 1 == cli.at("restore", "--to", "out", "--version", "1", "--fallback", "--json").json["version"]
+
+
 def test_past_a_damaged_newest_manifest(cli: CommandLine) -> None:
     """C3: HEAD's own version cannot be read at all; the one before it, and one that was asked for, can."""
     manifest_of(cli, 3).write_bytes(b"torn")
