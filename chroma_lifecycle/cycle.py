@@ -323,9 +323,8 @@ class Cycle:
             counts = before.details.counts
             # Counted where they may be others: counting takes as long as there are records, or facts.
             records = None if planned.plan.deletes or planned.plan.writes else counts.records
-            if (
-                counts.withheld or planned.changes.anew or self._is_full(before)
-            ):  # a fact may come out of what is withheld
+            # What is withheld may count again, and facts that are made anew may be fewer.
+            if counts.withheld or planned.changes.anew or self._is_full(before):
                 return ledger.counts(records=records)
             facts = counts.facts + planned.changes.fresh - pruned
             return ledger.counts(records=records, facts=facts)
