@@ -279,6 +279,7 @@ class Cycle:
     def _restore(self, published: Published) -> Published:
         around = self._around
         published.head.require_lineage(around.lineage)
+        published.head.require_open()
         restored = bring_forward(self._workspace, published, around.store, around.mirror, self._deadline)
         self._missed += restored.missed
         self._check_mapping(restored.published)

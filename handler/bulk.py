@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chroma_lifecycle.bulk.tasks import Here, run_task
+from chroma_lifecycle.bulk.here import Here
+from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.config import Settings
 
 

@@ -16,8 +16,9 @@ from contextlib import AbstractContextManager
 from multiprocessing.connection import wait as wait_for_any
 from typing import Any
 
+from chroma_lifecycle.bulk.here import Event, Here
 from chroma_lifecycle.bulk.job import Job
-from chroma_lifecycle.bulk.tasks import Event, Here, planned, run_task
+from chroma_lifecycle.bulk.tasks import planned, run_task
 from chroma_lifecycle.errors import LifecycleError, Retryable
 
 _POLL_SECONDS = 0.5

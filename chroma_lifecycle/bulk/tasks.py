@@ -7,90 +7,24 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from chroma_lifecycle.bulk.here import Event, Here, Tell, collection_of, number_of, text_of
 from chroma_lifecycle.bulk.job import Input, Job, Request, decode_job, encode_job
+from chroma_lifecycle.bulk.reshard_tasks import bring_one, close_shards, put_in_force, reshard
 from chroma_lifecycle.bulk.shards import finish, gather, in_force
 from chroma_lifecycle.bulk.split import split
 from chroma_lifecycle.bulk.work import JOB, Work
 from chroma_lifecycle.clock import SYSTEM_CLOCK, new_id
-from chroma_lifecycle.config import Checksums
 from chroma_lifecycle.deltas.listing import list_data_set
 from chroma_lifecycle.deltas.parquet import count_rows
-from chroma_lifecycle.deltas.sources import DeltaFile, RootedDeltas
+from chroma_lifecycle.deltas.sources import DeltaFile
 from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.intake.mapping import TableMapping
-from chroma_lifecycle.intake.mapping_file import load_mapping
-from chroma_lifecycle.snapshot.workspace import Workspace
-from chroma_lifecycle.values import parse_collection
-from chroma_lifecycle.wiring import BUCKET, create_store, open_deliveries, open_delta_at, open_deltas, writer
-
-Event = Mapping[str, Any]
-"""What a task is given by its engine."""
-
-Tell = Callable[[int], None]
-
-_WHAT = "see docs/bulk.md for what a task takes"
-# No collection's name begins with a dot.
-_TASKS = ".bulk/tasks"
-WORK = ".bulk/work"
-"""Below the workspace: where tasks of one machine meet, if nobody names another place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Here:
-    """What every task is told by the machine that it runs on.
-
-    Attributes:
-        store: Where versions go.
-        workspace: Local directory in which tasks work, each below a name of its own.
-        mapping: Says which ids fit, and the shards; ``None`` for a collection without a mapping.
-        tail_budget: Vector operations that a reader may have to replay.
-    """
-
-    store: str
-    workspace: Path
-    mapping: str | None
-    tail_budget: int
-    checksums: Checksums | None = None
-
-    def fits(self, collection: str) -> Callable[[str], bool]:
-        """Return what tells whether an id may be one of the collection's."""
-        mapping = self.load()
-        return partial(mapping.fits, collection) if mapping and collection in mapping.collections else bool
-
-    def load(self) -> TableMapping | None:
-        """Return the mapping, if there is one."""
-        return load_mapping(self.mapping) if self.mapping else None
-
-    def work(self, address: str, collection: str) -> Work:
-        """Return where the tasks of a job meet; a directory is made if it is not there."""
-        if not address.startswith(BUCKET):
-            Path(address).mkdir(parents=True, exist_ok=True)
-        deltas = open_deltas((address,), address, checksums=self.checksums)
-        return Work(collection, deltas, open_deliveries(address, checksums=self.checksums))
-
-    def data_set(self, address: str) -> tuple[str, RootedDeltas]:
-        """Return the data set's address below a root, and what reads there."""
-        return open_delta_at(address.rstrip("/"), checksums=self.checksums)
-
-    @contextmanager
-    def workspaces(self, name: str) -> Iterator[Workspace]:
-        """Give the workspace of a task; nothing of it is left afterwards.
-
-        Raises:
-            NotOwned: Another one does the same just now.
-        """
-        with ExitStack() as stack:
-            workspace = Workspace.open(self.workspace / _TASKS / name)
-            stack.callback(workspace.discard)
-            yield workspace
+from chroma_lifecycle.wiring import create_store, writer
 
 
 def run_task(event: Event, here: Here, tell: Tell = lambda _: None) -> dict[str, Any]:
@@ -100,7 +34,17 @@ def run_task(event: Event, here: Here, tell: Tell = lambda _: None) -> dict[str,
         BadInput: There is no such task, or it cannot succeed as it is.
         LifecycleError: As the task.
     """
-    tasks = {"plan": _plan, "split": _split, "gather": _gather, "build": _build, "finish": _finish}
+    tasks = {
+        "plan": _plan,
+        "split": _split,
+        "gather": _gather,
+        "build": _build,
+        "finish": _finish,
+        "reshard": reshard,
+        "bring": bring_one,
+        "close": close_shards,
+        "swap": put_in_force,
+    }
     task = tasks.get(str(event.get("task")))
     if task is None:
         raise BadInput(f"there is no task {event.get('task')!r}", hint=f"the tasks are {', '.join(tasks)}")
@@ -113,7 +57,7 @@ def request_of(event: Event, here: Here) -> Request:
     Raises:
         BadInput: Something is missing, or is of a wrong kind.
     """
-    collection, mapping, space = _collection(event), here.load(), _text(event, "space")
+    collection, mapping, space = collection_of(event), here.load(), text_of(event, "space")
     if space not in ("cosine", "l2", "ip"):
         raise BadInput(f"there is no space {space!r}", hint="the spaces are cosine, l2, ip")
     known = mapping is not None and collection in mapping.collections
@@ -125,8 +69,8 @@ def request_of(event: Event, here: Here) -> Request:
         )
     return Request(
         collection,
-        _text(event, "source"),
-        _number(event, "dimension", 1),
+        text_of(event, "source"),
+        number_of(event, "dimension", 1),
         space,
         mapping.shards[collection] if mapping and in_shards else 1,
         len(mapping.routing(collection).segments) if mapping and in_shards else 0,
@@ -162,7 +106,7 @@ def planned(event: Event, here: Here) -> Job:
     Raises:
         BadInput: Another job was begun there, or the store has the collection already.
     """
-    request, work = request_of(event, here), here.work(_text(event, "work"), _collection(event))
+    request, work = request_of(event, here), here.work(text_of(event, "work"), collection_of(event))
     body = work.read(JOB)
     if body is None:
         store = create_store(here.store, checksums=here.checksums)
@@ -183,7 +127,7 @@ def _plan(event: Event, here: Here, _: Tell) -> dict[str, Any]:
 
 def _split(event: Event, here: Here, tell: Tell) -> dict[str, Any]:
     work, job = _begun(event, here)
-    number = _number(event, "number", 0, len(job.inputs) - 1)
+    number = number_of(event, "number", 0, len(job.inputs) - 1)
     collection, known = job.request.collection, job.inputs[number]
     address, deltas = here.data_set(job.request.source)
     with here.workspaces(f"{collection}.split-{number}") as workspace, workspace.blank() as scratch:
@@ -203,7 +147,7 @@ def _build(event: Event, here: Here, tell: Tell) -> dict[str, Any]:
     from chroma_lifecycle.lifecycle import Beginning  # as above
 
     work, job = _begun(event, here)
-    name = job.names[_number(event, "number", 0, len(job.names) - 1)]
+    name = job.names[number_of(event, "number", 0, len(job.names) - 1)]
     store = create_store(here.store, checksums=here.checksums)
     with here.workspaces(name) as workspace:
         beginning = Beginning(name, job.request.mapping, store, workspace, SYSTEM_CLOCK, writer())
@@ -219,7 +163,7 @@ def _finish(event: Event, here: Here, _: Tell) -> dict[str, Any]:
 
 
 def _begun(event: Event, here: Here) -> tuple[Work, Job]:
-    work = here.work(_text(event, "work"), _collection(event))
+    work = here.work(text_of(event, "work"), collection_of(event))
     body = work.read(JOB)
     if body is None:
         raise BadInput(
@@ -232,29 +176,3 @@ def _peak_bytes() -> int:
     """Return the most memory that this process has had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def _collection(event: Event) -> str:
-    try:
-        return parse_collection(event.get("collection"))
-    except ValueError as problem:
-        raise BadInput(f"the task's collection: {problem}", hint="correct the name") from problem
-
-
-def _text(event: Event, name: str) -> str:
-    value = event.get(name)
-    if not isinstance(value, str) or not value:
-        raise BadInput(
-            f"the task's {name!r} must be text, got {value!r}", hint="see docs/bulk.md for what a task takes"
-        )
-    return value
-
-
-def _number(event: Event, name: str, lowest: int, highest: int = 65_536) -> int:
-    value = event.get(name)
-    if type(value) is not int or not lowest <= value <= highest:
-        raise BadInput(
-            f"the task's {name!r} must be a whole number from {lowest} to {highest}, got {value!r}",
-            hint=_WHAT,
-        )
-    return value

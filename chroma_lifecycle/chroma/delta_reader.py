@@ -43,6 +43,7 @@ def read_chroma_delta(
     to: Path,
     subject: str,
     *,
+    ids: Sequence[str] | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     deadline: Deadline | None = None,
 ) -> None:
@@ -52,6 +53,7 @@ def read_chroma_delta(
         directory: A private copy; opening it changes it.
         collection: The name that the collection must have.
         subject: What the directory is, for messages.
+        ids: Those of the records that are wanted; by default all.
         timeout_seconds: How long the child may take; it is killed after that.
         deadline: The cycle's, if it may be nearer.
 
@@ -63,10 +65,11 @@ def read_chroma_delta(
     """
     left = (deadline or Deadline()).remaining_seconds()
     child = [sys.executable, "-c", _CHILD.format(__name__), json.dumps(sys.path), str(directory), collection, str(to)]
+    wanted = "" if ids is None else json.dumps(list(ids))
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
             child,
-            stdin=subprocess.DEVNULL,
+            input=wanted.encode("ascii"),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # a panic may print what it was given
             timeout=min(timeout_seconds, left),
@@ -101,7 +104,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _require_sound(directory, collection)
         with writing(to):
-            _copy(_open(directory, collection), to)
+            wanted = sys.stdin.read()
+            _copy(_open(directory, collection), to, json.loads(wanted) if wanted else None)
     except LifecycleError as problem:
         message = problem.message.replace(str(directory), "the directory")
         print(json.dumps({"kind": type(problem).__name__, "message": message, "hint": problem.hint}), flush=True)  # noqa: T201
@@ -132,15 +136,15 @@ def _open(directory: Path, collection: str) -> Any:
     return client.get_collection(collection, embedding_function=None)
 
 
-def _copy(collection: Any, to: Path) -> None:
-    ids = collection.get(include=[])["ids"]
+def _copy(collection: Any, to: Path, wanted: Sequence[str] | None) -> None:
+    ids = collection.get(include=[])["ids"] if wanted is None else wanted
     with pq.ParquetWriter(to, _SCHEMA, use_dictionary=False, write_statistics=False) as file:
         for page in _pages(ids):
             found = collection.get(ids=page, include=["embeddings", "documents", "metadatas"])
             if set(found["ids"]) != set(page) or found["embeddings"] is None:
                 raise BadInput(f"it is damaged: {len(page)} records were asked for and not all came", hint=_HINT)
             file.write_batch(_batch(found))
-    if len(ids) != (counted := collection.count()):
+    if wanted is None and len(ids) != (counted := collection.count()):
         raise BadInput(f"it is damaged: it counts {counted} records and has {len(ids)}", hint=_HINT)
 
 

@@ -58,8 +58,9 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build version 1 of a collection, and of its shards, from a data set; run again, it goes on."""
+    from chroma_lifecycle.bulk.here import WORK, Here
     from chroma_lifecycle.bulk.local import run_job  # imports pyarrow, which takes a while
-    from chroma_lifecycle.bulk.tasks import WORK, Here, estimated_records, inputs_of, request_of
+    from chroma_lifecycle.bulk.tasks import estimated_records, inputs_of, request_of
 
     output, name = Output(as_json), choose_collection(collection, mapping)
     here = Here(store, workspace, mapping, DEFAULT_TAIL_BUDGET, checksums)

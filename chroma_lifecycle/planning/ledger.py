@@ -222,22 +222,30 @@ class Ledger:
 
     def unlike(self, other: Path) -> Withheld:
         """Return the facts that count here and are not the same in the ledger at *other*, or not there."""
-        with _sqlite_errors(self.path):
-            self._connection.execute("ATTACH ? AS other", (f"{other.resolve().as_uri()}?mode=ro&immutable=1",))
-            try:
-                fields, tombstones, runs = (
-                    self._connection.execute(
-                        f"SELECT * FROM main.{table} EXCEPT SELECT * FROM other.{table}"  # noqa: S608 (own names)
-                    ).fetchall()
-                    for table in ("field_facts", "tombstones", "runs")
-                )
-            finally:
-                self._connection.execute("DETACH other")
+        with self.beside(other) as connection:
+            fields, tombstones, runs = (
+                connection.execute(
+                    f"SELECT * FROM main.{table} EXCEPT SELECT * FROM other.{table}"  # noqa: S608 (own names)
+                ).fetchall()
+                for table in ("field_facts", "tombstones", "runs")
+            )
         return Withheld(
             {(fact.reach, fact.item): fact for fact in map(field_fact, fields)},
             {(fact.reach, fact.item): fact for fact in map(tombstone, tombstones)},
             {(run.item, run.address): run for run in (run_fact(row[1:]) for row in runs)},
         )
+
+    @contextmanager
+    def beside(self, other: Path) -> Iterator[sqlite3.Connection]:
+        """Give the connection, with the ledger at *other* in it as ``other``, which is read alone."""
+        with _sqlite_errors(self.path):
+            self._connection.execute("ATTACH ? AS other", (f"{other.resolve().as_uri()}?mode=ro&immutable=1",))
+            try:
+                yield self._connection
+            finally:
+                self._connection.execute("DETACH other")
+                self._runs.clear()
+                self._facts.clear()
 
     def writers(self, ids: Iterable[str]) -> dict[str, RunFact]:
         """Return for each of *ids* that is a record the run that wrote it."""

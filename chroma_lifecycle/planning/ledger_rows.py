@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from chroma_lifecycle.planning.facts import FieldFact, RunFact, Tombstone
@@ -132,3 +133,11 @@ def run_fact(row: Row) -> RunFact:
     """Return the run of such a row."""
     partition, sort, address, position, digest, records, *_ = row
     return RunFact(ItemKey(partition, sort), address, Position.parse(position), Digest(digest), records)
+
+
+def table_columns(table: str) -> tuple[str, ...]:
+    """Return the columns of a table of facts, in their order."""
+    columns = _FIELD_COLUMNS if table.endswith(("field_facts", "fields")) else _TOMBSTONE_COLUMNS
+    if table.endswith("runs"):
+        columns = _RUN_COLUMNS
+    return tuple(name for name, kind in re.findall(r"(\w+) (TEXT|INTEGER)", columns))

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from chroma_lifecycle.errors import BadInput, Corrupt, NotInitialised, Sharded
+from chroma_lifecycle.errors import BadInput, Corrupt, NotInitialised, Retryable, Sharded
 from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, Store, StoredHead
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json, parse_time, spell_time
 from chroma_lifecycle.snapshot.names import ManifestRef
-from chroma_lifecycle.values import Era, Version, parse_collection, parse_digest, parse_id
+from chroma_lifecycle.values import Digest, Era, Version, parse_collection, parse_digest, parse_id
 
 FORMAT = "chroma-lifecycle head"
 LAYOUT_FORMAT = "chroma-lifecycle layout"
@@ -23,6 +23,9 @@ LAYOUT_FORMAT = "chroma-lifecycle layout"
 
 FORMAT_VERSION = 1
 """The newest version of HEAD that this library knows."""
+
+LARGEST_GENERATION = 10**9 - 1
+"""Of the shards of a collection, see :mod:`chroma_lifecycle.publishing.layout`."""
 
 _PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RECOVER = "run `chroma-lifecycle recover`, which takes HEAD from an older copy"
@@ -67,6 +70,8 @@ class Head:
         unpinned: Manifests that were pinned until lately.
         came_from: Lineages that were copied into this one; their names are its own to sweep.
         moved_to: Address of the store that took over; every writer refuses this one.
+        closed_for: Generation of shards that takes over from this shard; no version is published here any more.
+        holds: Of a shard that a reshard makes: digest of what it was brought to; a version by anybody else ends it.
 
     Raises:
         ValueError: The fields do not make a HEAD.
@@ -86,6 +91,8 @@ class Head:
     unpinned: tuple[Unpinned, ...] = ()
     came_from: tuple[str, ...] = ()
     moved_to: str | None = None
+    closed_for: int | None = None
+    holds: Digest | None = None
 
     def __post_init__(self) -> None:
         parse_collection(self.collection)
@@ -104,6 +111,10 @@ class Head:
             parse_pin_name(name)
         for text in (self.writer, self.moved_to or "-"):
             _parse_text(text)
+        if self.closed_for is not None:
+            _in_bounds("closed_for", self.closed_for, 1, LARGEST_GENERATION)
+        if self.holds is not None:
+            parse_digest(self.holds)
 
     @property
     def version(self) -> Version:
@@ -143,6 +154,19 @@ class Head:
             raise BadInput(
                 f"collection {self.collection} has moved to {self.moved_to}",
                 hint=f"set CHROMA_LIFECYCLE_STORE (or --store) to {self.moved_to}",
+            )
+
+    def require_open(self) -> None:
+        """Refuse to publish in a shard that a newer generation of shards takes over from.
+
+        Raises:
+            Retryable: It is closed: a change that was published here now would be in no newer shard.
+        """
+        if self.closed_for is not None:
+            raise Retryable(
+                f"{self.collection} is closed: a reshard hands over to generation {self.closed_for}",
+                hint="run the same again: it goes to the shards that the layout names then. If it stays closed, the "
+                "reshard was cut off: `chroma-lifecycle bulk reshard` goes on with it, or gives it up by --undo",
             )
 
     def require_lineage(self, lineage: str | None) -> None:
@@ -208,6 +232,8 @@ def encode_head(head: Head) -> bytes:
             "unpinned": [{"manifest": _spell_ref(u.manifest), "time": spell_time(u.time)} for u in head.unpinned],
             "came_from": list(head.came_from),
             "moved_to": head.moved_to,
+            "closed_for": head.closed_for,
+            "holds": head.holds,
             "written_at": spell_time(head.written_at),
             "writer": head.writer,
         }
@@ -291,6 +317,8 @@ def _decode(fields: Fields) -> Head:
         unpinned=tuple(_decode_unpinned(entry) for entry in fields.objects("unpinned", limit=_MOST)),
         came_from=tuple(parse_id(entry) for entry in fields.items("came_from", limit=_MOST)),
         moved_to=fields.parsed("moved_to", lambda text: None if text is None else _parse_text(text)),
+        closed_for=fields.parsed("closed_for", _parse_generation),
+        holds=fields.parsed("holds", lambda text: None if text is None else parse_digest(text)),
         written_at=fields.parsed("written_at", parse_time),
         writer=fields.parsed("writer", _parse_text),
     )
@@ -304,6 +332,12 @@ def _parse_version(value: object) -> Version:
     if type(value) is not int:
         raise ValueError(f"a version is a whole number, got {type(value).__name__}")
     return Version(value)
+
+
+def _parse_generation(value: object) -> int | None:
+    if value is not None and type(value) is not int:
+        raise ValueError(f"a generation is a whole number, got {type(value).__name__}")
+    return value
 
 
 def _decode_ref(fields: Fields) -> ManifestRef:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, NotInitialised, OutcomeUnknown
 from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, Store, StoredHead, SwapRefused, SwapUnanswered
-from chroma_lifecycle.publishing.head import LAYOUT_FORMAT, format_of
+from chroma_lifecycle.publishing.head import LARGEST_GENERATION, LAYOUT_FORMAT, format_of
 from chroma_lifecycle.slots import MOST_SHARDS, SLOTS, even_slots, routing_key, slot_of
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json, parse_time, spell_time
 from chroma_lifecycle.values import parse_collection, parse_id
@@ -67,6 +67,9 @@ class Layout:
         shards: In the order of their slots.
         written_at: For people.
         writer: For people.
+        newest_generation: The newest one that lineages were named after: the one in force, one that a reshard
+            makes, or one that was given up. No generation is begun twice.
+        coming: The shards that a reshard makes, of the newest generation; none if none is under way.
 
     Raises:
         ValueError: The fields do not make a layout.
@@ -80,23 +83,37 @@ class Layout:
     shards: tuple[Shard, ...]
     written_at: datetime
     writer: str
+    newest_generation: int = 1
+    coming: tuple[Shard, ...] = ()
 
     def __post_init__(self) -> None:
         parse_collection(self.collection)
         parse_id(self.swap_id)
-        if not 0 < len(self.shards) <= MOST_SHARDS:
-            raise ValueError(f"{len(self.shards)} shards, allowed: 1 to {MOST_SHARDS}")
-        slots = [shard.first_slot for shard in self.shards]
-        if slots[0] != 0 or slots != sorted(set(slots)) or slots[-1] >= SLOTS:
-            raise ValueError("the shards' slots do not begin with 0 and ascend")
-        for number, shard in enumerate(self.shards):
-            parse_id(shard.lineage)
-            if parse_collection(shard.name) != shard_name(self.collection, self.generation, number):
-                raise ValueError(f"shard {number} of {self.collection} has the name {shard.name!r}")
-        if len({shard.lineage for shard in self.shards}) < len(self.shards):
+        self._require_whole(self.generation, self.shards)
+        if self.coming:
+            self._require_whole(self.newest_generation, self.coming)
+        if self.newest_generation < self.generation + bool(self.coming):
+            raise ValueError(f"the newest generation is {self.newest_generation}")
+        lineages = [shard.lineage for shard in (*self.shards, *self.coming)]
+        if len(set(lineages)) < len(lineages):
             raise ValueError("two shards have one lineage")
         if not 0 < len(self.writer) <= _LONGEST_TEXT or not self.writer.isprintable():
             raise ValueError("the writer is no printable text")
+
+    def _require_whole(self, generation: int, shards: Sequence[Shard]) -> None:
+        if not 0 < len(shards) <= MOST_SHARDS:
+            raise ValueError(f"{len(shards)} shards, allowed: 1 to {MOST_SHARDS}")
+        slots = [shard.first_slot for shard in shards]
+        if slots[0] != 0 or slots != sorted(set(slots)) or slots[-1] >= SLOTS:
+            raise ValueError("the shards' slots do not begin with 0 and ascend")
+        for number, shard in enumerate(shards):
+            parse_id(shard.lineage)
+            if parse_collection(shard.name) != shard_name(self.collection, generation, number):
+                raise ValueError(f"shard {number} of {self.collection} has the name {shard.name!r}")
+
+    def next(self, *, swap_id: str, written_at: datetime, writer: str) -> Layout:
+        """Return the layout that follows this one and says the same; replace what the swap is about."""
+        return replace(self, serial=self.serial + 1, swap_id=swap_id, written_at=written_at, writer=writer)
 
     def shard_of(self, reach: str) -> Shard:
         """Return the shard of the record *reach*, or of all records below it.
@@ -112,11 +129,16 @@ def even_layout(
     collection: str, lineages: Sequence[str], *, segments: int, swap_id: str, written_at: datetime, writer: str
 ) -> Layout:
     """Return the first layout of a collection, with shards of equal sizes."""
-    shards = tuple(
-        Shard(shard_name(collection, 1, number), lineage, slot)
+    shards = even_shards(collection, 1, lineages)
+    return Layout(collection, 1, swap_id, 1, segments, shards, written_at, writer)
+
+
+def even_shards(collection: str, generation: int, lineages: Sequence[str]) -> tuple[Shard, ...]:
+    """Return shards of equal sizes, one for each of *lineages*."""
+    return tuple(
+        Shard(shard_name(collection, generation, number), lineage, slot)
         for number, (lineage, slot) in enumerate(zip(lineages, even_slots(len(lineages)), strict=True))
     )
-    return Layout(collection, 1, swap_id, 1, segments, shards, written_at, writer)
 
 
 # The bytes.
@@ -133,14 +155,17 @@ def encode_layout(layout: Layout) -> bytes:
             "swap_id": layout.swap_id,
             "generation": layout.generation,
             "segments": layout.segments,
-            "shards": [
-                {"name": shard.name, "lineage": shard.lineage, "first_slot": shard.first_slot}
-                for shard in layout.shards
-            ],
+            "shards": _spell_shards(layout.shards),
+            "newest_generation": layout.newest_generation,
+            "coming": _spell_shards(layout.coming),
             "written_at": spell_time(layout.written_at),
             "writer": layout.writer,
         }
     )
+
+
+def _spell_shards(shards: Sequence[Shard]) -> list[dict[str, object]]:
+    return [{"name": shard.name, "lineage": shard.lineage, "first_slot": shard.first_slot} for shard in shards]
 
 
 def decode_layout(body: bytes, collection: str) -> Layout:
@@ -184,9 +209,11 @@ def _decode(fields: Fields) -> Layout:
         collection=fields.parsed("collection", parse_collection),
         serial=fields.integer("serial", 1, _LARGEST),
         swap_id=fields.parsed("swap_id", parse_id),
-        generation=fields.integer("generation", 1, 10**9 - 1),
+        generation=fields.integer("generation", 1, LARGEST_GENERATION),
         segments=fields.integer("segments", 1, _MOST_SEGMENTS),
         shards=tuple(map(_decode_shard, fields.objects("shards", limit=MOST_SHARDS))),
+        newest_generation=fields.integer("newest_generation", 1, LARGEST_GENERATION),
+        coming=tuple(map(_decode_shard, fields.objects("coming", limit=MOST_SHARDS))),
         written_at=fields.parsed("written_at", parse_time),
         writer=fields.text("writer", longest=_LONGEST_TEXT),
     )

@@ -151,7 +151,13 @@ class Publication:
         return manifest
 
     def move_head(self, manifest: Manifest, parent: Published | None) -> Outcome:
-        """Swap HEAD, carrying over everything else that the old one decides."""
+        """Swap HEAD, carrying over everything else that the old one decides.
+
+        Raises:
+            Retryable: The shard is closed, since a reshard hands over.
+        """
+        if parent is not None:
+            parent.head.require_open()
         ref = ManifestRef(manifest.name, digest_of(encode_manifest(manifest)))
         head = self._first_head(ref) if parent is None else self._next_head(parent.head, ref)
         expected = parent.seen if parent else None
@@ -172,7 +178,7 @@ class Publication:
 
     def _next_head(self, head: Head, ref: ManifestRef) -> Head:
         new = head.next(swap_id=new_id(), written_at=self.clock.now(), writer=self.writer)
-        return self.amend(replace(new, manifest=ref))
+        return self.amend(replace(new, manifest=ref, holds=None))
 
     def _parent_of(self, ref: ManifestRef) -> ManifestRef | None:
         return read_manifest(self.store, ref).parent

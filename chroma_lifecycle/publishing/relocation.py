@@ -98,6 +98,7 @@ def copy(source: Store, target: Store, collection: str, *, deadline: Deadline, w
 
     def arrive(left: Head) -> Head:
         begun = replace(left, lineage=new_id(), came_from=(left.lineage, *left.came_from), sweeps=0)
+        begun = replace(begun, closed_for=None, holds=None)
         return begun.next(swap_id=new_id(), written_at=target.now(), writer=writer)
 
     return _copy(source, target, collection, deadline, arrive)

@@ -335,6 +335,10 @@ class ShardedReader:
         if seen is self._seen and self._open is not None:
             return
         with self._lock:
+            if self._open is not None and self._open.layout.shards == seen.layout.shards:
+                # It says that a reshard began, or was given up: what is served stays.
+                self._open.layout, self._seen = seen.layout, seen
+                return
             before, self._open, self._seen = self._open, _Open(seen.layout, self._make), seen
             if before is not None:
                 before.replaced = True

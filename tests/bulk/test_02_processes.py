@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from chroma_lifecycle.bulk.tasks import WORK
+from chroma_lifecycle.bulk.here import WORK
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.clock import wait_until
 from chroma_lifecycle.deltas.checks import Expectation, record_digest

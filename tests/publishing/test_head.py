@@ -31,6 +31,8 @@ FULL = head_spec(
     unpinned=(Unpinned(manifest_ref(1, 4), NOON),),
     came_from=("00000000000000bb",),
     moved_to="s3://another-bucket/words",
+    closed_for=2,
+    holds=manifest_ref(9, 7, sweeps=3).digest,
     writer="function words-compactor, request 1",
 )
 
@@ -67,6 +69,8 @@ heads = st.builds(
     unpinned=st.lists(st.builds(Unpinned, refs, times), max_size=3).map(tuple),
     came_from=st.lists(st.integers(0, 2**64 - 1).map(write_id), max_size=3).map(tuple),
     moved_to=st.none() | st.just("s3://elsewhere/x"),
+    closed_for=st.none() | st.integers(1, 10**9 - 1),
+    holds=st.none() | refs.map(lambda ref: ref.digest),
 )
 
 
@@ -168,6 +172,10 @@ REF = {"name": manifest_ref(9, 7, sweeps=3).name, "digest": "0" * 64}
         spoilt(came_from=["x"]),
         spoilt(moved_to=""),
         spoilt(moved_to="\n"),
+        spoilt(closed_for=0),
+        spoilt(closed_for="2"),
+        spoilt(closed_for=True),
+        spoilt(holds="0"),
         spoilt(writer="\ud800"),
         spoilt(writer="x" * 3_000),
         spoilt(written_at="now"),

@@ -276,7 +276,7 @@ def with_one_shard(world: ShardedWorld, layout: Layout) -> Layout:
         beginning = Beginning("words.2-0", None, world.store, workspace, SYSTEM_CLOCK, "test")
         lineage = begin(beginning, CollectionSettings("l2", 4)).head.lineage
     shards = (Shard("words.2-0", lineage, 0),)
-    return replace(layout, serial=2, swap_id=write_id(2), generation=2, shards=shards)
+    return replace(layout, serial=2, swap_id=write_id(2), generation=2, newest_generation=2, shards=shards)
 
 
 def test_many_threads_are_served_side_by_side(reader: ShardedReader) -> None:

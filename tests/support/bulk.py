@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from chroma_lifecycle.bulk.tasks import Here, run_task
+from chroma_lifecycle.bulk.here import Here
+from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.deltas.checks import Expectation
 from chroma_lifecycle.deltas.open import open_delta

@@ -1,0 +1,78 @@
+"""A reshard on this machine: its tasks in processes, in the order of :mod:`chroma_lifecycle.bulk.resharding`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from chroma_lifecycle.bulk.here import Event, Here
+from chroma_lifecycle.bulk.local import Show, in_processes
+from chroma_lifecycle.bulk.reshard_tasks import forget
+from chroma_lifecycle.bulk.tasks import run_task
+from chroma_lifecycle.clock import SYSTEM_CLOCK
+from chroma_lifecycle.errors import LifecycleError
+
+# What one round leaves for the next is what came while it ran, so each is shorter; while shards are closed, writers wait.
+_ROUNDS = 4
+_FEW = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Resharded:
+    """What a reshard did.
+
+    Attributes:
+        generation: Of the shards in force now.
+        shards: What each task said at last; none if they were in force before.
+        rounds: How often shards were brought forward before the old ones were closed.
+        closed_seconds: How long writers waited.
+    """
+
+    generation: int
+    shards: tuple[dict[str, Any], ...]
+    rounds: int = 0
+    closed_seconds: float = 0.0
+
+
+def run_reshard(event: Event, here: Here, workers: int, records: int, show: Show) -> Resharded:
+    """Do the reshard that *event* asks for, or go on with it.
+
+    Args:
+        event: That of the task ``reshard``.
+        here: This machine.
+        workers: Tasks at once.
+        records: How many records there are, for who looks on.
+        show: Shows how far it is.
+
+    Raises:
+        LifecycleError: A task failed: the first one's problem. The same again goes on.
+    """
+    begun = run_task(event, here)
+    generation, name = begun["generation"], event["collection"]
+    what = {"collection": name, "generation": generation}
+    if not begun["shards"]:
+        return Resharded(generation, ())
+    brings = [{**what, "task": "bring", "number": number, "keep": True} for number in begun["shards"]]
+
+    def bring(title: str) -> list[dict[str, Any]]:
+        with show(title) as tell:
+            return in_processes(brings, here, workers, lambda done: tell(done, max(done, records)), 1)
+
+    rounds = 0
+    for rounds in range(1, _ROUNDS + 1):
+        moved = sum(each["moved"] for each in bring(f"making {len(brings)} shards of {name}, round {rounds}"))
+        if rounds > 1 and moved <= _FEW:
+            break
+    began = SYSTEM_CLOCK.monotonic()
+    try:
+        run_task({**what, "task": "close"}, here)
+        brought = bring(f"bringing what came to {name} since; writers wait")
+        run_task({**what, "task": "swap"}, here)
+    except LifecycleError as problem:
+        raise type(problem)(
+            f"{problem.message}; shards of {name} are closed, and writers wait",
+            hint=f"{problem.hint}; or let writers go on as before: `chroma-lifecycle bulk reshard --undo`",
+        ) from problem
+    waited = SYSTEM_CLOCK.monotonic() - began
+    forget(here, name, generation)
+    return Resharded(generation, tuple(brought), rounds, round(waited, 3))

@@ -1,0 +1,102 @@
+"""The tasks of a reshard by their names, see :mod:`chroma_lifecycle.bulk.resharding`; they meet in the layout.
+
+Each can be run again, at any time and by two at once: what is done stays done, and is found.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from typing import Any
+
+from chroma_lifecycle.bulk.here import TASKS, Event, Here, Tell, collection_of, number_of
+from chroma_lifecycle.bulk.resharding import begin, close, coming_layout, finish
+from chroma_lifecycle.clock import SYSTEM_CLOCK
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.mapping import TableMapping
+from chroma_lifecycle.publishing.head import LARGEST_GENERATION
+from chroma_lifecycle.publishing.layout import Layout
+from chroma_lifecycle.slots import MOST_SHARDS
+from chroma_lifecycle.wiring import open_store, writer
+
+
+def reshard(event: Event, here: Here, _: Tell) -> dict[str, Any]:
+    """Begin a reshard, or find it begun."""
+    collection = collection_of(event)
+    shards = number_of(event, "shards", 1, MOST_SHARDS)
+    store = open_store(here.store, checksums=here.checksums)
+    return told(begin(store, mapping_of(here, collection), collection, shards, writer()))
+
+
+def mapping_of(here: Here, collection: str) -> TableMapping:
+    """Return the mapping, which must have the collection in shards.
+
+    Raises:
+        BadInput: It has not, or there is none.
+    """
+    mapping = here.load()
+    if mapping is None or collection not in mapping.shards:
+        raise BadInput(
+            f"the mapping has no collection {collection} in shards" if mapping else "a reshard needs the mapping",
+            hint="give the mapping of the collection with --mapping; one that is not in shards has to be built anew "
+            "in shards, see docs/shards.md",
+        )
+    return mapping
+
+
+def told(layout: Layout) -> dict[str, Any]:
+    """Return what an engine needs to know of a reshard: nothing is left to do where no shard comes."""
+    return {
+        "generation": layout.newest_generation if layout.coming else layout.generation,
+        "shards": list(range(len(layout.coming))),
+    }
+
+
+def bring_one(event: Event, here: Here, tell: Tell) -> dict[str, Any]:
+    """Bring one of the shards that come to what the shards in force hold."""
+    from chroma_lifecycle.bulk.bring import Place, bring  # imports chromadb, which takes seconds
+
+    collection, generation = collection_of(event), _generation(event)
+    store = open_store(here.store, checksums=here.checksums)
+    seen = coming_layout(store, collection, generation)
+    if seen is None:
+        return {"number": event["number"], "moved": 0}
+    shard = seen.layout.coming[number_of(event, "number", 0, len(seen.layout.coming) - 1)]
+    root = here.workspace / TASKS / shard.name
+    try:
+        brought = bring(
+            seen.layout,
+            shard,
+            Place(store, root, SYSTEM_CLOCK, writer()),
+            tail_budget=here.tail_budget,
+            tell=tell,
+        )
+    finally:
+        # A machine that brings a shard again and again keeps what it read; a function has room for one shard.
+        if not event.get("keep"):
+            shutil.rmtree(root, ignore_errors=True)
+    return {**asdict(brought), "number": event["number"]}
+
+
+def close_shards(event: Event, here: Here, _: Tell) -> dict[str, Any]:
+    """Close the shards in force: from now on writers wait."""
+    collection, generation = collection_of(event), _generation(event)
+    close(open_store(here.store, checksums=here.checksums), collection, generation, writer())
+    return {"closed": generation}
+
+
+def put_in_force(event: Event, here: Here, _: Tell) -> dict[str, Any]:
+    """Put the shards that come in force."""
+    collection, generation = collection_of(event), _generation(event)
+    layout = finish(open_store(here.store, checksums=here.checksums), collection, generation, writer())
+    return {"generation": layout.generation, "shards": [shard.name for shard in layout.shards]}
+
+
+def _generation(event: Event) -> int:
+    return number_of(event, "generation", 1, LARGEST_GENERATION)
+
+
+def forget(here: Here, collection: str, generation: int) -> None:
+    """Remove what the tasks of a generation have left on this machine."""
+    for left in (here.workspace / TASKS).glob(f"{collection}.{generation}-*"):
+        shutil.rmtree(left, ignore_errors=True)

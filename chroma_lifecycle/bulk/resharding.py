@@ -1,0 +1,251 @@
+"""Another number of shards, decided by the layout: begun, closed, put in force, or given up.
+
+What each new shard is made of is in :mod:`chroma_lifecycle.bulk.bring`. The order of it all::
+
+    begin     the layout names the shards that come: from here on no other reshard can begin
+    bring     each of them is built from the shards in force, and brought forward again and again; the
+              stream goes on into the shards in force
+    close     HEAD of each shard in force says that it is closed: nobody publishes there any more
+    bring     what came until then
+    finish    each new shard is proven to hold what the closed ones hold; then one swap of the layout
+
+A crash between any two of them leaves a layout in force that is whole; the same again goes on, and
+`give_up` leads back until the last swap. Between close and finish writers wait: what they would have
+published is refused, and comes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from chroma_lifecycle.clock import new_id
+from chroma_lifecycle.errors import BadInput, HeadMoved, NotInitialised, Retryable, Sharded
+from chroma_lifecycle.intake.mapping import TableMapping
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.head import Head, find_head
+from chroma_lifecycle.publishing.layout import (
+    Layout,
+    SeenLayout,
+    Shard,
+    even_shards,
+    publish_layout,
+    read_layout,
+)
+from chroma_lifecycle.publishing.published import Published, read_published
+from chroma_lifecycle.publishing.swap import amend_head
+from chroma_lifecycle.sharding.works import require_same_routing
+from chroma_lifecycle.slots import SLOTS
+from chroma_lifecycle.snapshot.fields import canonical
+from chroma_lifecycle.values import Digest, Ordering, digest_of
+
+_ATTEMPTS = 5
+
+
+def begin(store: Store, mapping: TableMapping, collection: str, shards: int, writer: str) -> Layout:
+    """Let the layout say that *collection* will be in so many shards; return it.
+
+    Where it says so already, or they are in force, it stays as it is.
+
+    Raises:
+        BadInput: Another reshard is under way; or the mapping and the layout do not go together.
+        Sharded: Runs may write ids of any partition, so that no shard can tell which are merged.
+        NotInitialised, Corrupt: A shard is missing, or is not the one that the layout names.
+    """
+    if mapping.ordering is not Ordering.EXACT:
+        raise Sharded(
+            f"the runs of {collection} may write ids of any partition: no shard can say which of them are merged, "
+            "so facts cannot go with their records",
+            hint="build the collection anew, with `chroma-lifecycle bulk build`",
+        )
+    for _ in range(_ATTEMPTS):
+        seen = read_layout(store, collection)
+        layout = seen.layout
+        require_same_routing(mapping, layout)
+        if layout.coming and len(layout.coming) != shards:
+            raise _another(layout, shards)
+        if layout.coming or len(layout.shards) == shards:
+            return layout
+        for shard in layout.shards:
+            require_shard(store, shard)
+            # What was closed for shards that were given up meanwhile.
+            _open(store, shard, writer, up_to=layout.newest_generation)
+        generation = layout.newest_generation + 1
+        made = layout.next(swap_id=new_id(), written_at=store.now(), writer=writer)
+        coming = even_shards(collection, generation, [new_id() for _ in range(shards)])
+        try:
+            return publish_layout(store, replace(made, newest_generation=generation, coming=coming), seen).layout
+        except HeadMoved as moved:
+            lost = moved
+    raise lost
+
+
+def _another(layout: Layout, shards: int) -> BadInput:
+    return BadInput(
+        f"a reshard of {layout.collection} to {len(layout.coming)} shards is under way, begun "
+        f"{layout.written_at:%Y-%m-%d %H:%M:%S} UTC by {layout.writer}; it cannot be cut into {shards} as well",
+        hint=f"go on with that one (`chroma-lifecycle bulk reshard --shards {len(layout.coming)}`), or give it up by "
+        "--undo",
+    )
+
+
+def require_shard(store: Store, shard: Shard) -> Head:
+    """Return HEAD of a shard, which must be the one that the layout names.
+
+    Raises:
+        NotInitialised: It is gone.
+        Corrupt: It is another one.
+    """
+    if (seen := find_head(store, shard.name)) is None:
+        raise gone(store, shard)
+    seen.head.require_here()
+    seen.head.require_lineage(shard.lineage)
+    return seen.head
+
+
+def gone(store: Store, shard: Shard) -> NotInitialised:
+    """Return the error about a shard that the layout names and that is not there."""
+    return NotInitialised(
+        f"the layout names {shard.name}, of lineage {shard.lineage}, and it has no HEAD in {store.address}",
+        hint=f"bring it back by `chroma-lifecycle recover --collection {shard.name}`, then run the same again",
+    )
+
+
+def coming_layout(store: Store, collection: str, generation: int) -> SeenLayout | None:
+    """Return the layout while it makes this generation; ``None`` once that is in force.
+
+    Raises:
+        BadInput: It does neither: it was given up.
+    """
+    seen = read_layout(store, collection)
+    layout = seen.layout
+    if layout.coming and layout.newest_generation == generation:
+        return seen
+    if layout.generation == generation:
+        return None
+    raise BadInput(
+        f"the reshard of {collection} to generation {generation} was given up, or another one came after it",
+        hint="see by `chroma-lifecycle status` which shards are in force; nothing of it was put in force",
+    )
+
+
+# What a new shard is made of.
+
+
+def sources(layout: Layout, shard: Shard) -> list[Shard]:
+    """Return the shards in force that have slots of *shard*, which comes."""
+    ends = [*(each.first_slot for each in layout.coming[1:]), SLOTS]
+    end = ends[layout.coming.index(shard)]
+    befores = zip(layout.shards, [*(each.first_slot for each in layout.shards[1:]), SLOTS], strict=True)
+    return [each for each, its_end in befores if each.first_slot < end and shard.first_slot < its_end]
+
+
+def owner(layout: Layout, shard: Shard) -> Callable[[str], bool]:
+    """Return what tells whether an id or a prefix will be of *shard*, which comes."""
+    after = replace(layout, generation=layout.newest_generation, shards=layout.coming, coming=())
+    return lambda reach: after.shard_of(reach) == shard
+
+
+def held(published: Sequence[Published]) -> Digest:
+    """Return the digest that a new shard says it holds: by name, lineage and content of each that it was made of."""
+    return digest_of(
+        canonical(
+            {each.collection: {"lineage": each.head.lineage, "content": each.manifest.content} for each in published}
+        )
+    )
+
+
+# Closing, and what it is for.
+
+
+def close(store: Store, collection: str, generation: int, writer: str) -> None:
+    """Close every shard in force for the generation that comes; closed ones stay so.
+
+    A writer that read HEAD before loses its swap to this one, reads HEAD, and stops.
+
+    Raises:
+        BadInput: The reshard was given up.
+        LifecycleError: A HEAD cannot be swapped; the same again closes the others.
+    """
+    seen = coming_layout(store, collection, generation)
+    for shard in seen.layout.shards if seen else ():
+        amend_head(store, shard.name, lambda head, shard=shard: _closed(head, shard, generation), writer=writer)  # type: ignore[misc]
+    try:
+        coming_layout(store, collection, generation)
+    except BadInput:
+        # Given up while we closed: then nobody else opens what we closed last.
+        for shard in seen.layout.shards if seen else ():
+            _open(store, shard, writer, up_to=generation)
+        raise
+
+
+def _closed(head: Head, shard: Shard, generation: int) -> Head | None:
+    head.require_lineage(shard.lineage)
+    return None if head.closed_for == generation else replace(head, closed_for=generation)
+
+
+def _open(store: Store, shard: Shard, writer: str, *, up_to: int) -> bool:
+    """Open a shard if it is closed for a generation not newer than *up_to*; return whether it was."""
+    opened = False
+
+    def amend(head: Head) -> Head | None:
+        nonlocal opened
+        opened = head.closed_for is not None and head.closed_for <= up_to
+        return replace(head, closed_for=None) if opened else None
+
+    amend_head(store, shard.name, amend, writer=writer)
+    return opened
+
+
+def finish(store: Store, collection: str, generation: int, writer: str) -> Layout:
+    """Prove that the shards that come hold what the closed ones hold, and put them in force; return the layout.
+
+    Raises:
+        Retryable: A shard is open, or has not been brought to what the closed ones hold.
+        BadInput: The reshard was given up.
+        HeadMoved, OutcomeUnknown: As a swap; the same again finds what landed.
+    """
+    seen = coming_layout(store, collection, generation)
+    if seen is None:
+        return read_layout(store, collection).layout
+    layout, closed = seen.layout, dict[str, Published]()
+    for shard in layout.shards:
+        head = require_shard(store, shard)
+        if head.closed_for != generation:
+            raise Retryable(f"{shard.name} is not closed", hint="run the same command again: what is done stays done")
+        closed[shard.name] = read_published(store, shard.name)
+    for shard in layout.coming:
+        require_brought(store, shard, held([closed[each.name] for each in sources(layout, shard)]))
+    made = layout.next(swap_id=new_id(), written_at=store.now(), writer=writer)
+    return publish_layout(store, replace(made, generation=generation, shards=layout.coming, coming=()), seen).layout
+
+
+def require_brought(store: Store, shard: Shard, wanted: Digest) -> None:
+    """Refuse a shard that does not hold *wanted*.
+
+    Raises:
+        Retryable: It does not.
+    """
+    if require_shard(store, shard).holds != wanted:
+        raise Retryable(
+            f"{shard.name} does not hold all that the closed shards hold",
+            hint="run the same command again: what is done stays done",
+        )
+
+
+def give_up(store: Store, collection: str, writer: str) -> tuple[Layout, list[str]]:
+    """End a reshard that is not in force; return the layout, and the shards that were closed and are open now.
+
+    Raises:
+        HeadMoved: It was put in force meanwhile, or another one begun.
+        OutcomeUnknown: Run it again.
+    """
+    # 1. The layout first: from here on nobody can put in force what lacks a change.
+    seen = read_layout(store, collection)
+    if seen.layout.coming:
+        made = seen.layout.next(swap_id=new_id(), written_at=store.now(), writer=writer)
+        seen = publish_layout(store, replace(made, coming=()), seen)
+    # 2. Then writers go on.
+    newest = seen.layout.newest_generation
+    opened = [shard.name for shard in seen.layout.shards if _open(store, shard, writer, up_to=newest)]
+    return seen.layout, opened
