@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from chroma_lifecycle.batch.summary import counts_of, record_counts
-from chroma_lifecycle.bulk.resharding import held, owner, require_shard, sources
+from chroma_lifecycle.bulk.brought import Brought, brought_of, find_brought, held, owner, require_shard, sources
 from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.chroma.stored_settings import stored_settings
@@ -29,11 +29,10 @@ from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.plan import Plan, Write
 from chroma_lifecycle.planning.portions import Moved, add_portion, become
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.head import Head, find_head
+from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.layout import Layout, Shard
-from chroma_lifecycle.publishing.publication import already_initialised
 from chroma_lifecycle.publishing.publish import initialise, publish
-from chroma_lifecycle.publishing.published import Published, read_published
+from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.snapshot.details import ChromaVersion, Details, Summary
 from chroma_lifecycle.snapshot.disk import copy_file, disk_errors
@@ -44,24 +43,6 @@ from chroma_lifecycle.upkeep import Site
 from chroma_lifecycle.values import Digest
 
 ACTION = "reshard"
-
-
-@dataclass(frozen=True, slots=True)
-class Brought:
-    """A shard that comes, as it is published.
-
-    Attributes:
-        moved: How many records were written or removed.
-        already: Whether it held everything before.
-    """
-
-    name: str
-    lineage: str
-    version: int
-    records: int
-    size_bytes: int
-    moved: int
-    already: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +83,9 @@ def bring(
         HeadMoved: Somebody else brings it too.
         NoRoom, StoreUnavailable: It can be tried again.
     """
-    if (before := _found(place.store, shard)) is not None:
-        now = [_published(place.store, each) for each in sources(layout, shard)]
-        if before.head.holds == held(now):
-            return _told(before, 0, already=True)
+    before, whole = find_brought(place.store, layout, shard)
+    if before is not None and whole:
+        return brought_of(before)
     with ExitStack() as stack:
         old = {each: stack.enter_context(place.site(each.name)) for each in sources(layout, shard)}
         new = stack.enter_context(place.site(shard.name))
@@ -113,32 +93,11 @@ def bring(
         return _Bringing(layout, shard, old, new, scratch, tail_budget, tell).run(before)
 
 
-def _found(store: Store, shard: Shard) -> Published | None:
-    seen = find_head(store, shard.name)
-    if seen is None:
-        return None
-    if seen.head.lineage != shard.lineage:
-        raise already_initialised(shard.name, seen.head, store)
-    return read_published(store, shard.name)
-
-
-def _published(store: Store, shard: Shard) -> Published:
-    require_shard(store, shard)
-    return read_published(store, shard.name)
-
-
 def _restored(site: Site, shard: Shard) -> Published:
     require_shard(site.store, shard)
     published = site.restored(Deadline())
     published.head.require_lineage(shard.lineage)
     return published
-
-
-def _told(published: Published, moved: int, *, already: bool) -> Brought:
-    manifest = published.manifest
-    records = manifest.details.counts.records
-    head = published.head
-    return Brought(published.collection, head.lineage, manifest.version.number, records, manifest.size, moved, already)
 
 
 def _common(details: Sequence[Details], collection: str) -> Details:
@@ -177,7 +136,7 @@ class _Bringing:
             before = self._publish(before, details, moved, deltas)
         # 5. HEAD says what it holds.
         before = self._mark(before, held(versions))
-        return _told(before, len(moved.written) + len(moved.removed), already=False)
+        return brought_of(before, len(moved.written) + len(moved.removed), already=False)
 
     def _make_ledger(self, before: Published | None) -> Moved:
         """Make the new ledger in the scratch directory; return what it moves."""
@@ -297,6 +256,7 @@ class _Bringing:
                     f"somebody else brings {head.collection} too: version {head.version.number} is there",
                     hint="let one of them come to its end; then run the same again",
                 )
-            return None if head.holds == holds else replace(head, holds=holds)
+            # Older versions were in force for nobody: no rollback may lead to one.
+            return None if head.holds == holds else replace(head, holds=holds, floor=head.version)
 
         return Published(amend_head(self.new.store, self.shard.name, amend, writer=self.new.writer), published.manifest)

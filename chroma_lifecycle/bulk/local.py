@@ -39,23 +39,35 @@ def run_job(event: Event, here: Here, workers: int, show: Show) -> tuple[Job, li
     sizes = sum(each.size for each in job.inputs)
     splits = [{**what, "task": "split", "number": number} for number in range(len(job.inputs))]
     with show("checking and dividing the data set") as tell:
-        _in_processes(splits, here, workers, lambda done: tell(done, sizes))
+        in_processes(splits, here, workers, lambda done: tell(done, sizes))
     records = run_task({**what, "task": "gather"}, here)["records"]
     builds = [{**what, "task": "build", "number": number} for number in range(len(job.names))]
     with show(f"building {job.request.collection}, {records:,} records") as tell:
         # A process for each shard: what Chroma held for the last one is gone.
-        built = _in_processes(builds, here, workers, lambda done: tell(done, records), tasks_of_a_process=1)
+        built = in_processes(builds, here, workers, lambda done: tell(done, records), tasks_of_a_process=1)
     run_task({**what, "task": "finish"}, here)
     return job, built
 
 
-def _in_processes(
+def in_processes(
     events: Sequence[Event],
     here: Here,
     workers: int,
     tell: Callable[[int], None],
     tasks_of_a_process: int | None = None,
 ) -> list[dict[str, Any]]:
+    """Run a task for each of *events*; return what they said.
+
+    Args:
+        events: Of tasks that have nothing to do with one another.
+        here: This machine.
+        workers: Processes at once.
+        tell: Is told again and again how much all of them have done.
+        tasks_of_a_process: After so many another process is started; by default it does any number.
+
+    Raises:
+        LifecycleError: A task failed: the first one's problem. The others went on to their ends.
+    """
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     with ProcessPoolExecutor(
@@ -83,7 +95,7 @@ def _raise_first(events: Sequence[Event], futures: Sequence[Future[dict[str, Any
     event, problem = failed[0]
     if isinstance(problem, BrokenProcessPool):
         raise Retryable(
-            "a process of the build was killed from outside, perhaps for want of memory",
+            "a process of the work was killed from outside, perhaps for want of memory",
             hint="run the same command again, with fewer --workers if memory is short: what is done stays done",
         ) from problem
     if not isinstance(problem, LifecycleError):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from chroma_lifecycle.bulk.here import Event, Here
-from chroma_lifecycle.bulk.local import Show, in_processes
-from chroma_lifecycle.bulk.reshard_tasks import forget
+from chroma_lifecycle.bulk.local import in_processes
+from chroma_lifecycle.bulk.reshard_tasks import find_brought_shards, forget
 from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import LifecycleError
 
-# What one round leaves for the next is what came while it ran, so each is shorter; while shards are closed, writers wait.
+Show = Callable[[str], AbstractContextManager[Callable[[int], None]]]
+"""Begins to show a phase; gives what is to be told how many records are done."""
+
+# A round brings what came during the one before, so each is shorter; the last one, while writers wait, is to be short.
 _ROUNDS = 4
 _FEW = 1_000
 
@@ -34,15 +39,14 @@ class Resharded:
     closed_seconds: float = 0.0
 
 
-def run_reshard(event: Event, here: Here, workers: int, records: int, show: Show) -> Resharded:
+def run_reshard(event: Event, here: Here, workers: int, show: Show) -> Resharded:
     """Do the reshard that *event* asks for, or go on with it.
 
     Args:
         event: That of the task ``reshard``.
         here: This machine.
         workers: Tasks at once.
-        records: How many records there are, for who looks on.
-        show: Shows how far it is.
+        show: Shows what is done and how many records of it.
 
     Raises:
         LifecycleError: A task failed: the first one's problem. The same again goes on.
@@ -52,15 +56,19 @@ def run_reshard(event: Event, here: Here, workers: int, records: int, show: Show
     what = {"collection": name, "generation": generation}
     if not begun["shards"]:
         return Resharded(generation, ())
-    brings = [{**what, "task": "bring", "number": number, "keep": True} for number in begun["shards"]]
 
     def bring(title: str) -> list[dict[str, Any]]:
-        with show(title) as tell:
-            return in_processes(brings, here, workers, lambda done: tell(done, max(done, records)), 1)
+        # Here, since a process takes longer to begin than to find that nothing came.
+        known = find_brought_shards(what, here)
+        events = [{**what, "task": "bring", "number": at, "keep": True} for at, told in known.items() if told is None]
+        if events:
+            with show(title) as tell:
+                known |= {each["number"]: each for each in in_processes(events, here, workers, tell)}
+        return [told for told in known.values() if told is not None]
 
     rounds = 0
     for rounds in range(1, _ROUNDS + 1):
-        moved = sum(each["moved"] for each in bring(f"making {len(brings)} shards of {name}, round {rounds}"))
+        moved = sum(each["moved"] for each in bring(f"making {len(begun['shards'])} shards of {name}, round {rounds}"))
         if rounds > 1 and moved <= _FEW:
             break
     began = SYSTEM_CLOCK.monotonic()

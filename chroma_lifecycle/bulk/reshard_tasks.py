@@ -9,6 +9,7 @@ import shutil
 from dataclasses import asdict
 from typing import Any
 
+from chroma_lifecycle.bulk.brought import brought_of, find_brought
 from chroma_lifecycle.bulk.here import TASKS, Event, Here, Tell, collection_of, number_of
 from chroma_lifecycle.bulk.resharding import begin, close, coming_layout, finish
 from chroma_lifecycle.clock import SYSTEM_CLOCK
@@ -54,14 +55,17 @@ def told(layout: Layout) -> dict[str, Any]:
 
 def bring_one(event: Event, here: Here, tell: Tell) -> dict[str, Any]:
     """Bring one of the shards that come to what the shards in force hold."""
-    from chroma_lifecycle.bulk.bring import Place, bring  # imports chromadb, which takes seconds
-
     collection, generation = collection_of(event), _generation(event)
     store = open_store(here.store, checksums=here.checksums)
     seen = coming_layout(store, collection, generation)
     if seen is None:
         return {"number": event["number"], "moved": 0}
     shard = seen.layout.coming[number_of(event, "number", 0, len(seen.layout.coming) - 1)]
+    published, whole = find_brought(store, seen.layout, shard)
+    if published is not None and whole:
+        return {**asdict(brought_of(published)), "number": event["number"]}
+    from chroma_lifecycle.bulk.bring import Place, bring  # imports chromadb, which takes seconds
+
     root = here.workspace / TASKS / shard.name
     try:
         brought = bring(
@@ -76,6 +80,20 @@ def bring_one(event: Event, here: Here, tell: Tell) -> dict[str, Any]:
         if not event.get("keep"):
             shutil.rmtree(root, ignore_errors=True)
     return {**asdict(brought), "number": event["number"]}
+
+
+def find_brought_shards(event: Event, here: Here) -> dict[int, dict[str, Any] | None]:
+    """Return by its number what is told of each shard that comes; ``None`` of one that has to be brought."""
+    collection, generation = collection_of(event), _generation(event)
+    store = open_store(here.store, checksums=here.checksums)
+    seen = coming_layout(store, collection, generation)
+    if seen is None:
+        return {}
+    found: dict[int, dict[str, Any] | None] = {}
+    for number, shard in enumerate(seen.layout.coming):
+        published, whole = find_brought(store, seen.layout, shard)
+        found[number] = {**asdict(brought_of(published)), "number": number} if published and whole else None
+    return found
 
 
 def close_shards(event: Event, here: Here, _: Tell) -> dict[str, Any]:

@@ -16,14 +16,14 @@ published is refused, and comes again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from chroma_lifecycle.bulk.brought import held, require_brought, require_shard, sources
 from chroma_lifecycle.clock import new_id
-from chroma_lifecycle.errors import BadInput, HeadMoved, NotInitialised, Retryable, Sharded
+from chroma_lifecycle.errors import BadInput, HeadMoved, Retryable, Sharded
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.head import Head, find_head
+from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.layout import (
     Layout,
     SeenLayout,
@@ -35,9 +35,7 @@ from chroma_lifecycle.publishing.layout import (
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.sharding.works import require_same_routing
-from chroma_lifecycle.slots import SLOTS
-from chroma_lifecycle.snapshot.fields import canonical
-from chroma_lifecycle.values import Digest, Ordering, digest_of
+from chroma_lifecycle.values import Ordering
 
 _ATTEMPTS = 5
 
@@ -89,28 +87,6 @@ def _another(layout: Layout, shards: int) -> BadInput:
     )
 
 
-def require_shard(store: Store, shard: Shard) -> Head:
-    """Return HEAD of a shard, which must be the one that the layout names.
-
-    Raises:
-        NotInitialised: It is gone.
-        Corrupt: It is another one.
-    """
-    if (seen := find_head(store, shard.name)) is None:
-        raise gone(store, shard)
-    seen.head.require_here()
-    seen.head.require_lineage(shard.lineage)
-    return seen.head
-
-
-def gone(store: Store, shard: Shard) -> NotInitialised:
-    """Return the error about a shard that the layout names and that is not there."""
-    return NotInitialised(
-        f"the layout names {shard.name}, of lineage {shard.lineage}, and it has no HEAD in {store.address}",
-        hint=f"bring it back by `chroma-lifecycle recover --collection {shard.name}`, then run the same again",
-    )
-
-
 def coming_layout(store: Store, collection: str, generation: int) -> SeenLayout | None:
     """Return the layout while it makes this generation; ``None`` once that is in force.
 
@@ -127,35 +103,6 @@ def coming_layout(store: Store, collection: str, generation: int) -> SeenLayout 
         f"the reshard of {collection} to generation {generation} was given up, or another one came after it",
         hint="see by `chroma-lifecycle status` which shards are in force; nothing of it was put in force",
     )
-
-
-# What a new shard is made of.
-
-
-def sources(layout: Layout, shard: Shard) -> list[Shard]:
-    """Return the shards in force that have slots of *shard*, which comes."""
-    ends = [*(each.first_slot for each in layout.coming[1:]), SLOTS]
-    end = ends[layout.coming.index(shard)]
-    befores = zip(layout.shards, [*(each.first_slot for each in layout.shards[1:]), SLOTS], strict=True)
-    return [each for each, its_end in befores if each.first_slot < end and shard.first_slot < its_end]
-
-
-def owner(layout: Layout, shard: Shard) -> Callable[[str], bool]:
-    """Return what tells whether an id or a prefix will be of *shard*, which comes."""
-    after = replace(layout, generation=layout.newest_generation, shards=layout.coming, coming=())
-    return lambda reach: after.shard_of(reach) == shard
-
-
-def held(published: Sequence[Published]) -> Digest:
-    """Return the digest that a new shard says it holds: by name, lineage and content of each that it was made of."""
-    return digest_of(
-        canonical(
-            {each.collection: {"lineage": each.head.lineage, "content": each.manifest.content} for each in published}
-        )
-    )
-
-
-# Closing, and what it is for.
 
 
 def close(store: Store, collection: str, generation: int, writer: str) -> None:
@@ -218,19 +165,6 @@ def finish(store: Store, collection: str, generation: int, writer: str) -> Layou
         require_brought(store, shard, held([closed[each.name] for each in sources(layout, shard)]))
     made = layout.next(swap_id=new_id(), written_at=store.now(), writer=writer)
     return publish_layout(store, replace(made, generation=generation, shards=layout.coming, coming=()), seen).layout
-
-
-def require_brought(store: Store, shard: Shard, wanted: Digest) -> None:
-    """Refuse a shard that does not hold *wanted*.
-
-    Raises:
-        Retryable: It does not.
-    """
-    if require_shard(store, shard).holds != wanted:
-        raise Retryable(
-            f"{shard.name} does not hold all that the closed shards hold",
-            hint="run the same command again: what is done stays done",
-        )
 
 
 def give_up(store: Store, collection: str, writer: str) -> tuple[Layout, list[str]]:

@@ -89,6 +89,8 @@ def _run_on_each(command: Callable[..., None], given: Given, portion: Portion) -
         )
     layout = read_layout(open_store(given["store"]), name).layout
     output, found, failures, worst = Output(given["as_json"]), [], list[tuple[Shard, LifecycleError]](), 0
+    if layout.coming:
+        output.tell(f"{name}: a reshard to {len(layout.coming)} shards is under way; these are in force")
     # All of them before the first is run: what is wrong for one shard is found before anything is done.
     portions = [(shard, mine) for shard in layout.shards if (mine := portion(given, shard, layout)) is not None]
     if not portions:

@@ -43,6 +43,12 @@ def _all(history: History) -> Iterator[Check]:
         yield Check(
             State.BAD, f"The collection has moved to {history.head.moved_to}.", "Set CHROMA_LIFECYCLE_STORE to it."
         )
+    if history.head.closed_for:
+        yield Check(
+            State.LOOK,
+            f"The shard is closed: a reshard hands over to generation {history.head.closed_for}.",
+            "If it was cut off, `chroma-lifecycle bulk reshard` goes on with it, or gives it up by --undo.",
+        )
     yield _mirror(history)
     yield _packs(history)
     yield _tail(history)

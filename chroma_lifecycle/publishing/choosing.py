@@ -10,6 +10,7 @@ from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.history import walk
+from chroma_lifecycle.publishing.layout import whole_of
 from chroma_lifecycle.publishing.published import Published, read_manifest, read_published
 from chroma_lifecycle.publishing.unpack import Stores, find_manifest, restore_directory
 from chroma_lifecycle.snapshot.manifest import Manifest
@@ -30,7 +31,12 @@ def version_at(store: Store, head: Head, moment: datetime) -> Manifest:
     raise BadInput(
         f"no version of {head.collection} that is there is as old as {moment:%Y-%m-%d %H:%M:%S} UTC: the oldest is "
         f"version {oldest.version.number}, of {oldest.written_at:%Y-%m-%d %H:%M:%S}",
-        hint="`chroma-lifecycle log --all` lists them, with the pinned ones",
+        hint="`chroma-lifecycle log --all` lists them, with the pinned ones"
+        + (
+            "; a shard's history begins with the reshard that made it, what was before is in the shards before it"
+            if whole_of(head.collection)
+            else ""
+        ),
     )
 
 

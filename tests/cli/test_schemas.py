@@ -96,6 +96,8 @@ RUNS: dict[str, list[str]] = {
 """What is run for each command, in a directory with three versions, the first one pinned; see `prepared`."""
 
 ELSEWHERE = {
+    "bulk reshard": "test_resharding.py",
+    "bulk sweep": "test_resharding.py",
     "resync": "test_resync.py",
     "pause": "test_consumption.py",
     "resume": "test_consumption.py",

@@ -1,0 +1,191 @@
+"""``bulk reshard`` and ``bulk sweep``: another number of shards, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chroma_lifecycle.cli.options import (
+    ChecksumsOption,
+    CollectionOption,
+    JsonOption,
+    MappingOption,
+    OptionalMappingOption,
+    StoreOption,
+    WorkspaceOption,
+    choose_collection,
+    parse_age,
+)
+from chroma_lifecycle.cli.output import Output, Table
+from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE
+from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.publishing.layout import Layout, read_layout
+from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.sizing.bulk import Estimate, estimate
+from chroma_lifecycle.sizing.measured import measured
+from chroma_lifecycle.sizing.prices import Prices
+from chroma_lifecycle.slots import MOST_SHARDS
+from chroma_lifecycle.wiring import open_store, writer
+from chroma_lifecycle.words import duration, size
+
+if TYPE_CHECKING:
+    from chroma_lifecycle.bulk.local_reshard import Resharded
+
+_NEXT = "next: say the number in the mapping's 'shards' too; `chroma-lifecycle bulk sweep` removes the shards before"
+
+
+def reshard(
+    store: StoreOption,
+    mapping: MappingOption,
+    shards: Annotated[
+        int | None, typer.Option("--shards", help="How many there are to be.", min=1, max=MOST_SHARDS)
+    ] = None,
+    collection: CollectionOption = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Tasks at once; by default one for each processor.", min=1, max=256)
+    ] = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Give a reshard up that is under way; writers go on as before.")
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    checksums: ChecksumsOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take; begin nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Cut a collection in shards into another number of shards, while its changes come; run again, it goes on."""
+    from chroma_lifecycle.bulk.here import Here  # imports pyarrow, which takes a while
+    from chroma_lifecycle.bulk.local_reshard import run_reshard
+
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    here = Here(store, workspace, mapping, DEFAULT_TAIL_BUDGET, checksums)
+    if undo:
+        _give_up(output, here, name)
+        return
+    if shards is None:
+        raise BadInput("how many shards are there to be?", hint="say it with --shards, or --undo what is under way")
+    at_once = workers or len(os.sched_getaffinity(0))
+    before = read_layout(open_store(store, checksums=checksums), name).layout
+    if dry_run:
+        records, dimension = _size(before, store)
+        found = estimate(records, dimension, shards, len(before.shards), at_once, measured(), Prices())
+        output.result(
+            {
+                "collection": name,
+                "outcome": "dry-run",
+                "from": len(before.shards),
+                "shards": shards,
+                "workers": at_once,
+                "dimension": dimension,
+                **asdict(found),
+            },
+            *_estimate_told(before, shards, at_once, found),
+        )
+        return
+    done = run_reshard({"task": "reshard", "collection": name, "shards": shards}, here, at_once, output.counting)
+    output.result(*_told(name, store, before, done), table=_table(done))
+    if done.shards:
+        output.tell(_NEXT)
+
+
+def _give_up(output: Output, here: Any, name: str) -> None:
+    from chroma_lifecycle.bulk.reshard_tasks import forget
+    from chroma_lifecycle.bulk.resharding import give_up
+
+    layout, opened = give_up(open_store(here.store, checksums=here.checksums), name, writer())
+    forget(here, name, layout.newest_generation)
+    output.result(
+        {
+            "collection": name,
+            "outcome": "given-up",
+            "generation": layout.generation,
+            "shards": [shard.name for shard in layout.shards],
+            "opened": opened,
+        },
+        f"{name}: {len(layout.shards)} shards of generation {layout.generation} are in force, and none comes; "
+        f"{len(opened)} were closed and are open again",
+    )
+
+
+def _size(layout: Layout, store: str) -> tuple[int, int]:
+    details = [read_published(open_store(store), shard.name).manifest.details for shard in layout.shards]
+    return sum(each.counts.records for each in details), details[0].dimension
+
+
+def _estimate_told(before: Layout, shards: int, workers: int, found: Estimate) -> Iterator[str]:
+    yield f"{before.collection}: from {len(before.shards)} shards to {shards}, {found.records:,} records"
+    yield (
+        f"  {shards:,} tasks of about {duration(1000 * found.shard_seconds)}, {size(found.memory_bytes)} of memory "
+        f"and {size(found.disk_bytes)} of disk each, and the shards that they read"
+    )
+    yield f"  here, {workers} at once: about {duration(1000 * found.seconds)}; changes go on meanwhile"
+    dollars = sum(cost.dollars for cost in found.costs)
+    yield f"  by functions in AWS: about ${dollars:,.2f} once ({'; '.join(cost.of for cost in found.costs)})"
+    yield from (f"  note: {note}" for note in found.notes)
+
+
+def _told(name: str, store: str, before: Layout, done: Resharded) -> tuple[dict[str, Any], str]:
+    value = {
+        "collection": name,
+        "outcome": "resharded" if done.shards else "already",
+        "store": store,
+        "generation": done.generation,
+        "from": len(before.shards),
+        "rounds": done.rounds,
+        "closed_seconds": done.closed_seconds,
+        "shards": [{key: each[key] for key in _OF_A_SHARD} for each in done.shards],
+    }
+    if not done.shards:
+        return value, f"{name} is in {len(before.shards)} shards: there is nothing to do"
+    records = sum(each["records"] for each in done.shards)
+    return value, (
+        f"{name}: {len(done.shards)} shards in force, generation {done.generation} ({records:,} records); "
+        f"writers waited {duration(1000 * done.closed_seconds)}"
+    )
+
+
+_OF_A_SHARD = ("name", "lineage", "version", "records", "size_bytes")
+
+
+def _table(done: Resharded) -> Table | None:
+    rows = [(each["name"], each["version"], each["records"], size(each["size_bytes"])) for each in done.shards]
+    return Table(("lineage of", "version", "records", "size"), rows) if rows else None
+
+
+def sweep(
+    store: StoreOption,
+    collection: CollectionOption = None,
+    mapping: OptionalMappingOption = None,
+    grace: Annotated[
+        str, typer.Option("--grace", help="How old the layout must be: nobody reads the shards before it then.")
+    ] = "24h",
+    delete: Annotated[bool, typer.Option("--delete", help="Remove them; by default they are only listed.")] = False,
+    checksums: ChecksumsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove the shards that reshards left behind: those before the layout in force, and those that were given up."""
+    from chroma_lifecycle.bulk.leftovers import left_behind, removable_from, remove_left_behind
+
+    output, name, age = Output(as_json), choose_collection(collection, mapping), parse_age(grace)
+    source = open_store(store, checksums=checksums)
+    layout = read_layout(source, name).layout
+    found = remove_left_behind(source, name, age) if delete else left_behind(source, layout)
+    moment = removable_from(layout, age)
+    total = size(sum(each.size_bytes for each in found))
+    done = "removed" if delete else f"left behind; --delete removes them, from {moment:%Y-%m-%d %H:%M:%S} UTC on"
+    output.result(
+        {
+            "collection": name,
+            "store": store,
+            "deleted": delete,
+            "removable_from": moment,
+            "shards": [asdict(each) for each in found],
+        },
+        f"{name}: {len(found)} shards, {total}, {done}" if found else f"{name}: no shard is left behind",
+        table=Table(("lineage of", "files", "size"), [(each.name, each.files, size(each.size_bytes)) for each in found])
+        if found
+        else None,
+    )

@@ -1,0 +1,111 @@
+"""``bulk reshard`` and ``bulk sweep`` by the command line: what they say, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chroma_lifecycle.bulk import local_reshard
+from chroma_lifecycle.bulk.here import Here
+from chroma_lifecycle.bulk.tasks import run_task
+from chroma_lifecycle.cli.app import run
+from chroma_lifecycle.publishing.layout import read_layout
+from chroma_lifecycle.wiring import open_store
+from tests.cli.test_shards import MAPPING, Shell
+from tests.support.schemas import problems
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection in three shards, without records."""
+    home = tmp_path_factory.mktemp("resharding") / "made"
+    home.mkdir()
+    (home / "mapping.yaml").write_text(MAPPING)
+    at = [
+        "--mapping",
+        str(home / "mapping.yaml"),
+        "--store",
+        str(home / "store"),
+        "--workspace",
+        str(home / "workspace"),
+    ]
+    assert 0 == run(["init", "--dimension", "3", "--space", "l2", *at])
+    return home
+
+
+@pytest.fixture
+def shell(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    home = Path(shutil.copytree(begun, tmp_path / "home"))
+    for name, value in {"STORE": "store", "WORKSPACE": "workspace", "MAPPING": "mapping.yaml"}.items():
+        monkeypatch.setenv(f"CHROMA_LIFECYCLE_{name}", str(home / value))
+    monkeypatch.chdir(home)
+    return Shell(home, capsys)
+
+
+@pytest.fixture
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the tasks here: the processes have tests of their own, and take seconds each."""
+
+    def here_and_now(events: Sequence[Any], here: Here, workers: int, tell: Any) -> list[dict[str, Any]]:
+        del workers
+        return [run_task(event, here, tell) for event in events]
+
+    monkeypatch.setattr(local_reshard, "in_processes", here_and_now)
+
+
+def printed(shell: Shell, name: str, *arguments: str) -> dict[str, Any]:
+    """Run a command for programs; what it prints is what its schema says."""
+    value = json.loads(shell(*name.split(), *arguments, "--json"))
+    assert [] == problems(name, value)
+    return dict(value)
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_a_reshard_from_its_estimate_to_what_it_leaves(shell: Shell) -> None:
+    """Each says what is so and what comes next; the same again does nothing; the old shards go after the grace."""
+    assert "from 3 shards to 2" in shell("bulk", "reshard", "--shards", "2", "--dry-run")
+    assert "dry-run" == printed(shell, "bulk reshard", "--shards", "2", "--dry-run")["outcome"]
+    done = printed(shell, "bulk reshard", "--shards", "2")
+    assert ("resharded", 2, 3) == (done["outcome"], done["generation"], done["from"])
+    assert ["notes.2-0", "notes.2-1"] == [shard["name"] for shard in done["shards"]]
+    assert not list((shell.home / "workspace/.bulk/tasks").iterdir())
+
+    assert "already" == printed(shell, "bulk reshard", "--shards", "2")["outcome"]
+    assert "notes is in 2 shards: there is nothing to do" in shell("bulk", "reshard", "--shards", "2")
+    left = printed(shell, "bulk sweep")
+    assert ["notes.1-0", "notes.1-1", "notes.1-2"] == [shard["name"] for shard in left["shards"]]
+    assert "younger than 24 h" in shell("bulk", "sweep", "--delete", code=2)
+    assert printed(shell, "bulk sweep", "--delete", "--grace", "0s")["deleted"]
+    assert "no shard is left behind" in shell("bulk", "sweep")
+    assert not [path for path in (shell.home / "store/notes.1-0").rglob("*") if path.is_file() and path.name != ".lock"]
+    assert 2 == len(shell.json("verify"))
+
+
+def test_what_is_under_way_is_named_and_can_be_given_up(shell: Shell) -> None:
+    """Another number is refused with the number to go on with; --undo leads back, and again does no harm."""
+    here = Here(str(shell.home / "store"), shell.home / "workspace", str(shell.home / "mapping.yaml"), 500)
+    run_task({"task": "reshard", "collection": "notes", "shards": 4}, here)
+    assert "a reshard to 4 shards is under way" in shell("status")
+    run_task({"task": "close", "collection": "notes", "generation": 2}, here)
+
+    assert "bulk reshard --shards 4" in shell("bulk", "reshard", "--shards", "5", code=2)
+    assert "The shard is closed: a reshard hands over to generation 2" in shell("status")
+    given_up = printed(shell, "bulk reshard", "--undo")
+    assert ["notes.1-0", "notes.1-1", "notes.1-2"] == given_up["opened"]
+    assert [] == printed(shell, "bulk reshard", "--undo")["opened"]
+    assert () == read_layout(open_store(str(shell.home / "store")), "notes").layout.coming
+
+
+def test_wrong_use_is_told(shell: Shell) -> None:
+    """Without a number, of a collection that is not in shards, or beyond what there can be."""
+    assert "how many shards are there to be?" in shell("bulk", "reshard", code=2)
+    assert "--shards" in shell("bulk", "reshard", "--shards", "0", code=2)
+    assert "--shards" in shell("bulk", "reshard", "--shards", "300", code=2)
+    (shell.home / "mapping.yaml").write_text(MAPPING.replace("shards:\n  notes: 3\n", ""))
+    assert "no collection notes in shards" in shell("bulk", "reshard", "--shards", "2", code=2)
+    assert "has no layout" in shell("bulk", "sweep", "--collection", "other", code=2)
