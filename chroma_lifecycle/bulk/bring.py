@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from chroma_lifecycle.batch.summary import counts_of, record_counts
-from chroma_lifecycle.bulk.brought import Brought, brought_of, find_brought, held, owner, require_shard, sources
+from chroma_lifecycle.bulk.brought import ACTION, Brought, brought_of, find_brought, held, owner, require_shard, sources
 from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.chroma.stored_settings import stored_settings
@@ -41,8 +41,6 @@ from chroma_lifecycle.snapshot.sealed import SealedSnapshot, seal
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.upkeep import Site
 from chroma_lifecycle.values import Digest
-
-ACTION = "reshard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def _common(details: Sequence[Details], collection: str) -> Details:
     if len(mappings) > 1 or len({(each.dimension, each.space) for each in details}) > 1:
         raise BadInput(
             f"the shards of {collection} differ in their dimension, space or mapping",
-            hint="`chroma-lifecycle status` shows each; bring them to the same (rebuild --space), then run it again",
+            hint="`chroma-lifecycle status` shows each; bring them to the same (resync, rebuild), then run it again",
         )
     return replace(details[0], mapping=next(iter(mappings), None))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from chroma_lifecycle.errors import NotInitialised, Retryable
+from chroma_lifecycle.errors import Corrupt, NotInitialised, Retryable
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import Head, find_head
 from chroma_lifecycle.publishing.layout import Layout, Shard
@@ -14,6 +14,9 @@ from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.slots import SLOTS
 from chroma_lifecycle.snapshot.fields import canonical
 from chroma_lifecycle.values import Digest, digest_of
+
+ACTION = "reshard"
+"""What made a version of a shard that comes."""
 
 
 def require_shard(store: Store, shard: Shard) -> Head:
@@ -91,7 +94,8 @@ def find_brought(store: Store, layout: Layout, shard: Shard) -> tuple[Published 
 
     Raises:
         BadInput: There is another shard of this name.
-        NotInitialised, Corrupt: A shard in force is missing, or is not the one that the layout names.
+        NotInitialised, Corrupt: A shard in force is missing, or is not the one that the layout names; or the
+            shard that comes was in force already.
     """
     seen = find_head(store, shard.name)
     if seen is None:
@@ -103,6 +107,11 @@ def find_brought(store: Store, layout: Layout, shard: Shard) -> tuple[Published 
         require_shard(store, each)
         now.append(read_published(store, each.name))
     published = read_published(store, shard.name)
+    if published.manifest.details.summary.action != ACTION:
+        raise Corrupt(
+            f"{shard.name} has a version that no reshard made: it was in force, and this layout is older than that",
+            hint="bring the newest layout back (`chroma-lifecycle recover`); nothing was changed",
+        )
     return published, published.head.holds == held(now)
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import typer
 
+from chroma_lifecycle.bulk.leftovers import left_behind
 from chroma_lifecycle.cli.options import choose_collection
 from chroma_lifecycle.cli.output import Output, gathering
 from chroma_lifecycle.errors import BadInput, LifecycleError, Sharded
@@ -59,6 +60,23 @@ def of_its_records(name: str) -> Portion:
         return given | {name: mine} if mine else None
 
     return portion
+
+
+def nowhere_else(portion: Portion) -> Portion:
+    """Return *portion* for a command that must reach every copy of a record: shards that no layout names have some."""
+
+    def guarded(given: Given, shard: Shard, layout: Layout) -> Given | None:
+        left = left_behind(open_store(given["store"]), layout)
+        if layout.coming or left:
+            name = layout.coming[0].name if layout.coming else left[0].name
+            raise BadInput(
+                f"{name} holds records of {layout.collection} too, and is not in force: nothing was done",
+                hint="end the reshard first, `chroma-lifecycle bulk reshard`; or remove what it left behind, "
+                "`chroma-lifecycle bulk sweep --delete`",
+            )
+        return portion(given, shard, layout)
+
+    return guarded
 
 
 def each_shard(portion: Portion = same) -> Callable[[Callable[..., None]], Callable[..., None]]:

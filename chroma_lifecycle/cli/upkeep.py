@@ -22,7 +22,7 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import EXIT_PARTLY, EXIT_RETRYABLE, Output, printable
-from chroma_lifecycle.cli.shards import each_shard, of_its_records
+from chroma_lifecycle.cli.shards import each_shard, nowhere_else, of_its_records
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE, Checksums
 from chroma_lifecycle.errors import BadInput
@@ -121,7 +121,7 @@ def rebuild(
     )
 
 
-@each_shard(of_its_records("ids"))
+@each_shard(nowhere_else(of_its_records("ids")))
 def erase(
     store: StoreOption,
     ids: Annotated[list[str] | None, typer.Argument(help="Ids of the records.")] = None,

@@ -38,7 +38,11 @@ def add_portion(ledger: Ledger, source: Path, owns: Callable[[str], bool]) -> No
         for table in _BY_REACH:
             _copy(connection, table, "owns(reach)")
         _copy(connection, "withheld_runs", "owns(partition)")
-        connection.execute("INSERT OR IGNORE INTO main.mappings SELECT * FROM other.mappings")
+        # The older reading of the table: by a newer one a change could be taken for known that is still to come.
+        connection.execute(
+            "INSERT INTO main.mappings SELECT * FROM other.mappings WHERE true "
+            "ON CONFLICT (digest) DO UPDATE SET as_of = min(as_of, excluded.as_of)"
+        )
         # A run of nobody's partition (an adoption) goes where its records go.
         connection.execute(
             f"INSERT INTO main.runs ({_RUN}) "  # noqa: S608 (own names)

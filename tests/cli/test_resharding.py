@@ -77,6 +77,7 @@ def test_a_reshard_from_its_estimate_to_what_it_leaves(shell: Shell) -> None:
 
     assert "already" == printed(shell, "bulk reshard", "--shards", "2")["outcome"]
     assert "notes is in 2 shards: there is nothing to do" in shell("bulk", "reshard", "--shards", "2")
+    assert "notes.1-0 holds records of notes too" in shell("erase", "USER#a#NOTE#1", "--unknown", code=2)
     left = printed(shell, "bulk sweep")
     assert ["notes.1-0", "notes.1-1", "notes.1-2"] == [shard["name"] for shard in left["shards"]]
     assert "younger than 24 h" in shell("bulk", "sweep", "--delete", code=2)
@@ -93,6 +94,7 @@ def test_what_is_under_way_is_named_and_can_be_given_up(shell: Shell) -> None:
     assert "a reshard to 4 shards is under way" in shell("status")
     run_task({"task": "close", "collection": "notes", "generation": 2}, here)
 
+    assert "notes.2-0 holds records" in shell("erase", "USER#a#NOTE#1", "--unknown", code=2)
     assert "bulk reshard --shards 4" in shell("bulk", "reshard", "--shards", "5", code=2)
     assert "The shard is closed: a reshard hands over to generation 2" in shell("status")
     given_up = printed(shell, "bulk reshard", "--undo")

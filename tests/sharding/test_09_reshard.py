@@ -18,7 +18,7 @@ from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, LifecycleError
 from chroma_lifecycle.lifecycle import Beginning, begin
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.publishing.head import read_head
-from chroma_lifecycle.publishing.layout import read_layout
+from chroma_lifecycle.publishing.layout import publish_layout, read_layout
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.reader import ShardedReader
@@ -343,6 +343,21 @@ def test_a_version_ends_what_a_shard_says_it_holds(filled: ShardedWorld, table: 
     assert read_head(filled.store, shard.name).head.holds
     filled.compact([label(table, "a")])
     assert None is read_head(filled.store, shard.name).head.holds
+
+
+def test_an_older_layout_does_not_bring_new_shards_back_to_old_ones(filled: ShardedWorld, table: Table) -> None:
+    """Somebody brings back the layout of a reshard that came to its end: what came since is not undone by it."""
+    reshard = Reshard(filled, 2)
+    old = reshard.begin()
+    reshard.run()
+    change = [label(table, image) for image in IMAGES]
+    filled.compact(change)
+    seen = read_layout(filled.store, "words")
+    publish_layout(filled.store, replace(old, serial=seen.layout.serial + 1), seen)
+
+    with pytest.raises(Corrupt, match="was in force, and this layout is older"):
+        Reshard(filled, 2).run()
+    assert filled.compact(change).lost, "the closed shards take nothing"
 
 
 def test_two_that_bring_the_same_shard_do_not_mix(filled: ShardedWorld, table: Table) -> None:
