@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -152,9 +153,10 @@ class Compactor:
         return max(0.0, round(self._around.clock.now().timestamp() - oldest, 1))
 
     def close(self) -> None:
-        """Give the workspaces up."""
-        while self._workspaces:
-            self._workspaces.popitem()[1].close()
+        """Give the workspaces up, each whatever becomes of the others."""
+        with ExitStack() as closing:
+            while self._workspaces:
+                closing.callback(self._workspaces.popitem()[1].close)
 
     def __enter__(self) -> Self:
         return self

@@ -41,6 +41,7 @@ from chroma_lifecycle.publishing.transfer import meanwhile
 from chroma_lifecycle.report import CollectionReport
 from chroma_lifecycle.run_status import write_statuses
 from chroma_lifecycle.snapshot.details import Details
+from chroma_lifecycle.snapshot.disk import disk_errors
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.pristine import LocalVersion
@@ -138,7 +139,8 @@ class Cycle:
         for attempt in count(1):
             began = self._around.clock.monotonic()
             try:
-                return self._attempt(portion, attempt, dry_run=dry_run)
+                with disk_errors(self._workspace.root):  # what no step has expected of the disk
+                    return self._attempt(portion, attempt, dry_run=dry_run)
             except HeadMoved as lost:
                 log.info("swap lost", collection=self._collection, attempt=attempt, why=lost.message)
                 if attempt == ATTEMPTS:

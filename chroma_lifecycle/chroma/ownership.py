@@ -15,6 +15,7 @@ import json
 import os
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -186,9 +187,14 @@ def _lock(home: Path, owner: Owner) -> tuple[int, Owner | None]:
                 hint="wait until it has closed the directory, or end it, then run again",
             )
         if _is_still(path, handle):
-            stale = Owner.parse(os.pread(handle, 4096, 0))
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, owner.encode(), 0)
+            try:
+                stale = Owner.parse(os.pread(handle, 4096, 0))
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, owner.encode(), 0)
+            except OSError:
+                with suppress(OSError):
+                    os.close(handle)
+                raise
             return handle, stale
         # Its owner removed it between our opening and locking it; the name may be somebody's by now.
         os.close(handle)

@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _LEASES = hasattr(fcntl, "F_SETLEASE")
@@ -49,5 +50,6 @@ def _is_open(path: Path) -> bool:
             return True
         raise CannotTell from problem
     finally:
-        os.close(descriptor)  # the lease goes with it
+        with suppress(OSError):  # the descriptor is gone whatever a disk that fails says
+            os.close(descriptor)  # the lease goes with it
     return False

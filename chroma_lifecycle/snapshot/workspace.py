@@ -20,7 +20,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -63,7 +63,7 @@ class Workspace:
                 _own(root, lock, clock)
                 _clear(root)
             except BaseException:
-                os.close(lock)
+                _let_go(lock)
                 raise
         return cls(root, lock)
 
@@ -72,13 +72,15 @@ class Workspace:
         try:
             self.drop_kept()
         finally:
-            os.close(self._lock)
+            _let_go(self._lock)
 
     def discard(self) -> None:
         """Remove everything that the workspace holds, and give it up."""
-        with disk_errors(self.root):
-            remove_tree(self.root)
-        os.close(self._lock)
+        try:
+            with disk_errors(self.root):
+                remove_tree(self.root)
+        finally:
+            _let_go(self._lock)
 
     def __enter__(self) -> Workspace:
         return self
@@ -231,6 +233,12 @@ def _clear(root: Path) -> None:
         remove_tree(leftover)
     for unfinished in root.glob("stamp.*"):
         unfinished.unlink()
+
+
+def _let_go(lock: int) -> None:
+    # The descriptor is gone and the lock with it, whatever a disk that fails says to that.
+    with suppress(OSError):
+        os.close(lock)
 
 
 def _own(root: Path, lock: int, clock: Clock) -> None:

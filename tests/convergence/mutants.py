@@ -153,8 +153,7 @@ def facts_without_records_are_not_kept(patch: Patch) -> None:
 
     def store(self: Ledger, changes: LedgerChanges, **options: Any) -> None:
         kept = tuple(fact for fact in changes.fields if self.records_below(fact.reach))
-        rest = LedgerChanges(kept, changes.tombstones, changes.runs, changes.written, changes.deleted)
-        original(self, rest, **options)
+        original(self, replace(changes, fields=kept), **options)
 
     patch.setattr(Ledger, "store", store)
 

@@ -17,6 +17,7 @@ from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.mapping_file import load_mapping, parse_mapping
 from chroma_lifecycle.intake.scanned import Page
 from chroma_lifecycle.lifecycle import Beginning, begin
+from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.repair.resyncing import Resynced, resync
 from chroma_lifecycle.report import Report
 from chroma_lifecycle.snapshot.workspace import Workspace
@@ -56,8 +57,12 @@ def compact(world: World, mapping: TableMapping, records: list[Any]) -> Report:
 
 
 def bring(world: World, table: Table, mapping: TableMapping = OTHER) -> dict[str, Resynced]:
-    """Bring both collections to a mapping."""
-    return {name: resync_with(world, table, name, mapping=mapping) for name in ("words", "lines")}
+    """Bring both collections to a mapping; each version says how many facts there are."""
+    done = {name: resync_with(world, table, name, mapping=mapping) for name in ("words", "lines")}
+    for name in done:
+        with Ledger.open(world.home / "workspace" / name / "pristine" / "ledger.sqlite3", read_only=True) as ledger:
+            assert ledger.counts()["facts"] == world.published(name).manifest.details.counts.facts
+    return done
 
 
 def expect(world: World, kind: type[Reference], records: list[Any]) -> None:
@@ -144,11 +149,14 @@ def test_an_item_that_no_rule_took_before_and_that_is_gone_brings_nothing_late(w
     assert "back" == world.records()[f"{LINE}#WORD#00002"][2]["note_1"]
 
 
-def test_a_delta_that_is_gone_is_named_and_its_keys_go(world: World, table: Table) -> None:
-    """What it said of a key that no rule sets any more cannot be known; everything else is carried over."""
+@pytest.mark.parametrize("content", [None, {LINE: (7, "a line", {"merchant_name": "another"})}])
+def test_a_delta_that_is_not_as_it_was_is_named_and_its_keys_go(world: World, table: Table, content: Any) -> None:
+    """Gone, or other content: what it said of a key that no rule sets is not known; everything else is carried over."""
     place = table.put(IMAGE, PLACE, merchant_name="Zoë")
     world.compact([table.put(*RUN, **begins("lines", "lines")), place])
     (world.home / "deltas" / "lines.parquet").unlink()
+    if content:
+        world.write_delta("lines", content)
 
     done = resync_with(world, table, "lines", mapping=OTHER)
 
@@ -260,3 +268,12 @@ def test_a_collection_that_was_only_begun_takes_any_mapping(world: World, table:
 
     assert (True, 1) == (done.report.published, len(done.mapping))
     assert fresh.digest == world.published("fresh").manifest.details.mapping
+
+
+def test_a_rollback_to_the_beginning_still_knows_what_the_mapping_said(world: World, table: Table) -> None:
+    """The ledger of a version that knew no mapping holds what is withheld; what their mapping said is there too."""
+    world.compact([table.put(IMAGE, PLACE, merchant_name="Zoë")])
+    roll_back(world, 1)
+
+    with pytest.raises(BadInput, match="merchant: is new"):
+        compact(world, OTHER, [table.put(IMAGE, PLACE, merchant_name="B")])

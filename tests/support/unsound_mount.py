@@ -88,7 +88,7 @@ def unsound_mount(home: Path) -> Iterator[Mount]:
 
 
 _GROWING = {"create", "write", "mkdir", "link", "rename", "fsync", "truncate"}
-_CALLS = {errno.ENOSPC: _GROWING, errno.EROFS: _GROWING | {"unlink", "rmdir"}}
+_CALLS = {errno.ENOSPC: _GROWING, errno.EROFS: _GROWING | {"unlink", "rmdir", "chmod", "utimens"}}
 """What a full or a read-only file system refuses: it lets everybody look."""
 
 
@@ -213,6 +213,14 @@ def _serve(behind: Path, place: Path) -> None:  # noqa: C901  a table of calls, 
             path.rmdir()
 
         @served
+        def chmod(self, path: Path, mode: int) -> None:
+            path.chmod(mode)
+
+        @served
+        def utimens(self, path: Path, times: tuple[int, int] | None = None, fh: int | None = None) -> None:
+            os.utime(path, ns=times)
+
+        @served
         def statfs(self, path: Path) -> dict[str, int]:
             found = os.statvfs(path)
             names = ("f_bavail", "f_bfree", "f_blocks", "f_bsize", "f_favail", "f_ffree", "f_files", "f_frsize")
@@ -228,8 +236,9 @@ def _serve(behind: Path, place: Path) -> None:  # noqa: C901  a table of calls, 
         os._exit(0)  # whoever still has a file open there gets an error
 
     threading.Thread(target=obey, daemon=True).start()
-    # Nothing is remembered by the kernel: what is asked for is asked here.
-    mfusepy.FUSE(Passing(), str(place), foreground=True, attr_timeout=0, entry_timeout=0, negative_timeout=0)
+    # Nothing is remembered by the kernel: what is asked for is asked here; and what is open may be removed.
+    options = {"attr_timeout": 0, "entry_timeout": 0, "negative_timeout": 0, "hard_remove": True}
+    mfusepy.FUSE(Passing(), str(place), foreground=True, **options)
 
 
 if __name__ == "__main__":
