@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from chroma_lifecycle.errors import BadInput, HeadMoved, NoRoom, NoTime, Outcome
 from chroma_lifecycle.ports import Store, SwapRefused, SwapUnanswered
 from chroma_lifecycle.publishing import publication, swap
 from chroma_lifecycle.publishing.head import Head, find_head, read_head
-from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.restore import restore_to
 from chroma_lifecycle.publishing.swap import amend_head
@@ -24,7 +22,6 @@ from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.values import Version
 from tests.support.snapshots import COLLECTION, Site, facts, files_of, make_version, note_fact
 from tests.support.stores import FaultyStore, after, lands_and_says, says
-from tests.support.versions import NOON
 from tests.support.watching import Crash, WatchedStore, crash_at, whole_store
 
 NAMES = Names(COLLECTION)
@@ -219,31 +216,6 @@ def test_an_unchanged_part_of_a_base_keeps_its_name_and_is_not_sent_again(site: 
     new = whole_store(root_of(site)).keys() - before.keys()
     assert {published.manifest.name, NAMES.heads(3), ledger.parts[0].object} == new
     assert database in published.manifest.chain.base.files
-
-
-class StoppedClock:
-    """A clock on which nothing takes any time."""
-
-    def now(self) -> datetime:
-        return NOON
-
-    def monotonic(self) -> float:
-        return 0.0
-
-
-def test_publications_within_one_tick_of_the_clock_are_versions_in_order(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """C9: no name contains a time, and no order is told by one."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    site.clock = StoppedClock()
-    for n in range(25):
-        site.cycle(fact=f"{n:03}")
-
-    history = [manifest for _, manifest in walk(site.store, site.restore().head)]
-    assert [*range(26, 0, -1)] == [manifest.version.number for manifest in history]
-    assert {NOON} == {manifest.written_at for manifest in history[:-1]}
-    assert 26 == site.restore().head.serial
 
 
 # Swaps that do not simply land.
