@@ -115,7 +115,10 @@ class Compactor:
         joined = joined_of_all(
             changes, [(work.changes, self._run(work, deadline, ends, dry_run=dry_run)) for work in works]
         )
-        if around.status is not None and not dry_run:
+        if dry_run:
+            return
+        self._shards.mirror(collection)
+        if around.status is not None:
             write_statuses(around.status, around.mapping, changes, joined, around.clock.now())
             ends.untold(collection, joined.problems)
 

@@ -24,7 +24,8 @@ from chroma_lifecycle.errors import BadInput, Sharded
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import Copied
 from chroma_lifecycle.publishing.head import read_head
-from chroma_lifecycle.publishing.layout import Layout, Shard
+from chroma_lifecycle.publishing.layout import Layout, Shard, encode_layout, read_layout
+from chroma_lifecycle.publishing.layout_mirror import repair_mirrored_layout
 from chroma_lifecycle.publishing.lost_layout import LostLayout, bring_back, find_lost_layout
 from chroma_lifecycle.publishing.mirror import look_at_mirror, repair_mirror
 from chroma_lifecycle.publishing.recover import Recovery, is_broken
@@ -121,7 +122,22 @@ def _recovery_told(found: Recovery) -> Iterator[str]:
         yield "next: chroma-lifecycle verify --all, and let the queue deliver again what came after this version"
 
 
-@each_shard()
+def _layout_too(given: Given, layout: Layout, output: Output) -> None:
+    """Mend the layout in the mirror as well, or say how it stands."""
+    source, second, name = open_store(given["store"]), open_mirror(given["mirror"]), layout.collection
+    assert second is not None  # or every shard would have failed
+    if given["repair"]:
+        repair_mirrored_layout(source, second, name, writer=writer())
+    stored = second.read_head(name)
+    if stored is None:
+        output.tell(f"the layout of {name} is not in the mirror yet: the next batch brings it")
+    elif stored.body == encode_layout(read_layout(source, name).layout):
+        output.tell(f"the layout of {name} in the mirror is that of the store")
+    else:
+        output.tell(f"the layout of {name} in the mirror is another than that of the store", _REPAIR)
+
+
+@each_shard(then=_layout_too)
 def mirror(
     store: StoreOption,
     collection: CollectionOption = None,

@@ -79,10 +79,16 @@ def nowhere_else(portion: Portion) -> Portion:
     return guarded
 
 
-def each_shard(portion: Portion = same) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def each_shard(
+    portion: Portion = same, *, then: Callable[[Given, Layout, Output], None] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return what lets a command work on a collection in shards too; a plain collection costs it nothing.
 
     A shard that fails does not keep the others from being asked; then the command fails.
+
+    Args:
+        portion: What each shard is asked for.
+        then: What is done for the collection itself, if no shard has failed.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,14 +97,19 @@ def each_shard(portion: Portion = same) -> Callable[[Callable[..., None]], Calla
             try:
                 command(**given)
             except Sharded:
-                _run_on_each(command, given, portion)
+                _run_on_each(command, given, portion, then)
 
         return run
 
     return decorate
 
 
-def _run_on_each(command: Callable[..., None], given: Given, portion: Portion) -> None:
+def _run_on_each(
+    command: Callable[..., None],
+    given: Given,
+    portion: Portion,
+    then: Callable[[Given, Layout, Output], None] | None,
+) -> None:
     name = choose_collection(given["collection"], given["mapping"])
     if any(_is_number(given.get(option)) for option in ("version", "before", "after")):
         raise BadInput(
@@ -124,6 +135,8 @@ def _run_on_each(command: Callable[..., None], given: Given, portion: Portion) -
                 output.tell(f"failed: {problem.message}")
                 failures.append((shard, problem))
         found.append({"shard": shard.name, "result": results[0] if results else None})
+    if then is not None and not failures:
+        then(given, layout, output)
     output.result({"collection": name, "shards": found})
     if failures:
         raise _all_of(failures, layout)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError
 from chroma_lifecycle.ports import Store, StoredHead
+from chroma_lifecycle.publishing.head import find_head
 from chroma_lifecycle.publishing.layout import Layout, SeenLayout, decode_layout, publish_layout
 from chroma_lifecycle.snapshot.names import Names
 
@@ -31,6 +32,7 @@ def find_lost_layout(store: Store, mirror: Store | None, collection: str) -> Los
     """Return the layout to bring back; ``None`` where it is sound, or nothing tells that there ever was one.
 
     Raises:
+        BadInput: The newest that is left was replaced by a reshard.
         StoreUnavailable: The store does not answer.
     """
     stored = store.read_head(collection)
@@ -40,6 +42,7 @@ def find_lost_layout(store: Store, mirror: Store | None, collection: str) -> Los
     if not found:
         return None
     layout, place = max(found, key=lambda each: each[0].serial)
+    _require_newest(layout, store)
     return LostLayout(layout, place, stored)
 
 
@@ -53,8 +56,20 @@ def bring_back(store: Store, lost: LostLayout, writer: str) -> Layout:
     names = Names(lost.layout.collection)
     known = [names.parse_head_name(row.name) or 0 for row in store.list(names.all_heads)]
     serial = max([lost.layout.serial, *known]) + 1
-    layout = replace(lost.layout, serial=serial, swap_id=new_id(), written_at=store.now(), writer=writer)
+    layout = replace(lost.layout.next(swap_id=new_id(), written_at=store.now(), writer=writer), serial=serial)
     return publish_layout(store, layout, SeenLayout(lost.layout, lost.stored.token) if lost.stored else None).layout
+
+
+def _require_newest(layout: Layout, store: Store) -> None:
+    """Refuse a layout whose shards were closed for others that it does not name: changes have gone there since."""
+    for shard in layout.shards:
+        seen = find_head(store, shard.name)
+        if seen and seen.head.closed_for is not None and not layout.coming:
+            raise BadInput(
+                f"the newest layout of {layout.collection} that is left is of generation {layout.generation}, and "
+                f"{shard.name} is closed for generation {seen.head.closed_for}",
+                hint=f"bring {layout.collection}/HEAD back from a backup of the store, or name its mirror with --mirror",
+            )
 
 
 def _is_damaged(body: bytes, collection: str) -> bool:

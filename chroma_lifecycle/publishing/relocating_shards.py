@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from chroma_lifecycle.clock import Deadline, new_id
-from chroma_lifecycle.errors import HeadMoved
+from chroma_lifecycle.errors import BadInput, HeadMoved
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import Copied
 from chroma_lifecycle.publishing.head import find_head
@@ -30,7 +30,7 @@ def move_shards(source: Store, target: Store, collection: str, *, deadline: Dead
         Corrupt: An object is damaged in the source; it is named, and nobody is refused.
         Retryable, OutcomeUnknown: Move again: what was moved is found.
     """
-    seen = read_layout(source, collection)
+    seen = _settled(source, collection)
     if _is_there(target, seen.layout, seen.layout.shards):
         for shard in seen.layout.shards:
             told(shard.name, move(source, target, shard.name, deadline=deadline, writer=writer))
@@ -57,7 +57,7 @@ def copy_shards(source: Store, target: Store, collection: str, *, deadline: Dead
         Corrupt: An object is damaged in the source; it is named.
         Retryable, OutcomeUnknown: Copy again: what was copied is found.
     """
-    seen, shards = read_layout(source, collection), list[Shard]()
+    seen, shards = _settled(source, collection), list[Shard]()
     _is_there(target, seen.layout, ())
     for shard in seen.layout.shards:
         copied = _copied_before(target, shard) or copy(source, target, shard.name, deadline=deadline, writer=writer)
@@ -66,6 +66,21 @@ def copy_shards(source: Store, target: Store, collection: str, *, deadline: Dead
     _require_same(seen, source)
     layout = replace(_next(seen.layout, target, writer), serial=1, shards=tuple(shards))
     publish_layout(target, layout, None)
+
+
+def _settled(source: Store, collection: str) -> SeenLayout:
+    """Return the layout in force.
+
+    Raises:
+        BadInput: Another one is on its way.
+    """
+    seen = read_layout(source, collection)
+    if seen.layout.coming:
+        raise BadInput(
+            f"a reshard of {collection} to {len(seen.layout.coming)} shards is under way",
+            hint="end it by `chroma-lifecycle bulk reshard`, or give it up by its --undo; then run the same again",
+        )
+    return seen
 
 
 def _is_there(target: Store, layout: Layout, shards: Sequence[Shard]) -> bool:
@@ -100,4 +115,4 @@ def _require_same(seen: SeenLayout, source: Store) -> None:
 
 
 def _next(layout: Layout, store: Store, writer: str) -> Layout:
-    return replace(layout, serial=layout.serial + 1, swap_id=new_id(), written_at=store.now(), writer=writer)
+    return layout.next(swap_id=new_id(), written_at=store.now(), writer=writer)

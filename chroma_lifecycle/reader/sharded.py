@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, Deadline
 from chroma_lifecycle.config import Checksums
-from chroma_lifecycle.errors import BadInput, StoreUnavailable
+from chroma_lifecycle.errors import BadInput, LifecycleError, StoreUnavailable
 from chroma_lifecycle.logs import Log
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.layout import Layout, SeenLayout, Shard, read_layout
@@ -119,6 +119,7 @@ class ShardedReader:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._store = store
+        self._mirror = mirror
         self._name = collection
         self._partition_key = partition_key
         self._number, self._parts = part or (0, 1)
@@ -331,7 +332,13 @@ class ShardedReader:
 
     def _read(self) -> None:
         self._looked = self._clock.monotonic()
-        seen = read_layout(self._store, self._name, known=self._seen)
+        try:
+            seen = read_layout(self._store, self._name, known=self._seen)
+        except StoreUnavailable as away:
+            if self._open is not None:
+                raise
+            self._open = _Open(self._mirrored(away), self._make)
+            return
         if seen is self._seen and self._open is not None:
             return
         with self._lock:
@@ -345,6 +352,21 @@ class ShardedReader:
                 before = None if before.users else before
         if before is not None:
             before.close()
+
+    def _mirrored(self, away: StoreUnavailable) -> Layout:
+        """Return the layout of the mirror, to begin with while the store is away.
+
+        Raises:
+            StoreUnavailable: There is none.
+        """
+        if self._mirror is None:
+            raise away
+        try:
+            layout = read_layout(self._mirror, self._name).layout
+        except LifecycleError:
+            raise away from None
+        log.warning("layout taken from the mirror", collection=self._name, why=away.message)
+        return layout
 
     # Asking.
 

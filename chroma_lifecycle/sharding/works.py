@@ -10,7 +10,11 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.changes import Change, MergeDelta
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.sharded import shard_mapping
+from chroma_lifecycle.logs import Log
 from chroma_lifecycle.publishing.layout import Layout, SeenLayout, Shard, read_layout, whole_of
+from chroma_lifecycle.publishing.layout_mirror import mirror_layout
+
+log = Log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Shards:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._known: dict[str, SeenLayout] = {}
+        self._mirrored: dict[str, str] = {}
 
     def works(self, collection: str, changes: Sequence[Change]) -> list[Work]:
         """Return what each shard that *changes* concern has to do.
@@ -47,6 +52,16 @@ class Shards:
             Work(shard.name, shard_surroundings(self._around, layout, shard), portion)
             for shard, portion in by_shard(changes, layout)
         ]
+
+    def mirror(self, collection: str) -> None:
+        """Bring the layout that was used last into the mirror, once."""
+        mirror, seen = self._around.mirror, self._known.get(collection)
+        if mirror is None or seen is None or self._mirrored.get(collection) == seen.layout.swap_id:
+            return
+        if problem := mirror_layout(mirror, seen.layout):
+            log.warning("layout not mirrored", collection=collection, why=problem)
+        else:
+            self._mirrored[collection] = seen.layout.swap_id
 
     def _layout(self, collection: str) -> Layout:
         seen = read_layout(self._around.store, collection, known=self._known.get(collection))
