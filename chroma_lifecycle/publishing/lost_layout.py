@@ -62,13 +62,18 @@ def bring_back(store: Store, lost: LostLayout, writer: str) -> Layout:
 
 def _require_newest(layout: Layout, store: Store) -> None:
     """Refuse a layout whose shards were closed for others that it does not name: changes have gone there since."""
+    if layout.coming:
+        return  # whoever goes on with that reshard opens or replaces them
     for shard in layout.shards:
-        seen = find_head(store, shard.name)
-        if seen and seen.head.closed_for is not None and not layout.coming:
+        try:
+            seen = find_head(store, shard.name)
+        except Corrupt:  # it is recovered next
+            continue
+        if seen is not None and seen.head.closed_for is not None:
             raise BadInput(
                 f"the newest layout of {layout.collection} that is left is of generation {layout.generation}, and "
                 f"{shard.name} is closed for generation {seen.head.closed_for}",
-                hint=f"bring {layout.collection}/HEAD back from a backup of the store, or name its mirror with --mirror",
+                hint=f"name the mirror with --mirror, or bring {layout.collection}/HEAD back from a backup",
             )
 
 

@@ -18,6 +18,7 @@ from chroma_lifecycle.publishing.head import read_head
 from chroma_lifecycle.publishing.layout import publish_layout, read_layout
 from chroma_lifecycle.publishing.lost_layout import bring_back, find_lost_layout
 from chroma_lifecycle.publishing.relocating_shards import copy_shards, move_shards
+from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.stores.directory import DirectoryStore
 from tests.support.heads import write_id
 from tests.support.sharded import ShardedWorld
@@ -175,7 +176,27 @@ def test_a_collection_that_is_cut_anew_meanwhile_is_not_taken(filled: ShardedWor
     assert target_of(filled).read_head("words") is None
 
 
+@BOTH
+def test_a_collection_that_is_being_cut_anew_is_not_taken(filled: ShardedWorld, take: Take) -> None:
+    """Its new shards would stay behind; the way out is named."""
+    seen = read_layout(filled.store, "words")
+    coming = tuple(replace(each, name=f"words.2-{n}", lineage=write_id(n)) for n, each in enumerate(seen.layout.shards))
+    under_way = replace(seen.layout, serial=2, swap_id=write_id(9), newest_generation=2, coming=coming)
+    publish_layout(filled.store, under_way, seen)
+    with pytest.raises(BadInput, match="under way") as refused:
+        run(take, filled)
+    assert "--undo" in refused.value.hint
+
+
 # A layout that was lost.
+
+
+def test_a_layout_that_a_reshard_has_replaced_does_not_come_back(filled: ShardedWorld) -> None:
+    """Its shards are closed for the next generation, which has the changes since."""
+    (filled.home / "store/words/HEAD").unlink()
+    amend_head(filled.store, "words.1-1", lambda head: replace(head, closed_for=2), writer="test")
+    with pytest.raises(BadInput, match=r"words\.1-1 is closed for generation 2"):
+        find_lost_layout(filled.store, None, "words")
 
 
 @pytest.mark.parametrize("damage", ["gone", "torn", "newest of two torn"])
