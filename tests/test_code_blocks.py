@@ -23,6 +23,7 @@ HELD_BY = {
     ("console", "docs/errors.md"): "tests/tour/page.py",
     ("console", "docs/tutorial.md"): "tests/e2e/test_tutorial.py",
     ("json", "docs/bulk.md"): "tests/template/test_bulk.py",
+    ("json", "docs/shards.md"): "tests/template/test_bulk.py",
     ("json", "docs/mapping.md"): "tests/intake/mapping/test_docs.py",
     ("json", "docs/tutorial.md"): "tests/cli/test_tutorial.py",
     ("python", "docs/tutorial.md"): "tests/e2e/test_tutorial.py",

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from chroma_lifecycle import errors
+from chroma_lifecycle.bulk import bring
 from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.config import Settings
 from handler import bulk
 from tests.support.bulk import Build, data_set_records, ids
 from tests.support.cloudformation import Stack, read
 from tests.support.pages import blocks
+from tests.support.resharding import read_here
 from tests.support.states import walk
 from tests.template.conftest import ROOT
 from tests.template.test_roles import WITHOUT_RESOURCE, actions, statements
@@ -27,9 +29,9 @@ def stack() -> Stack:
     return Stack(read(ROOT / "bulk.yaml"), GIVEN)
 
 
-def definition(stack: Stack, **replaced: str) -> dict[str, Any]:
-    """Return the state machine, with what is substituted in its place."""
-    properties = stack.properties("Build")
+def definition(stack: Stack, name: str = "Build", **replaced: str) -> dict[str, Any]:
+    """Return a state machine, with what is substituted in its place."""
+    properties = stack.properties(name)
     text = json.dumps(properties["Definition"])
     for name, value in {**properties["DefinitionSubstitutions"], **replaced}.items():
         text = text.replace(f"${{{name}}}", value)
@@ -56,6 +58,31 @@ def test_the_state_machine_builds_what_the_command_builds(stack: Stack, tmp_path
     assert max(map(len, parts)) < 1_000
 
 
+def test_the_state_machine_reshards_as_the_command_does(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From two shards to three, and once more: then there is nothing to do."""
+    build, parts = Build(tmp_path, 2).write(ids(0, 30)), []
+    build.run()
+    monkeypatch.setattr(bring, "read_chroma_delta", read_here)
+
+    def invoke(event: Any) -> Any:
+        parts.append(event["task"])
+        return json.loads(json.dumps(run_task(event, build.here)))
+
+    (asked,) = [json.loads(block.text) for block in blocks(ROOT / "docs/shards.md") if block.language == "json"]
+    assert {"collection", "shards"} == asked.keys()
+    asked = {"collection": build.event["collection"], "shards": 3}
+    records = build.records()
+    ended = walk(definition(stack, "Reshard"), asked, invoke)
+
+    assert {"generation": 2, "shards": ["notes.2-0", "notes.2-1", "notes.2-2"]} == ended
+    assert ["reshard", *["bring"] * 6, "close", *["bring"] * 3, "swap"] == parts
+    assert records == build.records()
+    assert ended == walk(definition(stack, "Reshard"), asked, invoke)
+    assert [] == build.left()
+
+
 def test_the_function_runs_the_task_that_it_is_given(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,12 +107,12 @@ def test_the_function_runs_the_task_that_it_is_given(
 
 def test_what_can_be_tried_again_is_and_nothing_else(stack: Stack) -> None:
     """Errors are known by the names of their classes: those of the store and of a swap, and Lambda's own."""
-    machine = definition(stack)
-    states = [state for state in machine["States"].values() if state["Type"] == "Task"]
-    for each in machine["States"].values():
+    every = [*definition(stack)["States"].values(), *definition(stack, "Reshard")["States"].values()]
+    states = [state for state in every if state["Type"] == "Task"]
+    for each in every:
         states += each.get("ItemProcessor", {}).get("States", {}).values()
 
-    assert 5 == len(states)
+    assert 5 + 6 == len(states)
     for state in states:
         (retry,) = state["Retry"]
         ours = {name for name in retry["ErrorEquals"] if not name.startswith("Lambda.")}
@@ -104,8 +131,9 @@ def test_no_role_is_wider_than_it_must_be(stack: Stack) -> None:
 
 def test_the_machine_may_start_itself(stack: Stack) -> None:
     """A distributed map runs its items as executions of the machine that it is in."""
-    name, granted = stack.properties("Build")["StateMachineName"], statements(stack, "BuildRole")
-
-    assert granted["StartChildren"]["Resource"].endswith(f":stateMachine:{name}")
-    assert granted["WatchChildren"]["Resource"].endswith(f":execution:{name}:*")
+    granted = statements(stack, "BuildRole")
+    for number, machine in enumerate(("Build", "Reshard")):
+        name = stack.properties(machine)["StateMachineName"]
+        assert granted["StartChildren"]["Resource"][number].endswith(f":stateMachine:{name}")
+        assert granted["WatchChildren"]["Resource"][number].endswith(f":execution:{name}:*")
     assert "Task.Arn" == granted["RunTasks"]["Resource"]
