@@ -12,7 +12,7 @@ from chroma_lifecycle.values import Digest
 PART_BYTES = 4 << 20
 """How much of a file one base part holds at most; a multiple of the page."""
 
-MOST_PACKS = 32
+MOST_PACKS = 64
 """A chain with as many packs should get a new base."""
 
 SMALLEST_REBASE_BYTES = 1 << 20

@@ -288,7 +288,7 @@ def test_parts_cover_a_file_without_gaps(size: int) -> None:
 
 
 def test_a_chain_wants_a_new_base_when_its_packs_are_many_or_large() -> None:
-    """More than half of the base and not tiny, or 32 of them."""
+    """More than half of the base and not tiny, or 64 of them."""
     one = base_spec(("ledger.sqlite3", 5)).files[0]
 
     def chain(packs: int, stored_bytes: int, base_bytes: int) -> Chain:
@@ -303,8 +303,8 @@ def test_a_chain_wants_a_new_base_when_its_packs_are_many_or_large() -> None:
     assert chain(2, large // 2 + 1, 2 * large).wants_rebase
     assert not chain(1, SMALLEST_REBASE_BYTES, 77).wants_rebase, "a tiny collection"
     assert chain(1, SMALLEST_REBASE_BYTES + 1, 77).wants_rebase
-    assert not chain(31, 1, 77).wants_rebase
-    assert chain(32, 1, 77).wants_rebase
+    assert not chain(63, 1, 77).wants_rebase
+    assert chain(64, 1, 77).wants_rebase
 
 
 def test_versions_start_at_one_without_a_parent() -> None:
