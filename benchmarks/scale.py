@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.constants import write as write_constants
+from benchmarks.contention import contend
 from benchmarks.page import RESULTS, table
 from benchmarks.simulation import play
 from chroma_lifecycle.sizing.answer import Sizing, size_up
@@ -19,6 +20,7 @@ from chroma_lifecycle.sizing.prices import Prices
 from chroma_lifecycle.words import size
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
+SHARDS = PAGE.with_name("shards.json")
 
 GROWING = (
     Demand(100_000, 384, 0.1, 0.01, readers=10),
@@ -114,11 +116,74 @@ def measured_spread() -> tuple[float, float]:
     return seconds["low"] / seconds["median"], seconds["high"] / seconds["median"]
 
 
+_FUNCTIONS = (1, 2, 4, 8, 16, 32)
+_CROWDED_SHARDS, _CROWDED_VECTORS = (12, 48), 10_000_000
+_OF_A_BATCH, _CROWDED_BATCHES, _TIMES = 2_000, 200, 10
+
+
+def contended() -> str:
+    """Return how many swaps processes here lost, beside what the same batches lose when they are played."""
+    known, rows = json.loads(SHARDS.read_text()), []
+    for each in known["drained"]:
+        played = [
+            contend(
+                measured(),
+                records=known["records"],
+                shards=each["shards"],
+                functions=each["workers"],
+                batches=each["batches_taken"],
+                labels=each["labels_of_a_batch"],
+                anywhere=each["batches"] == "anywhere",
+                in_turn=each["batches"] != "anywhere",
+                spread=measured_spread(),
+                seed=seed,
+            )
+            for seed in range(_TIMES)
+        ]
+        lost = sum(one.lost for one in played) / _TIMES
+        shards, workers = f"{each['shards']}", f"{each['workers']}"
+        rows.append([shards, each["batches"], workers, f"{each['cycles']}", f"{each['swaps_lost']}", f"{lost:.1f}"])
+    return table(["shards", "labels of a batch", "processes", "cycles", "swaps lost here", "played"], rows)
+
+
+def crowded() -> str:
+    """Return what more functions would do than could be measured."""
+    rows = []
+    for shards in _CROWDED_SHARDS:
+        for functions in _FUNCTIONS:
+            one, all_ = (
+                contend(
+                    measured(),
+                    records=_CROWDED_VECTORS,
+                    shards=shards,
+                    functions=functions,
+                    batches=_CROWDED_BATCHES,
+                    labels=_OF_A_BATCH,
+                    anywhere=anywhere,
+                    spread=measured_spread(),
+                )
+                for anywhere in (False, True)
+            )
+            counts = [f"{shards}", f"{functions}"]
+            rows.append(
+                [
+                    *counts,
+                    f"{one.labels_per_second:,.0f}",
+                    f"{one.lost_share:.0%}",
+                    f"{all_.labels_per_second:,.0f}",
+                    f"{all_.lost_share:.0%}",
+                ]
+            )
+    return table(["shards", "functions", "of one shard: labels a second", "swaps lost", "anywhere", "swaps lost"], rows)
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "constants": constants,
     "growing": growing,
     "tables": tables,
     "simulated": simulated,
+    "contended": contended,
+    "crowded": crowded,
 }
 
 

@@ -1,20 +1,22 @@
 """Measure a collection in shards, and write the tables of ``docs/shards.md``: ``python -m benchmarks.sharded``.
 
 One collection and the same in four shards, drained by one, two and four processes that share a queue; and the recall
-of both beside the exact answer. ``--records N`` and ``--dry`` make it short, and leave the page alone.
+of one, two, four and eight shards beside the exact answer. ``--records N`` and ``--dry`` make it short, and leave the
+page alone. The figures are kept in ``docs/shards.json``, and the page is made from them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import multiprocessing
 import os
 import queue
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,9 @@ from chroma_lifecycle.wiring import compactor
 from tests.support.table import in_sqs
 
 PAGE = Path(__file__).parents[1] / "docs" / "shards.md"
+RESULTS = PAGE.with_suffix(".json")
 SHARDS = 4
+READ_SHARDS = (1, 2, 4, 8)
 WORKERS = (1, 2, 4)
 _BATCHES, _LABELS = 24, 400
 _QUESTIONS, _NEAREST = 200, 10
@@ -99,7 +103,8 @@ def fill(home: Path, shards: int, words: int, dimension: int) -> Place:
         address = f"{some[0].image.removeprefix('IMAGE#')}.parquet"
         with DeltaWriter(home / "deltas" / address, dimension=dimension) as writer:
             made = records(some, dimension)
-            writer.add(made.ids, made.vectors, made.documents, made.metadatas)
+            metadatas = [{**each, "image": some[0].image} for each in made.metadatas]
+            writer.add(made.ids, made.vectors, made.documents, metadatas)
         addresses.append((some[0].image, address))
     editor = Editor(words, generation=0)
     with compactor(place.settings("filling")) as machine:
@@ -117,6 +122,8 @@ class Drained:
 
     shards: int
     batches: str
+    batches_taken: int
+    labels_of_a_batch: int
     workers: int
     labels_per_second: float
     cycles: int
@@ -143,7 +150,10 @@ def drain(place: Place, workers: int, kind: str, batches: Sequence[list[Any]]) -
     for each in running:
         each.join()
     cycles, lost, back = (sum(column) for column in zip(*counts, strict=True))
-    return Drained(place.shards, kind, workers, sum(map(len, batches)) / seconds, cycles, lost, back)
+    labels = sum(map(len, batches))
+    return Drained(
+        place.shards, kind, len(batches), labels // len(batches), workers, labels / seconds, cycles, lost, back
+    )
 
 
 def _work(settings: Settings, todo: Any, told: Any, start: Any) -> None:
@@ -213,25 +223,56 @@ def apart(place: Place, batches: Sequence[list[Any]]) -> list[list[Any]]:
 # Recall.
 
 
-def measured_recall(home: Path, dimension: int) -> list[tuple[str, float, float]]:
-    """Return recall and milliseconds of a query of one collection and of shards; `measured_throughput` filled them."""
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a reader answered, beside the exact answer.
+
+    Attributes:
+        recall: Share of the nearest that were found.
+        milliseconds: Of a query of the whole collection.
+        partition_milliseconds: Of a query of one partition.
+        partition_shards: How many shards a query of one partition asks.
+    """
+
+    shards: int
+    recall: float
+    milliseconds: float
+    partition_milliseconds: float
+    partition_shards: int
+
+
+def measured_recall(home: Path, words: int, dimension: int) -> list[Recalled]:
+    """Return recall and milliseconds of a query, by the number of shards; those not filled yet are filled."""
     questions = np.random.default_rng(5).standard_normal((_QUESTIONS, dimension)).astype(np.float32)
     found = []
-    for shards in (1, SHARDS):
+    for shards in READ_SHARDS:
+        if not (home / f"of-{shards}").exists():
+            fill(home / f"of-{shards}", shards, words, dimension)
         store, workspace = DirectoryStore(home / f"of-{shards}" / "store"), home / f"reading-{shards}"
-        reader: Any = (
-            ShardedReader(store, COLLECTION, workspace=workspace)
-            if shards > 1
-            else SnapshotReader(store, COLLECTION, workspace=workspace)
-        )
-        with reader, reader.collection() as words:
-            exact = _exact(words.get(include=["embeddings"]), questions)
-            began = time.monotonic()
-            answers = [words.query(question[None], n_results=_NEAREST, include=[])["ids"][0] for question in questions]
-            milliseconds = 1_000 * (time.monotonic() - began) / _QUESTIONS
-        right = sum(len({*asked} & {*wanted}) for asked, wanted in zip(answers, exact, strict=True))
-        found.append((f"{shards}", right / (_QUESTIONS * _NEAREST), milliseconds))
+
+        def reader(store: DirectoryStore = store, workspace: Path = workspace, *, shards: int = shards) -> Any:
+            if shards > 1:
+                return ShardedReader(store, COLLECTION, partition_key="image", workspace=workspace)
+            return SnapshotReader(store, COLLECTION, workspace=workspace)
+
+        image = Word(words // 2).image
+        with reader() as of_one:  # which opens the shards that it asks, and no others
+            of_one.client().get_collection(COLLECTION).query(questions[:1], where={"image": image})
+            asked = len(of_one.status().shards) if shards > 1 else 1
+        with reader() as of_all, of_all.collection() as asking:
+            exact = _exact(asking.get(include=["embeddings"]), questions)
+            answers, milliseconds = _answers(asking, questions)
+            _, of_partition = _answers(asking, questions, where={"image": image})
+        right = sum(len({*given} & {*wanted}) for given, wanted in zip(answers, exact, strict=True))
+        found.append(Recalled(shards, right / (_QUESTIONS * _NEAREST), milliseconds, of_partition, asked))
     return found
+
+
+def _answers(asking: Any, questions: Any, **more: Any) -> tuple[list[list[str]], float]:
+    """Return the ids that were found for each question, and milliseconds of a query."""
+    began = time.monotonic()
+    found = [asking.query(each[None], n_results=_NEAREST, include=[], **more)["ids"][0] for each in questions]
+    return found, 1_000 * (time.monotonic() - began) / len(questions)
 
 
 def _exact(everything: Any, questions: Any) -> list[list[str]]:
@@ -244,43 +285,47 @@ def _exact(everything: Any, questions: Any) -> list[list[str]]:
 # The page.
 
 
-def tables(drained: Sequence[Drained], recalls: Sequence[tuple[str, float, float]], words: int, dimension: int) -> str:
+def render(text: str, results: Mapping[str, Any]) -> str:
+    """Return the page *text* with its figures written anew."""
+    before, begins, rest = text.partition("<!-- begin figures -->\n")
+    _, ends, after = rest.partition("<!-- end figures -->")
+    return f"{before}{begins}{tables(results)}\n{ends}{after}"
+
+
+def tables(results: Mapping[str, Any]) -> str:
     """Return what the page shows."""
-    rows = [
+    drained = [
         [
-            f"{each.shards}",
-            each.batches,
-            f"{each.workers}",
-            f"{each.labels_per_second:,.0f}",
-            f"{each.cycles}",
-            f"{each.swaps_lost}",
-            f"{each.handed_back}",
+            f"{each['shards']}",
+            each["batches"],
+            f"{each['workers']}",
+            f"{each['labels_per_second']:,.0f}",
+            f"{each['cycles']}",
+            f"{each['swaps_lost']}",
+            f"{each['handed_back']}",
         ]
-        for each in drained
+        for each in results["drained"]
     ]
-    load = os.getloadavg()[1]
+    recalled = [
+        [
+            f"{each['shards']}",
+            f"{each['recall']:.3f}",
+            f"{each['milliseconds']:.1f} ms",
+            f"{each['partition_milliseconds']:.1f} ms",
+            f"{each['partition_shards']}",
+        ]
+        for each in results["recalled"]
+    ]
+    columns = ["shards", "labels of a batch", "processes", "labels a second", "cycles", "swaps lost"]
+    asked = ["shards", f"recall of the {_NEAREST} nearest", "a query", "a query of one partition", "asks shards"]
     return "\n".join(
         [
-            f"{words:,} records of {dimension} dimensions in a directory store; {_BATCHES} batches of {_LABELS}",
-            f"labels; {os.cpu_count()} cores, load {load:.0f}.",
+            f"{results['records']:,} records of {results['dimension']} dimensions in a directory store;",
+            f"{_BATCHES} batches of {_LABELS} labels; {results['cores']} cores, load {results['load']:.0f}.",
             "",
-            table(
-                [
-                    "shards",
-                    "labels of a batch",
-                    "processes",
-                    "labels a second",
-                    "cycles",
-                    "swaps lost",
-                    "batches handed back",
-                ],
-                rows,
-            ),
+            table([*columns, "batches handed back"], drained),
             "",
-            table(
-                ["shards", f"recall of the {_NEAREST} nearest", "a query"],
-                [[shards, f"{recall:.3f}", f"{milliseconds:.1f} ms"] for shards, recall, milliseconds in recalls],
-            ),
+            table(asked, recalled),
         ]
     )
 
@@ -295,12 +340,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with tempfile.TemporaryDirectory(prefix="sharded-") as home:
         drained = measured_throughput(Path(home), given.records, given.dimension)
-        made = tables(drained, measured_recall(Path(home), given.dimension), given.records, given.dimension)
-    print(made)
+        recalled = measured_recall(Path(home), given.records, given.dimension)
+    results = {
+        "records": given.records,
+        "dimension": given.dimension,
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[1], 1),
+        "drained": [asdict(each) for each in drained],
+        "recalled": [asdict(each) for each in recalled],
+    }
+    print(tables(results))
     if not given.dry:
-        before, begins, rest = PAGE.read_text("utf-8").partition("<!-- begin figures -->\n")
-        _, ends, after = rest.partition("<!-- end figures -->")
-        PAGE.write_text(f"{before}{begins}{made}\n{ends}{after}", "utf-8")
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        PAGE.write_text(render(PAGE.read_text("utf-8"), results), "utf-8")
 
 
 if __name__ == "__main__":

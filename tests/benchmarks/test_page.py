@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import benchmarks.__main__ as command
-from benchmarks import page, site
+from benchmarks import page, sharded, site
 from benchmarks.charts import pictures
 from benchmarks.sizes import Size
 
@@ -31,6 +31,15 @@ def test_another_result_is_another_page() -> None:
     results["memory"]["kinds"]["labels-100"]["over"] += 1
 
     assert text != page.render(text, results)
+
+
+def test_the_figures_of_shards_are_from_their_results() -> None:
+    """docs/shards.md is written from docs/shards.json."""
+    results, text = json.loads(sharded.RESULTS.read_text()), sharded.PAGE.read_text()
+
+    assert text == sharded.render(text, results)
+    results["recalled"][0]["recall"] += 0.1
+    assert text != sharded.render(text, results)
 
 
 def test_the_full_profile_was_measured_part_by_part() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks import scale
 from benchmarks.constants import FILE, constants
+from benchmarks.contention import Contended, contend
 from benchmarks.page import RESULTS
 from benchmarks.simulation import play
 from chroma_lifecycle.errors import BadInput
@@ -166,6 +167,46 @@ def test_the_estimate_of_a_build_is_that_of_the_build_that_was_measured() -> Non
     found = estimate(bulk["records"], bulk["dimension"], bulk["shards"], bulk["files"], 1, measured(), Prices())
 
     assert pytest.approx(bulk["ways"][2]["processor_seconds"], rel=0.2) == found.seconds
+
+
+def crowd(functions: int, *, shards: int = 8, anywhere: bool = False) -> Contended:
+    return contend(
+        measured(),
+        records=10**6,
+        shards=shards,
+        functions=functions,
+        batches=160,
+        labels=500,
+        anywhere=anywhere,
+        spread=(0.9, 1.1),
+    )
+
+
+def test_who_is_alone_loses_no_swap_and_is_as_fast_as_the_model() -> None:
+    """A cycle of one shard for each batch; in all shards, one of each."""
+    known = measured()
+    alone = crowd(1)
+    seconds = known.fixed_seconds + known.seconds_per_record * 10**6 / 8 + 500 * known.seconds_per_label
+    assert (160, 0) == (alone.cycles, alone.lost)
+    assert pytest.approx(500 / seconds, rel=0.05) == alone.labels_per_second
+    assert (8 * 160, 0) == (crowd(1, anywhere=True).cycles, crowd(1, anywhere=True).lost)
+
+
+def test_functions_that_share_a_shard_lose_swaps_and_every_batch_is_published() -> None:
+    """The more of them, the more they lose; on one shard no number of them is faster than one."""
+    found = [crowd(functions) for functions in (1, 2, 4, 8, 16)]
+    assert [160] * 5 == [each.cycles for each in found]
+    assert sorted({each.lost_share for each in found}) == [each.lost_share for each in found]
+    assert sorted({each.labels_per_second for each in found}) == [each.labels_per_second for each in found]
+    assert crowd(4, shards=1).labels_per_second <= 1.1 * crowd(1, shards=1).labels_per_second
+
+
+def test_the_swaps_that_are_played_are_about_those_that_processes_lost() -> None:
+    """To within a quarter of all swaps, of each of the queues that were drained here."""
+    rows = [line.split(" | ") for line in scale.contended().splitlines()[2:]]
+    for row in rows:
+        cycles, lost, played = (float(cell.strip(" |")) for cell in row[3:])
+        assert pytest.approx(lost / (cycles + lost), abs=0.25) == played / (cycles + played)
 
 
 def test_the_constants_are_those_of_the_benchmarks() -> None:
