@@ -205,22 +205,31 @@ def run_race(
     return ends
 
 
-def limited(home: Path, records: list[Any], file_bytes: int, results: Any) -> None:
-    """Compact where no file can become longer than *file_bytes*: to every write, the disk is full there."""
-    with World(home).compactor() as machine:  # everything is imported and owned by now
-        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-        try:
+def _ending(home: Path, workspace: str, records: list[Any], file_bytes: int | None, results: Any) -> None:
+    try:
+        with World(home).compactor(workspace) as machine:  # everything is imported and owned by now
+            if file_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
             report = machine.compact(in_sqs(records))
-            results.put([type(failure.error).__name__ for failure in report.failures])
-        except LifecycleError as problem:
-            results.put([type(problem).__name__])
+        results.put([type(failure.error).__name__ for failure in report.failures])
+    except LifecycleError as problem:
+        results.put([type(problem).__name__])
 
 
 def on_a_limited_disk(home: Path, records: list[Any], file_bytes: int) -> list[str]:
     """Return the kinds of errors that a compaction ends with where files cannot grow past *file_bytes*."""
+    return ends_elsewhere(home, "workspace", records, file_bytes)
+
+
+def ends_elsewhere(home: Path, workspace: str, records: list[Any], file_bytes: int | None = None) -> list[str]:
+    """Return the kinds of errors that a compaction in a process of its own ends with.
+
+    Args:
+        file_bytes: How long a file can become: to every write past it the disk is full.
+    """
     context = processes()
     results = context.Queue()
-    process = context.Process(target=limited, args=(home, records, file_bytes, results))
+    process = context.Process(target=_ending, args=(home, workspace, records, file_bytes, results))
     process.start()
     found: list[str] = results.get(timeout=120)
     process.join(60)

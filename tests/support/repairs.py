@@ -39,10 +39,17 @@ def roll_back(
 
 
 def reapply_all(
-    world: World, collection: str = "words", workspace: str = "workspace", status: RunStatus | None = None
+    world: World,
+    collection: str = "words",
+    workspace: str = "workspace",
+    status: RunStatus | None = None,
+    store: Store | None = None,
 ) -> CollectionReport:
     """Let count again what is withheld in one collection."""
-    with world.compactor("unused") as machine, Workspace.open(world.home / workspace / collection) as local:
+    with (
+        world.compactor("unused", store=store) as machine,
+        Workspace.open(world.home / workspace / collection) as local,
+    ):
         return reapply(replace(machine._around, status=status), local, collection)
 
 

@@ -134,12 +134,12 @@ class Grid:
             expire(site.store, COLLECTION, keep=2, writer="test")
         return cls(proxy, place / "prepared", place)
 
-    def count(self, activity: str) -> int:
-        """Return how many requests an activity makes when nothing fails."""
+    def requests(self, activity: str) -> list[str]:
+        """Return the requests that an activity makes when nothing fails, by method and the end of the name."""
         with self._site("none") as site:
             self.proxy.forget()
             ACTIVITIES[activity](site)
-            return len(self.proxy.seen)
+            return [f"{seen.method} {seen.path.partition('?')[0].rpartition('/')[2]}" for seen in self.proxy.seen]
 
     def run(self, activity: str, number: int, fault: str, *, lasting: bool) -> None:
         """Let request *number* of an activity fail, and look at what comes of it."""
