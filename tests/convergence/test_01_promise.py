@@ -15,6 +15,8 @@ from tests.support.machine import ENVELOPES, PromiseMachine, examples
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "400"))
 """How many a long run goes through."""
+SEEDS = (2, 5, 1, 3, 4, 6, 7, 8)
+"""Of rounds of ten schedules; the first two go through all that has to happen."""
 HAPPENED = {
     *(f"envelope {name}" for name in ENVELOPES),
     *(f"event {item} {name}" for item in ("COMPACTION_RUN", "PLACE", "LABEL") for name in ("INSERT", "MODIFY")),
@@ -38,9 +40,9 @@ def test_nothing_is_lost_whatever_happens() -> None:
 
     Always the same schedules: twenty, and then on until each thing happened.
     """
-    for number in range(1, 9):
+    for rounds, number in enumerate(SEEDS, 1):
         run_state_machine_as_test(seed(number)(PromiseMachine), settings=examples(10))
-        if number > 1 and PromiseMachine.seen.keys() >= HAPPENED:
+        if rounds > 1 and PromiseMachine.seen.keys() >= HAPPENED:
             break
     assert set() == HAPPENED - PromiseMachine.seen.keys(), sorted(PromiseMachine.seen.items())
     assert PromiseMachine.seen["compared"] >= 40
