@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
+# Where this is set, each of hundreds of processes that tests start compiles Chroma anew: a second of its two.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site dev streams recipes bench
 
 help: ## List the targets
