@@ -27,11 +27,11 @@ from typing import Any, Protocol, runtime_checkable
 from chroma_lifecycle.chroma import systems
 from chroma_lifecycle.chroma.holding import find_client
 from chroma_lifecycle.chroma.systems import System
-from chroma_lifecycle.clock import SYSTEM_CLOCK, wait_until
+from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import BadInput, NotClosed, NotOwned
 from chroma_lifecycle.logs import Log
 from chroma_lifecycle.snapshot import soundness
-from chroma_lifecycle.snapshot.descriptors import Descriptor, below, below_by_others, listing
+from chroma_lifecycle.snapshot.descriptors import Descriptor, below, below_by_others, listing, still_below
 from chroma_lifecycle.snapshot.soundness import Soundness
 
 log = Log(__name__)
@@ -226,9 +226,8 @@ def _prove_closed(system: System, directory: Path, timeout_seconds: float, *, ev
     living = [other for other in systems.on_directory(directory) if systems.is_running(other)]
     if systems.is_running(system) and system not in living:
         living.append(system)
-    if not living:
-        wait_until(lambda: not below(directory), timeout_seconds=timeout_seconds)
-    held = (*below(directory), *(below_by_others(directory) if everywhere else ()))
+    mine = still_below(directory, timeout_seconds=0.0 if living else timeout_seconds)
+    held = (*mine, *(below_by_others(directory) if everywhere else ()))
     if living or held:
         cause = "another client of this process has it open" if living else "files below it are open"
         raise NotClosed(

@@ -54,6 +54,19 @@ def below(directory: Path, pid: int | None = None) -> tuple[Descriptor, ...]:
     return _Scope(directory).held_by(os.getpid() if pid is None else pid)
 
 
+def still_below(directory: Path, *, timeout_seconds: float) -> tuple[Descriptor, ...]:
+    """Wait until this process has nothing below *directory* open; return what it has when the time is over."""
+    held: tuple[Descriptor, ...] = ()
+
+    def is_closed() -> bool:
+        nonlocal held
+        held = below(directory)
+        return not held
+
+    wait_until(is_closed, timeout_seconds=timeout_seconds)
+    return held
+
+
 def below_by_others(directory: Path) -> tuple[Descriptor, ...]:
     """Return the descriptors below *directory* of every other process that may be looked at."""
     scope, own = _Scope(directory), os.getpid()
@@ -68,8 +81,7 @@ def require_closed(directory: Path, *, timeout_seconds: float) -> None:
     Raises:
         NotClosed: Some are still open when the time is over, or another process has one open.
     """
-    wait_until(lambda: not below(directory), timeout_seconds=timeout_seconds)
-    if holders := listing(below(directory)) or _others(directory):
+    if holders := listing(still_below(directory, timeout_seconds=timeout_seconds)) or _others(directory):
         raise NotClosed(
             f"{directory} is still open: {holders}",
             hint="close every client of this directory, then close or seal again; nothing was published",
