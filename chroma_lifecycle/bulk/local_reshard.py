@@ -13,6 +13,9 @@ from chroma_lifecycle.bulk.reshard_tasks import find_brought_shards, forget
 from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.logs import Log
+
+log = Log(__name__)
 
 Show = Callable[[str], AbstractContextManager[Callable[[int], None]]]
 """Begins to show a phase; gives what is to be told how many records are done."""
@@ -77,10 +80,18 @@ def run_reshard(event: Event, here: Here, workers: int, show: Show) -> Resharded
         brought = bring(f"bringing what came to {name} since; writers wait")
         run_task({**what, "task": "swap"}, here)
     except LifecycleError as problem:
-        raise type(problem)(
-            f"{problem.message}; shards of {name} are closed, and writers wait",
-            hint=f"{problem.hint}; or let writers go on as before: `chroma-lifecycle bulk reshard --undo`",
-        ) from problem
+        _let_writers_go_on(problem, what, here)
+        raise
     waited = SYSTEM_CLOCK.monotonic() - began
     forget(here, name, generation)
     return Resharded(generation, tuple(brought), rounds, round(waited, 3))
+
+
+def _let_writers_go_on(problem: LifecycleError, what: Event, here: Here) -> None:
+    """Open the shards that were closed, since *problem* keeps others from coming; note it if that fails too."""
+    try:
+        run_task({**what, "task": "reopen"}, here)
+    except LifecycleError as second:
+        log.warning("shards stay closed", collection=what["collection"], why=second.message)
+        problem.message += f"; and shards of {what['collection']} stay closed: {second.message}"
+        problem.hint += "; `chroma-lifecycle bulk reshard --undo` opens them as well"

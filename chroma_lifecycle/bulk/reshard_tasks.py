@@ -11,7 +11,7 @@ from typing import Any
 
 from chroma_lifecycle.bulk.brought import brought_of, find_brought
 from chroma_lifecycle.bulk.here import TASKS, Event, Here, Tell, collection_of, number_of
-from chroma_lifecycle.bulk.resharding import begin, close, coming_layout, finish
+from chroma_lifecycle.bulk.resharding import begin, close, coming_layout, finish, reopen
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping import TableMapping
@@ -101,6 +101,13 @@ def close_shards(event: Event, here: Here, _: Tell) -> dict[str, Any]:
     collection, generation = collection_of(event), _generation(event)
     close(open_store(here.store, checksums=here.checksums), collection, generation, writer())
     return {"closed": generation}
+
+
+def reopen_shards(event: Event, here: Here, _: Tell) -> dict[str, Any]:
+    """Open the shards in force again, since the others cannot come now."""
+    collection, generation = collection_of(event), _generation(event)
+    reopen(open_store(here.store, checksums=here.checksums), collection, generation, writer())
+    return {"opened": generation}
 
 
 def put_in_force(event: Event, here: Here, _: Tell) -> dict[str, Any]:

@@ -11,7 +11,7 @@ What each new shard is made of is in :mod:`chroma_lifecycle.bulk.bring`. The ord
 
 A crash between any two of them leaves a layout in force that is whole; the same again goes on, and
 `give_up` leads back until the last swap. Between close and finish writers wait: what they would have
-published is refused, and comes again.
+published is refused, and comes again. What fails there lets them go on first (`reopen`).
 """
 
 from __future__ import annotations
@@ -165,6 +165,25 @@ def finish(store: Store, collection: str, generation: int, writer: str) -> Layou
         require_brought(store, shard, held([closed[each.name] for each in sources(layout, shard)]))
     made = layout.next(swap_id=new_id(), written_at=store.now(), writer=writer)
     return publish_layout(store, replace(made, generation=generation, shards=layout.coming, coming=()), seen).layout
+
+
+def reopen(store: Store, collection: str, generation: int, writer: str) -> None:
+    """Let writers go on in the shards in force, and the reshard stay under way: it could not end now.
+
+    Raises:
+        HeadMoved: Another one was just putting the shards that come in force, or giving them up.
+        OutcomeUnknown: Run it again.
+        BadInput: The reshard was given up.
+    """
+    seen = coming_layout(store, collection, generation)
+    if seen is None:
+        return
+    # 1. The layout once more, with another token: whoever was about to replace it has lost.
+    made = seen.layout.next(swap_id=new_id(), written_at=store.now(), writer=writer)
+    seen = publish_layout(store, made, seen)
+    # 2. Then writers go on.
+    for shard in seen.layout.shards:
+        _open(store, shard, writer, up_to=generation)
 
 
 def give_up(store: Store, collection: str, writer: str) -> tuple[Layout, list[str]]:

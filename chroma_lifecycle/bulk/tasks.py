@@ -15,7 +15,7 @@ from typing import Any
 
 from chroma_lifecycle.bulk.here import Event, Here, Tell, collection_of, number_of, text_of
 from chroma_lifecycle.bulk.job import Input, Job, Request, decode_job, encode_job
-from chroma_lifecycle.bulk.reshard_tasks import bring_one, close_shards, put_in_force, reshard
+from chroma_lifecycle.bulk.reshard_tasks import bring_one, close_shards, put_in_force, reopen_shards, reshard
 from chroma_lifecycle.bulk.shards import finish, gather, in_force
 from chroma_lifecycle.bulk.split import split
 from chroma_lifecycle.bulk.work import JOB, Work
@@ -43,6 +43,7 @@ def run_task(event: Event, here: Here, tell: Tell = lambda _: None) -> dict[str,
         "reshard": reshard,
         "bring": bring_one,
         "close": close_shards,
+        "reopen": reopen_shards,
         "swap": put_in_force,
     }
     task = tasks.get(str(event.get("task")))

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from chroma_lifecycle.bulk import local_reshard
+from chroma_lifecycle.bulk import local_reshard, reshard_tasks
 from chroma_lifecycle.bulk.here import Here
 from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.cli.app import run
+from chroma_lifecycle.errors import NoRoom
+from chroma_lifecycle.publishing.head import read_head
 from chroma_lifecycle.publishing.layout import read_layout
 from chroma_lifecycle.wiring import open_store
 from tests.cli.test_shards import MAPPING, Shell
@@ -101,6 +103,26 @@ def test_what_is_under_way_is_named_and_can_be_given_up(shell: Shell) -> None:
     assert ["notes.1-0", "notes.1-1", "notes.1-2"] == given_up["opened"]
     assert [] == printed(shell, "bulk reshard", "--undo")["opened"]
     assert () == read_layout(open_store(str(shell.home / "store")), "notes").layout.coming
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_what_fails_while_writers_wait_lets_them_go_on(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C15: the shards are open again, the reshard is under way, and the same command ends it."""
+    finish = reshard_tasks.finish
+
+    def full(*_: object) -> None:
+        raise NoRoom("the disk is full", hint="make room")
+
+    monkeypatch.setattr(reshard_tasks, "finish", full)
+    assert "the disk is full" in shell("bulk", "reshard", "--shards", "2", code=3)
+    store = open_store(str(shell.home / "store"))
+    layout = read_layout(store, "notes").layout
+    assert ([None] * 3, 2) == (
+        [read_head(store, shard.name).head.closed_for for shard in layout.shards],
+        len(layout.coming),
+    )
+    monkeypatch.setattr(reshard_tasks, "finish", finish)
+    assert "2 shards in force" in shell("bulk", "reshard", "--shards", "2")
 
 
 def test_wrong_use_is_told(shell: Shell) -> None:

@@ -30,7 +30,7 @@ from tests.support.sharded import ShardedWorld
 from tests.support.watching import Crash
 
 HAPPENED: Counter[str] = Counter()
-EXAMPLES = int(os.environ.get("SCHEDULES", "3"))
+EXAMPLES = int(os.environ.get("SCHEDULES", "2"))
 OPTIONS = settings(
     deadline=None,
     database=None,

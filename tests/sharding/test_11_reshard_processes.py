@@ -26,7 +26,7 @@ from tests.support.table import Table, in_sqs
 __all__ = ["begun_filled", "filled", "table"]
 
 PROGRAM = Path(sys.executable).with_name("chroma-lifecycle")
-QUICK = [("mark", False), ("close one", True), ("layout", True)]
+QUICK = [("close one", True)]
 EVERY = [(step, after) for step in STEPS for after in (False, True)]
 
 
