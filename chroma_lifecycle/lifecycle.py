@@ -27,6 +27,7 @@ from chroma_lifecycle.planning.plan import Plan, Write
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.history import Verified, verify_store
 from chroma_lifecycle.publishing.layout import SeenLayout, even_layout, publish_layout, shard_name
+from chroma_lifecycle.publishing.publication import already_initialised
 from chroma_lifecycle.publishing.publish import initialise
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of
@@ -100,10 +101,7 @@ def begin_in_shards(
         BadInput: There is such a collection in the store, or a shard that was not begun like this.
     """
     if store.read_head(collection) is not None:
-        raise BadInput(
-            f"collection {collection} is already initialised in {store.address}",
-            hint="use another collection or store; to see what is there: `chroma-lifecycle status`",
-        )
+        raise already_initialised(collection, store)
     names = [shard_name(collection, 1, number) for number in range(mapping.shards[collection])]
     _require_fitting(store, collection, names, settings)
     lineages = []

@@ -28,6 +28,8 @@ def moved(records: Mapping[str, int]) -> str:
 
 def duration(milliseconds: float) -> str:
     """Return a span of time given in milliseconds."""
+    if 0 < milliseconds < 1:
+        return "less than 1 ms"
     return _scaled(milliseconds, ("ms", "s"))
 
 

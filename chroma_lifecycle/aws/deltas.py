@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from botocore import exceptions as boto
 
-from chroma_lifecycle.aws.errors import FORBIDDEN, MISSING, NO_ANSWER, aws_errors, code_of
+from chroma_lifecycle.aws.errors import FORBIDDEN, MISSING, NO_ANSWER, NO_BUCKET_HINT, aws_errors, code_of
 from chroma_lifecycle.deltas.addresses import BucketRoot, Place
 from chroma_lifecycle.deltas.disk import writing
 from chroma_lifecycle.deltas.listing import MAX_FILES
@@ -19,8 +19,6 @@ from chroma_lifecycle.errors import BadInput, StoreUnavailable
 
 # The SDK retries requests, but not a body that breaks off while it is read.
 _READS = 3
-# The bucket of a root is a setting, but what an item says about it can only fail that item.
-_GONE = {*MISSING, "NoSuchBucket"}
 _EXISTS = {"PreconditionFailed", "ConditionalRequestConflict"}
 _WRITING = "s3:PutObject, s3:GetObject and s3:ListBucket below the root"
 _PERMISSIONS = "s3:GetObject and s3:ListBucket on the roots of CHROMA_LIFECYCLE_DELTAS"
@@ -108,7 +106,10 @@ def _reading(place: Place) -> Iterator[None]:
             yield
         except boto.ClientError as problem:
             code = code_of(problem)
-            if code in _GONE:
+            if code == "NoSuchBucket":
+                where = f"{_key(place)[0]}, for {place.address!r} below {place.root}"
+                raise BadInput(f"there is no bucket {where}", hint=NO_BUCKET_HINT) from problem
+            if code in MISSING:
                 raise missing(place) from problem
             if code in FORBIDDEN or code == "InvalidObjectState":
                 raise BadInput(

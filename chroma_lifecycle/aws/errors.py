@@ -78,6 +78,9 @@ SETTINGS_HINT = (
 )
 """How to mend what `NOT_SENT` tells."""
 
+NO_BUCKET_HINT = "check the address, and the region of the bucket"
+NO_ANSWER_HINT = "run the same again; if it stays, check the network, the region and AWS_ENDPOINT_URL"
+
 STORE_PERMISSIONS = (
     "s3:GetObject, s3:PutObject and s3:ListBucket on the store (without ListBucket, S3 says 403 for a key "
     "that is not there)"
@@ -97,7 +100,7 @@ def aws_errors(what: str, *, permissions: str = STORE_PERMISSIONS) -> Iterator[N
     except boto.ClientError as problem:
         raise translated(problem, what, permissions) from problem
     except NO_ANSWER as problem:
-        raise StoreUnavailable(f"no answer about {what}: {problem}", hint="run the batch again") from problem
+        raise StoreUnavailable(f"no answer about {what}: {problem}", hint=NO_ANSWER_HINT) from problem
     except NOT_SENT as problem:
         raise StoreUnavailable(f"could not ask for {what}: {problem}", hint=SETTINGS_HINT) from problem
 
@@ -108,12 +111,12 @@ def translated(problem: boto.ClientError, what: str, permissions: str = STORE_PE
     if code in MISSING:
         return ObjectMissing(f"{what} is not there", hint="read HEAD again; if it persists, run verify")
     if code == "NoSuchBucket":
-        return StoreUnavailable(f"there is no bucket for {what}", hint="check --store, and the region of the bucket")
+        return StoreUnavailable(f"there is no bucket for {what}", hint=NO_BUCKET_HINT)
     if code in FORBIDDEN | _NOT_RECOGNISED:
         hint = f"allow {permissions}, and check that the credentials have not expired"
         return StoreUnavailable(f"not allowed to use {what} ({code})", hint=hint)
     message = problem.response.get("Error", {}).get("Message", "no message")
-    return StoreUnavailable(f"{code} about {what}: {message}", hint="run the batch again")
+    return StoreUnavailable(f"{code} about {what}: {message}", hint="run the same again")
 
 
 def code_of(problem: boto.ClientError) -> str:

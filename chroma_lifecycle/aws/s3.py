@@ -105,7 +105,7 @@ class S3Store:
         return data, answer["ETag"]
 
     def _broken_off(self, name: str) -> StoreUnavailable:
-        return _BrokenOff(f"{name} in {self.address} breaks off each time", hint="run the batch again")
+        return _BrokenOff(f"{name} in {self.address} breaks off each time", hint="run the same again")
 
     def write(self, name: str, data: bytes) -> None:
         with self._errors(name):

@@ -101,7 +101,7 @@ def find_brought(store: Store, layout: Layout, shard: Shard) -> tuple[Published 
     if seen is None:
         return None, False
     if seen.head.lineage != shard.lineage:
-        raise already_initialised(shard.name, seen.head, store)
+        raise already_initialised(shard.name, store, seen.head)
     now = []
     for each in sources(layout, shard):
         require_shard(store, each)

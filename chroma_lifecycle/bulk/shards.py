@@ -9,7 +9,7 @@ from chroma_lifecycle.bulk.job import Job
 from chroma_lifecycle.bulk.split import read_receipt
 from chroma_lifecycle.bulk.work import EXPECTED, Work
 from chroma_lifecycle.clock import new_id
-from chroma_lifecycle.errors import BadInput, Corrupt, Retryable
+from chroma_lifecycle.errors import Corrupt, Retryable
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import find_head
 from chroma_lifecycle.publishing.layout import publish_layout, read_layout
@@ -79,7 +79,7 @@ def find_built(job: Job, number: int, store: Store) -> Built | None:
     if seen is None:
         return None
     if seen.head.lineage != job.lineage(name):
-        raise already_initialised(name, seen.head, store)
+        raise already_initialised(name, store, seen.head)
     return built_of(read_published(store, name), already=True)
 
 
@@ -115,15 +115,7 @@ def _put_in_force(job: Job, store: Store, writer: str) -> None:
     if store.read_head(job.request.collection) is None:
         publish_layout(store, layout, None)
     elif read_layout(store, job.request.collection).layout.shards != layout.shards:
-        raise in_force(job.request.collection, store)
-
-
-def in_force(collection: str, store: Store) -> BadInput:
-    """Return the refusal of a build where there is a layout."""
-    return BadInput(
-        f"collection {collection} is already initialised in {store.address}",
-        hint="use another collection or store; to see what is there: `chroma-lifecycle status`",
-    )
+        raise already_initialised(job.request.collection, store)
 
 
 def require_all(name: str, found: int, expected: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from chroma_lifecycle.bulk.here import Event, Here, Tell, collection_of, number_of, text_of
 from chroma_lifecycle.bulk.job import Input, Job, Request, decode_job, encode_job
 from chroma_lifecycle.bulk.reshard_tasks import bring_one, close_shards, put_in_force, reopen_shards, reshard
-from chroma_lifecycle.bulk.shards import finish, gather, in_force
+from chroma_lifecycle.bulk.shards import finish, gather
 from chroma_lifecycle.bulk.split import split
 from chroma_lifecycle.bulk.work import JOB, Work
 from chroma_lifecycle.clock import SYSTEM_CLOCK, new_id
@@ -24,6 +24,7 @@ from chroma_lifecycle.deltas.listing import list_data_set
 from chroma_lifecycle.deltas.parquet import count_rows
 from chroma_lifecycle.deltas.sources import DeltaFile
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.publishing.publication import already_initialised
 from chroma_lifecycle.wiring import create_store, writer
 
 
@@ -112,7 +113,7 @@ def planned(event: Event, here: Here) -> Job:
     if body is None:
         store = create_store(here.store, checksums=here.checksums)
         if store.read_head(request.collection) is not None:
-            raise in_force(request.collection, store)
+            raise already_initialised(request.collection, store)
         work.put_bytes(JOB, encode_job(Job(new_id(), request, inputs_of(request, here))))
         body = work.read(JOB)  # another one may have come first
         assert body is not None

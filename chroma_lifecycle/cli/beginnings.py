@@ -176,7 +176,7 @@ def _require_unused(address: str, collection: str, checksums: Checksums | None) 
     """Refuse a collection that has begun already, as publishing would; make nothing."""
     store = open_store(address, checksums=checksums)
     if (address.startswith(BUCKET) or Path(address).is_dir()) and (seen := find_head(store, collection)):
-        raise already_initialised(collection, seen.head, store)
+        raise already_initialised(collection, store, seen.head)
     return store
 
 

@@ -112,7 +112,7 @@ class Output:
     def tell(self, *lines: str) -> None:
         """Print lines for people; to programs they say nothing."""
         if lines and not self.as_json:
-            _write("\n".join(lines))
+            _write("\n".join(map(_harmless, lines)))
 
     def error(self, kind: str, message: str, hint: str) -> None:
         """Print what went wrong and what to do next."""
@@ -122,8 +122,8 @@ class Output:
             sys.stderr.write(json.dumps({"error": error}, ensure_ascii=False) + "\n")
             return
         console = Console(stderr=True)
-        console.print(Text.assemble(("error:", "bold red"), " ", message), soft_wrap=True)
-        console.print(Text.assemble(("hint:", "bold"), " ", hint), soft_wrap=True)
+        console.print(Text.assemble(("error:", "bold red"), " ", _harmless(message)), soft_wrap=True)
+        console.print(Text.assemble(("hint:", "bold"), " ", _harmless(hint)), soft_wrap=True)
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
@@ -166,8 +166,17 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
+def _harmless(text: str) -> str:
+    """Return *text*, which may be lines that we have made, without what a terminal would obey instead of showing it.
+
+    What others have written (ids, names, messages of a service) goes through `printable` where it is told; this is for
+    whatever was forgotten there.
+    """
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
 def _padded(cell: str, width: int, right: bool) -> str:

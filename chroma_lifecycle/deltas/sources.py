@@ -176,7 +176,7 @@ def missing(place: Place) -> BadInput:
     """Return the error for a delta that is not there."""
     return BadInput(
         f"there is no delta at {place.address!r} (below {place.root})",
-        hint="write the delta before the run item says PENDING; a delta is never moved or deleted while its run waits",
+        hint="check the address; a delta is written before its run item says PENDING, and stays while its run waits",
     )
 
 

@@ -67,7 +67,7 @@ class Publication:
     def require_empty(self, *, but_for: str | None = None) -> None:
         """Refuse to begin a lineage beside another, or on what is left of one; *but_for* what is left of its own."""
         if seen := find_head(self.store, self.collection):
-            raise already_initialised(self.collection, seen.head, self.store)
+            raise already_initialised(self.collection, self.store, seen.head)
         names = Names(self.collection)
         for left in self.store.list(names.all_manifests):
             if but_for is not None and (era := names.era_of(left.name)) and era.lineage == but_for:
@@ -192,10 +192,10 @@ class Publication:
         return Published(newest, manifest) if manifest.content == parent.manifest.content else None
 
 
-def already_initialised(collection: str, head: Head, store: Store) -> BadInput:
-    """Return the refusal of an `init` where there is a HEAD."""
+def already_initialised(collection: str, store: Store, head: Head | None = None) -> BadInput:
+    """Return the refusal to begin a collection where there is one: with a HEAD, or a layout."""
+    what = f": version {head.version.number}, written by {head.writer}" if head else ""
     return BadInput(
-        f"collection {collection} is already initialised in {store.address}: version {head.version.number}, "
-        f"written by {head.writer}",
-        hint="use another collection or store; to see what is there: `chroma-lifecycle log`",
+        f"collection {collection} is already initialised in {store.address}{what}",
+        hint="use another collection or store; to see what is there: `chroma-lifecycle status`",
     )

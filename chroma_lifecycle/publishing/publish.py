@@ -132,7 +132,7 @@ def initialise(
     manifest = publication.store_manifest(place, image.entries, content, details)  # 3. manifest
     outcome = publication.move_head(manifest, None)  # 4. HEAD
     if isinstance(outcome, Lost):
-        raise already_initialised(collection, outcome.newest.head, store)
+        raise already_initialised(collection, store, outcome.newest.head)
     newest = require_landed(outcome)
     _follow(sealed, image, manifest, workspace)  # 5. the local copy
     return Published(newest, manifest)

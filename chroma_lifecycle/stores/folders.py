@@ -111,7 +111,7 @@ class Folders:
         except (FileNotFoundError, NotADirectoryError) as problem:
             raise StoreUnavailable(
                 f"there is no directory {self.root}",
-                hint="mount it; if it is to be a new store on a local disk, `chroma-lifecycle init` makes it",
+                hint="mount it; on a local disk, `chroma-lifecycle init` makes that of a store, mkdir a mirror's",
             ) from problem
 
     def _step(self, here: int, part: str, create: bool) -> int:

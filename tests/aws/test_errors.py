@@ -54,7 +54,7 @@ def refusal(code: str, status: int) -> boto.ClientError:
     [
         ("NoSuchKey", 404, ObjectMissing, "the thing is not there"),
         ("404", 404, ObjectMissing, "the thing is not there"),
-        ("NoSuchBucket", 404, StoreUnavailable, "--store"),
+        ("NoSuchBucket", 404, StoreUnavailable, "check the address"),
         ("AccessDenied", 403, StoreUnavailable, "s3:ListBucket"),
         ("403", 403, StoreUnavailable, "s3:ListBucket"),
         ("ExpiredToken", 400, StoreUnavailable, "expired"),

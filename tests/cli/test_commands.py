@@ -14,6 +14,22 @@ from chroma_lifecycle.words import size
 from tests.support.command_line import WITH, CommandLine
 
 
+def test_nothing_that_others_wrote_reaches_a_terminal_as_it_is(cli: CommandLine) -> None:
+    """Ids of messages, names in a HEAD, what a service answers: control characters are spelled out."""
+    event = {
+        "Records": [{"messageId": "m\x1b[2J", "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:x", "body": "x"}]
+    }
+    (cli.home / "odd.json").write_text(json.dumps(event))
+
+    failed = cli.compact("odd.json")
+    missing = cli.at("show", store="no\x1b]0;such\x07\nplace")
+
+    assert "failed: m\\x1b[2J: the message's body is refused" in failed.out
+    assert "there is no directory no\\x1b]0;such\\x07" in missing.err
+    assert "\x1b" not in failed.out + failed.err + missing.err
+    assert [r"a\x1b"] == Table(("id",), [("a\x1b",)]).lines()[1:]
+
+
 def test_a_collection_begins_is_compacted_and_restored_by_five_commands(empty: CommandLine) -> None:
     """The way of a newcomer: init, compact, log, query, restore; every number is that of the store."""
     begun = empty("init", *WITH[:6], "--dimension", "3")

@@ -6,6 +6,10 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
+
+import pytest
+from docker.utils.build import exclude_paths
 
 from tests.template.conftest import ROOT
 
@@ -40,6 +44,20 @@ words.delete(ids=["b"])
 assert [["a"]] == words.query(query_embeddings=[[1.0, 0.0]], n_results=1)["ids"]
 print("whole")
 """
+
+
+@pytest.mark.parametrize("mapping", ["mapping.yaml", "mine/mapping.yaml", "examples/debian/mapping.yaml"])
+def test_the_build_is_given_a_users_mapping_and_nothing_private(tmp_path: Path, mapping: str) -> None:
+    """Where the tutorial and the example have theirs; what lies beside it stays out of the image's context."""
+    patterns = (ROOT / ".dockerignore").read_text().splitlines()
+    for name in (mapping, "mine/secret.json", ".aws-sam/build.yaml", ".env", "handler/app.py", "tests/x.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    given = exclude_paths(str(tmp_path), [line for line in patterns if not line.startswith("#")])
+
+    files = {name for name in given if (tmp_path / name).is_file()}
+    assert {mapping, "handler/app.py"} == files - {"Dockerfile", ".dockerignore"}
 
 
 def left_out() -> list[str]:

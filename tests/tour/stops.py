@@ -194,8 +194,8 @@ STOPS = (
     ),
     Stop(
         "Sharded",
-        "Here the whole collection is to be copied.",
-        "copy --to elsewhere --collection words",
+        "Here the whole collection is to be uploaded.",
+        "upload --to http://localhost:8000 --collection words",
         "What does not work on all shards at once refuses, so that nobody takes a part for the whole. Name a shard.",
         around=_in_shards,
     ),
