@@ -65,11 +65,11 @@ def recover(
     output, name = Output(as_json), choose_collection(collection, mapping)
     source, second = open_store(store), open_mirror(mirror)
     if (lost := find_lost_layout(source, second, name)) is not None:
-        output.tell(*_layout_told(lost, done=not dry_run))
         if dry_run:
-            output.result({"collection": name, "shards": []})
+            output.result({"collection": name, "shards": []}, *_layout_told(lost, done=False))
             return
         bring_back(source, lost, writer())
+        output.tell(*_layout_told(lost, done=True))
     with output.doing(f"looking for what is left of {name}"):
         found = recover_head(source, second, name, manifest=manifest, dry_run=dry_run, writer=writer())
     output.result(_recovery_value(found), *_recovery_told(found))

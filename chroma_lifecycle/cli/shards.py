@@ -114,7 +114,7 @@ def _run_on_each(
     if any(_is_number(given.get(option)) for option in ("version", "before", "after")):
         raise BadInput(
             f"{name} is in shards, and each has versions of its own",
-            hint="name one shard with --collection, or leave the version out",
+            hint="name one shard with --collection; or leave the version out, or say a time where that can be said",
         )
     layout = read_layout(open_store(given["store"]), name).layout
     output, found, failures, worst = Output(given["as_json"]), [], list[tuple[Shard, LifecycleError]](), 0
