@@ -98,7 +98,7 @@ def _others(directory: Path) -> str:
         left = None if seen else leases.first_open(files_below(directory))
     except leases.CannotTell:
         return listing(below_by_others(directory))
-    return f"{left} (a process that may not be looked at)" if left else seen
+    return f"{left} (a process that may not be looked at)" if left and leases.means_open(left) else seen
 
 
 def listing(descriptors: tuple[Descriptor, ...], limit: int = 10) -> str:

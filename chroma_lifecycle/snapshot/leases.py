@@ -20,6 +20,12 @@ _LEASES = hasattr(fcntl, "F_SETLEASE")
 _SIGNAL = signal.SIGURG
 
 
+_MOUNTS = Path("/proc/self/mountinfo")
+# Those whose leases are the kernel's own. A network's file system refuses one also where its server
+# has not handed the file over.
+_TRUSTED = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs"})
+
+
 class CannotTell(Exception):
     """The system, the file system or the owner of a file does not let us ask."""
 
@@ -35,6 +41,18 @@ def first_open(paths: Iterable[Path]) -> Path | None:
     if not _LEASES:
         raise CannotTell
     return next((path for path in paths if _is_open(path)), None)
+
+
+def means_open(path: Path) -> bool:
+    """Return whether a lease that was refused for *path* can mean nothing else than that somebody has it open."""
+    try:
+        device = path.stat().st_dev
+        lines = _MOUNTS.read_text().splitlines()
+    except OSError:
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    types = {line.partition(" - ")[2].split(" ", 1)[0] for line in lines if line.split(" ", 3)[2] == number}
+    return bool(types) and types <= _TRUSTED
 
 
 def _is_open(path: Path) -> bool:

@@ -68,6 +68,33 @@ def test_a_file_that_is_only_mapped_is_told_though_no_descriptor_is_left(file: P
             require_closed(file.parent, timeout_seconds=0)
 
 
+@pytest.mark.parametrize(
+    ("mounts", "told"),
+    [
+        ("36 35 {device} / / rw,noatime - ext4 /dev/root rw", True),
+        ("36 35 {device} / /mnt/efs rw - nfs4 127.0.0.1:/ rw", False),
+        ("36 35 {device} / / rw shared:1 - ext4 /dev/root rw\n37 36 {device} / /mnt rw - fuse x rw", False),
+        ("36 35 1234:5 / / rw - ext4 /dev/root rw", False),
+    ],
+)
+def test_a_refusal_of_a_network_proves_nothing(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: str, told: bool
+) -> None:
+    """NFS gives no lease where its server has not handed the file over: then nobody is found, as by looking alone."""
+    device = file.stat().st_dev
+    table = tmp_path / "mountinfo"
+    table.write_text(mounts.format(device=f"{os.major(device)}:{os.minor(device)}") + "\n")
+    monkeypatch.setattr(leases, "_MOUNTS", table)
+
+    assert told == leases.means_open(file)
+    with held(file, "r+b", "mapped"):
+        if told:
+            with pytest.raises(NotClosed):
+                require_closed(file.parent, timeout_seconds=0)
+        else:
+            require_closed(file.parent, timeout_seconds=0)
+
+
 def test_who_opens_the_file_meanwhile_harms_nobody(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel tells the holder of a lease by a signal: not by the usual one, which would end the process."""
     close, told = os.close, []
