@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,13 @@ from chroma_lifecycle.snapshot.workspace import Workspace
 from tests.support.snapshots import COLLECTION, Site, facts, files_of
 
 DB = "chroma/chroma.sqlite3"
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory on a disk: in memory (tmpfs) what is written through a mapping leaves no time of change."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
+        yield Path(home)
 
 
 @pytest.fixture
