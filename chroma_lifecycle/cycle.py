@@ -32,7 +32,7 @@ from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.planning.planner import Planned, plan
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.mirror import MirrorState, update_mirror
+from chroma_lifecycle.publishing.mirror import MirrorOutcome, MirrorState, update_mirror
 from chroma_lifecycle.publishing.publish import publish
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.restore import bring_forward
@@ -365,18 +365,18 @@ class Cycle:
             writer=self._around.writer,
         )
 
-    def _mirror(self) -> tuple[str, bool | None]:
+    def _mirror(self) -> tuple[MirrorOutcome | None, bool | None]:
         """Bring the mirror forward; return what became of it, and whether it is behind."""
         around = self._around
         if around.mirror is None:
-            return "none", None
+            return None, None
         outcome = update_mirror(
             around.store, around.mirror, self._collection, deadline=self._deadline, missed=self._missed
         )
         behind = outcome.state in (MirrorState.FAILED, MirrorState.FOREIGN)
         if behind:
             log.warning("mirror is behind", collection=self._collection, state=outcome.state, why=outcome.text)
-        return f"{outcome.state}: {outcome.text}", behind
+        return outcome, behind
 
     def _tell_runs(self, portion: Portion, joined: Joined) -> None:
         around = self._around

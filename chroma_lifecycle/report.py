@@ -9,6 +9,7 @@ from typing import Any
 from chroma_lifecycle.errors import LifecycleError
 from chroma_lifecycle.intake.envelopes import Kind
 from chroma_lifecycle.planning.join import Outcome
+from chroma_lifecycle.publishing.mirror import MirrorOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class CollectionReport:
         outcomes: How many messages came to each outcome here.
         records: How many records the plan ``added``, ``changed`` and ``removed``.
         bytes_written: How many bytes of content the version that was published brought to the store.
-        mirror: What became of the mirror, in words.
+        mirror: What became of the mirror, if there is one.
         rebase: What became of the new base that was due, in words; "none" while none is due.
         mirror_behind: Whether the mirror lacks what was published; ``None`` if it was not looked at.
         lag_seconds: How old the oldest change was when the cycle ended.
@@ -53,7 +54,7 @@ class CollectionReport:
     outcomes: Mapping[str, int]
     records: Mapping[str, int] = field(default_factory=dict)
     bytes_written: int = 0
-    mirror: str = "none"
+    mirror: MirrorOutcome | None = None
     rebase: str = "none"
     mirror_behind: bool | None = None
     lag_seconds: float = 0.0
@@ -132,8 +133,12 @@ class Report:
                 }
                 for failure in self.failures
             ],
-            "collections": [asdict(each) for each in self.collections],
+            "collections": [_as_json(each) for each in self.collections],
         }
 
     def _count(self, outcome: Outcome) -> int:
         return sum(1 for each in self.outcomes.values() if each == outcome)
+
+
+def _as_json(cycle: CollectionReport) -> dict[str, Any]:
+    return {**asdict(cycle), "mirror": cycle.mirror.as_json() if cycle.mirror else None}

@@ -68,7 +68,9 @@ def _cycle(report: CollectionReport) -> Line:
         **({} if report.mirror_behind is None else {"mirror_behind": int(report.mirror_behind)}),
         **{f"{phase}_seconds": seconds for phase, seconds in report.seconds.items()},
     }
-    return Line("info", "cycle", report.collection, numbers, {"mirror": report.mirror, "rebase": report.rebase})
+    return Line(
+        "info", "cycle", report.collection, numbers, {"mirror": str(report.mirror or "none"), "rebase": report.rebase}
+    )
 
 
 _OUTCOMES = {"applied": "applied", "no_op": "no-op", "failed": "failed"}

@@ -39,11 +39,6 @@ class Site:
         published = read_published(self.store, self.collection, local=self.workspace.pristine.version())
         return bring_forward(self.workspace, published, self.store, self.mirror, deadline).published
 
-    def bring_mirror(self, deadline: Deadline) -> str:
-        """Bring the mirror forward, if there is one; say what became of it."""
-        outcome = self.mirrored(deadline)
-        return "none" if outcome is None else f"{outcome.state}: {outcome.text}"
-
     def mirrored(self, deadline: Deadline) -> MirrorOutcome | None:
         """Bring the mirror forward, if there is one; return what became of it."""
         if self.mirror is None:

@@ -118,7 +118,7 @@ def _lines(name: str, report: Report, *, dry_run: bool) -> Iterator[str]:
             yield f"  {each.collection}: version {each.version} published: records {change}"
         else:
             yield f"  {each.collection}: no fact moved; version {each.version} stays"
-        if each.published and each.mirror != "none":
+        if each.published and each.mirror:
             yield f"  {each.collection}: mirror {each.mirror}"
         if each.rebase != "none":
             yield f"  {each.collection}: {each.rebase}"

@@ -27,7 +27,7 @@ from chroma_lifecycle.cli.options import (
 )
 from chroma_lifecycle.cli.output import EXIT_PARTLY, Output, gathering
 from chroma_lifecycle.cli.shards import Given, each_shard, refuse_one_shard
-from chroma_lifecycle.cli.upkeep import open_site
+from chroma_lifecycle.cli.upkeep import mirror_told, mirror_value, open_site
 from chroma_lifecycle.config import DEFAULT_WORKSPACE, PREFIX, Settings
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping_file import load_mapping
@@ -90,11 +90,11 @@ def rollback(
             "withheld": done.withheld,
             "records": records,
             "stored_bytes": manifest.stored_bytes,
-            "mirror": done.mirror,
+            "mirror": mirror_value(done.mirror),
         },
         f"{name} version {manifest.version.number} has the records of version {done.source.number}: {moved(records)}",
         f"{done.withheld:,} facts are withheld; `chroma-lifecycle reapply` makes them count again",
-        *([f"mirror {done.mirror}"] if done.mirror != "none" else []),
+        *mirror_told(done.mirror),
     )
 
 
@@ -142,7 +142,7 @@ def reapply(
             "version": report.version,
             "published": report.published,
             "records": report.records,
-            "mirror": report.mirror,
+            "mirror": mirror_value(report.mirror),
             "untold_runs": untold,
         },
         f"{name}: would go on from version {report.version}: records {change}"
@@ -150,7 +150,7 @@ def reapply(
         else f"{name} version {report.version} published: records {change}"
         if report.published
         else f"{name}: nothing is withheld; version {report.version} stays",
-        *([f"mirror {report.mirror}"] if report.mirror != "none" else []),
+        *mirror_told(report.mirror),
         *([f"the table was not told of {untold:,} runs: `chroma-lifecycle resync` tells it"] if untold else []),
     )
 
@@ -261,7 +261,7 @@ def _tell_resynced(
             "unread_runs": len(done.unread),
             "records": done.report.records,
             "problems": [problem.message for problem in done.problems],
-            "mirror": done.report.mirror,
+            "mirror": mirror_value(done.report.mirror),
         },
         f"{name}: {done.items:,} items of {table} read, {done.taken:,} of them in the mapping",
         *([f"  the mapping is another one than that of version {_of(done)}:"] if done.mapping else []),

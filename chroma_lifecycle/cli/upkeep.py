@@ -69,13 +69,13 @@ def rebase(
             "packs_before": based.packs,
             "base_bytes": base.stored_bytes,
             "stored_bytes": manifest.stored_bytes if based.packs else 0,
-            "mirror": _mirror_value(based.mirror),
+            "mirror": mirror_value(based.mirror),
         },
         f"{name} version {number} has a new base of {size(base.stored_bytes)} in place of {based.packs} packs; "
         f"{size(manifest.stored_bytes)} were new to the store"
         if based.packs
         else f"{name} version {number} has no packs: there is nothing to do",
-        *_mirror_told(based.mirror),
+        *mirror_told(based.mirror),
     )
 
 
@@ -113,11 +113,11 @@ def rebuild(
             "size_bytes_before": rebuilt.bytes_before,
             "elements": details.counts.elements,
             "elements_before": before.counts.elements,
-            "mirror": _mirror_value(rebuilt.mirror),
+            "mirror": mirror_value(rebuilt.mirror),
         },
         f"{name} version {manifest.version.number} has the same {details.counts.records:,} records, made anew "
         f"({details.space}): {size(manifest.size)}, where it was {size(rebuilt.bytes_before)}",
-        *_mirror_told(rebuilt.mirror),
+        *mirror_told(rebuilt.mirror),
     )
 
 
@@ -167,12 +167,12 @@ def erase(
             "floor": number,
             "records": erased.records,
             "removed": {address: _remains_value(each) for address, each in erased.removed.items()},
-            "mirror": _mirror_value(erased.mirror),
+            "mirror": mirror_value(erased.mirror),
         },
         f"{name} version {number} holds nothing of {len(given)} record(s), of which {erased.records} were still there; "
         "no version before it lives",
         *(line for address, each in erased.removed.items() for line in _removed_told(address, each)),
-        *_mirror_told(erased.mirror),
+        *mirror_told(erased.mirror),
         "when work in progress has ended (24 hours), see that nothing came back: `chroma-lifecycle erase --check`",
     )
     if not erased.done:
@@ -231,13 +231,15 @@ def _remains_value(each: Remains) -> dict[str, Any]:
     return {pile: [row.name for row in getattr(each, pile)] for pile in ("condemned", "foreign")}
 
 
-def _mirror_value(mirror: MirrorOutcome | None) -> dict[str, str] | None:
-    return None if mirror is None else {"state": str(mirror.state), "text": mirror.text}
+def mirror_value(mirror: MirrorOutcome | None) -> dict[str, str] | None:
+    """Return what became of the mirror, if there is one, for programs."""
+    return mirror.as_json() if mirror else None
 
 
-def _mirror_told(mirror: MirrorOutcome | None) -> Iterator[str]:
+def mirror_told(mirror: MirrorOutcome | None) -> Iterator[str]:
+    """Yield the same for people."""
     if mirror is not None:
-        yield f"mirror {mirror.state}: {mirror.text}"
+        yield f"mirror {mirror}"
 
 
 @contextmanager

@@ -141,6 +141,13 @@ class MirrorOutcome:
     objects: int = 0
     bytes_written: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.state}: {self.text}"
+
+    def as_json(self) -> dict[str, str]:
+        """Return it for programs."""
+        return {"state": str(self.state), "text": self.text}
+
 
 def update_mirror(
     store: Store,

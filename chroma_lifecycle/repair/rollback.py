@@ -17,6 +17,7 @@ from chroma_lifecycle.planning.ledger import Ledger, Withheld
 from chroma_lifecycle.planning.withheld import left_behind
 from chroma_lifecycle.publishing.choosing import version_at
 from chroma_lifecycle.publishing.history import find_version, verify_version
+from chroma_lifecycle.publishing.mirror import MirrorOutcome
 from chroma_lifecycle.publishing.publish import publish
 from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.restore import bring_forward
@@ -44,14 +45,14 @@ class RolledBack:
         source: The older version whose records it has.
         left: The version that was left behind.
         withheld: How many facts do not count any more.
-        mirror: What became of the mirror, in words.
+        mirror: What became of the mirror, if there is one.
     """
 
     published: Published
     source: Version
     left: Version
     withheld: int
-    mirror: str = "none"
+    mirror: MirrorOutcome | None = None
 
 
 def rollback(site: Site, target: Version | datetime, *, deadline: Deadline | None = None) -> RolledBack:
@@ -118,7 +119,7 @@ class _Going:
                     source=(ref, old),
                 )
         # 6. The copy that readers look into first.
-        mirror = site.bring_mirror(self._deadline)
+        mirror = site.mirrored(self._deadline)
         return RolledBack(published, old.version, newest.manifest.version, counts["withheld"], mirror)
 
     def _find(self, newest: Published) -> tuple[ManifestRef, Manifest]:
