@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,22 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.changes import Change, MergeDelta
 from chroma_lifecycle.intake.decode import changes_of
 from chroma_lifecycle.intake.envelopes import decode_event
+from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.mapping_file import load_mapping
+from chroma_lifecycle.intake.sharded import shard_mapping
 from chroma_lifecycle.planning.join import Joined, Outcome, join
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.planning.planner import Planned, plan
 from chroma_lifecycle.planning.withheld import left_behind, reapply
+from chroma_lifecycle.publishing.layout import Layout, Shard, even_layout, whole_of
+from chroma_lifecycle.sharding.works import by_shard
 from chroma_lifecycle.values import Digest, digest_of
 from tests.model.flat import flat_messages
 from tests.model.histories import deltas, histories, kinds
 from tests.model.reference import Record, Reference
 from tests.model.undoing import Undoing
+from tests.support.heads import write_id
 from tests.support.table import Table, in_sqs
 
 MAPPING = load_mapping("receipts")
@@ -44,20 +51,37 @@ class Opened:
 
 
 class World:
-    """Both collections: a ledger each, and the records as Chroma would hold them."""
+    """Both collections: a ledger each, or one for each of their shards, and the records as Chroma would hold them."""
 
-    def __init__(self, directory: Path, pool: dict[str, dict[str, Record]]) -> None:
+    def __init__(self, directory: Path, pool: dict[str, dict[str, Record]], shards: int = 1) -> None:
         self._pool = pool
         self.mapping = MAPPING
         self._directory = directory
-        self._ledgers = {name: Ledger.create(directory / f"{name}.sqlite3") for name in COLLECTIONS}
-        self._versions: dict[str, list[tuple[bytes, dict[str, Record]]]] = {name: [] for name in COLLECTIONS}
-        self.records: dict[str, dict[str, Record]] = {name: {} for name in COLLECTIONS}
+        self._layouts = {name: layout_of(name, shards) for name in COLLECTIONS} if shards > 1 else {}
+        self._of_shards = {
+            shard.name: shard_mapping(MAPPING, name, shard.name, partial(owned, layout, shard))
+            for name, layout in self._layouts.items()
+            for shard in layout.shards
+        }
+        names = tuple(self._of_shards) or COLLECTIONS
+        self._ledgers = {name: Ledger.create(directory / f"{name}.sqlite3") for name in names}
+        self._versions: dict[str, list[tuple[bytes, dict[str, Record]]]] = {name: [] for name in names}
+        self.records: dict[str, dict[str, Record]] = {name: {} for name in names}
         self.outcomes: list[Outcome] = []
         self.moved: set[str] = set()
         self.day = 0
-        for name in COLLECTIONS:
+        for name in names:
             self._note(name)
+
+    def everything(self) -> dict[str, dict[str, Record]]:
+        """Return the records of each collection, of all its shards together; each is in the shard that has its slot."""
+        found: dict[str, dict[str, Record]] = {name: {} for name in COLLECTIONS}
+        for name, records in self.records.items():
+            collection = whole_of(name) or name
+            if layout := self._layouts.get(collection):
+                assert {name} >= {layout.shard_of(id_).name for id_ in records}
+            found[collection] |= records
+        return found
 
     def ledger(self, name: str) -> Ledger:
         return self._ledgers[name]
@@ -70,18 +94,23 @@ class World:
             changes += changes_of(received.record, self.mapping)
         self.moved.clear()
         for name in COLLECTIONS:
-            self._cycle(name, [change for change in changes if change.origin.collection == name])
+            mine = [change for change in changes if change.origin.collection == name]
+            if layout := self._layouts.get(name):
+                for shard, portion in by_shard(mine, layout):
+                    self._cycle(shard.name, portion)
+            else:
+                self._cycle(name, mine)
 
     def _cycle(self, name: str, changes: list[Change]) -> None:
         ledger = self._ledgers[name]
-        joined = join(ledger, changes, self._open)
+        joined = join(ledger, changes, partial(self._open, seen_by=self._of_shards.get(name)))
         self.outcomes.extend(joined.outcomes.values())
         if joined.moved():
             self.moved.add(name)
         self._bring(name, joined)
 
     def _bring(self, name: str, joined: Joined) -> None:
-        self._carry_out(name, plan(self._ledgers[name], joined, self.mapping, name))
+        self._carry_out(name, plan(self._ledgers[name], joined, self._of_shards.get(name, self.mapping), name))
 
     def _carry_out(self, name: str, planned: Planned) -> None:
         ledger = self._ledgers[name]
@@ -112,11 +141,11 @@ class World:
         assert 0 == self._ledgers[name].counts()["withheld"]
         return withheld
 
-    def _open(self, change: MergeDelta) -> Opened:
+    def _open(self, change: MergeDelta, seen_by: TableMapping | None = None) -> Opened:
         if change.address not in self._pool:
             raise BadInput(f"no delta at {change.address}", hint="write one")
         content = self._pool[change.address]
-        return Opened(digest_of(repr(content).encode()), tuple(content))
+        return Opened(digest_of(repr(content).encode()), (seen_by or self.mapping).portion(tuple(content)))
 
     def _apply(self, records: dict[str, Record], todo: Plan) -> None:
         for id_ in todo.deletes:
@@ -131,15 +160,26 @@ class World:
             records[id_] = (vector, document, merged(metadata, keys))
 
 
+def layout_of(name: str, shards: int) -> Layout:
+    """Return the layout of a collection in so many shards."""
+    segments = len(MAPPING.routing(name).segments)
+    lineages, began = [write_id(number) for number in range(shards)], datetime(2026, 1, 1, tzinfo=UTC)
+    return even_layout(name, lineages, segments=segments, swap_id=write_id(99), written_at=began, writer="test")
+
+
+def owned(layout: Layout, shard: Shard, record_id: str) -> bool:
+    return layout.shard_of(record_id) == shard
+
+
 @contextmanager
-def begun(pool: dict[str, dict[str, Record]]) -> Iterator[World]:
+def begun(pool: dict[str, dict[str, Record]], shards: int = 1) -> Iterator[World]:
     """Two empty collections, whose ledgers are closed in the end."""
     with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory), pool)
+        world = World(Path(directory), pool, shards)
         try:
             yield world
         finally:
-            for name in COLLECTIONS:
+            for name in world.records:
                 world.ledger(name).close()
 
 
@@ -166,18 +206,18 @@ def deliveries(draw: st.DrawFn, records: list[dict[str, Any]]) -> list[list[dict
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_any_order_batching_and_repetition_ends_in_the_models_records(data: st.DataObject) -> None:
-    """Facts join: the records equal those of a model that sorts by sequence and replays."""
+    """Facts join: the records equal those of a model that sorts by sequence and replays; in any number of shards."""
     pool = data.draw(deltas())
     records = data.draw(histories())
     batches = data.draw(deliveries(records))
     for kind in kinds(records):
         event(kind)
 
-    with begun(pool) as world:
+    with begun(pool, data.draw(st.sampled_from([1, 3]))) as world:
         for batch in batches:
             world.deliver(batch)
 
-    assert typed(Reference(pool).replay(records)) == typed(world.records)
+    assert typed(Reference(pool).replay(records)) == typed(world.everything())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -190,11 +230,11 @@ def test_flat_messages_end_in_the_models_records_too(data: st.DataObject) -> Non
     if not messages:
         return
 
-    with begun(pool) as world:
+    with begun(pool, data.draw(st.sampled_from([1, 3]))) as world:
         for batch in data.draw(deliveries(messages)):
             world.deliver(batch)
 
-    assert typed(Reference(pool).replay(records)) == typed(world.records)
+    assert typed(Reference(pool).replay(records)) == typed(world.everything())
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
