@@ -71,7 +71,8 @@ class Compactor:
         deadline = deadline or Deadline()
         routed = route(decode_event(event, self._around.mapping), self._around.mapping)
         ends = _Ends(routed)
-        for collection, changes in sorted(routed.changes.items()):
+        # The least first: what has little to do does not wait for what has much, or get no time behind it.
+        for collection, changes in sorted(routed.changes.items(), key=lambda each: (len(each[1]), each[0])):
             if collection in self._around.mapping.shards:
                 self._run_shards(collection, changes, deadline, ends, dry_run=dry_run)
             else:

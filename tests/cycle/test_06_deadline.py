@@ -67,6 +67,29 @@ def test_the_time_ends_in_the_middle_of_a_batch(world: World) -> None:
     expect_model(world, records)
 
 
+def test_a_collection_with_much_to_do_takes_no_time_from_one_with_little(world: World) -> None:
+    """S8, L14: deltas pile up for lines, which take all the time there is; the one of words is published before."""
+    table, clock = Table(), ManualClock()
+    for number in range(6):
+        world.write_delta(f"l{number}", {f"{IMAGE}#RECEIPT#{number:05d}#LINE#00001": (number + 1, None, {})})
+    records = [
+        table.put(IMAGE, f"RECEIPT#{number:05d}#COMPACTION_RUN#r", **begins(f"l{number}", "lines"))
+        for number in range(6)
+    ]
+    records += words(world, table, 1)
+
+    def pass_time(number: int, call: str) -> None:
+        if call == "read_head lines":
+            clock.seconds += 1_000
+
+    with world.compactor(store=WatchedStore(world.store, after=pass_time)) as machine:
+        report = machine.compact(in_sqs(records), Deadline.after(900, clock))
+
+    assert tuple(f"message-{number}" for number in range(6)) == report.failed_sources()
+    assert {"words": 2, "lines": 1} == {name: world.version(name) for name in ("words", "lines")}
+    assert 100 == len(world.records())
+
+
 @pytest.mark.parametrize("call", ["read words/manifests", "read words/objects", "write words/manifests"])
 def test_the_time_ends_at_a_call(world: World, call: str) -> None:
     """L14: when time ends in restore or publish, the batch comes again; what is stored is whole or not named."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chroma_lifecycle.cycle import ATTEMPTS
+from chroma_lifecycle.chroma.client import ManagedClient
+from chroma_lifecycle.compactor import Compactor
+from chroma_lifecycle.cycle import ATTEMPTS, Cycle
 from chroma_lifecycle.errors import NotOwned
+from tests.cycle.test_06_deadline import ManualClock
 from tests.model.reference import Reference, typed
 from tests.support.contending import run_contention
 from tests.support.dying import run_race
 from tests.support.s3 import CREDENTIALS, fault_proxy, new_bucket, use_server
-from tests.support.story import POOL, story, write_pool
+from tests.support.story import POOL, expect_model, story, write_pool
 from tests.support.table import Table, in_sqs
 from tests.support.watching import WatchedStore
 from tests.support.world import World, label
@@ -161,3 +165,27 @@ def test_two_containers_cannot_share_a_workspace(world: World) -> None:
         with pytest.raises(NotOwned, match="in use by process"):
             second.compact(in_sqs([label(table, "date")]))
     assert 2 == world.version()
+
+
+def test_a_merge_that_lasts_longer_than_any_lock_is_published_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L4: a day goes by while A merges, and the queue hands its batch to B, who publishes it: it is published once."""
+    write_pool(world)
+    records, clock, merge = story(Table()), ManualClock(), ManagedClient.apply
+    waiting = [lambda: world.compact(records)]
+
+    def slow(self: ManagedClient, *given: Any, **named: Any) -> Any:
+        clock.seconds += 86_400
+        if waiting:
+            assert 0 == waiting.pop()().failed
+        return merge(self, *given, **named)
+
+    monkeypatch.setattr(ManagedClient, "apply", slow)
+    monkeypatch.setattr(Cycle, "_give_way", lambda *given: None)  # it would be for a good part of that day
+    with world.compactor("slow") as made, Compactor(replace(made._around, clock=clock), made._root) as machine:
+        report = machine.compact(in_sqs(records))
+
+    assert (0, len(records)) == (report.failed, report.no_op + report.ignored + report.applied)
+    assert {"words": 2, "lines": 2} == {name: world.version(name) for name in ("words", "lines")}
+    expect_model(world, records, mirrored=False)
