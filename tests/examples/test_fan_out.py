@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.publishing.layout import publish_layout, read_layout
 from chroma_lifecycle.reader import ShardedReader
 from tests.support.heads import write_id
@@ -140,3 +141,19 @@ def test_a_function_in_the_wrong_place_is_named(front: ModuleType, parts: dict[s
     front.functions.known = {"part-0": parts["part-0"], "part-1": parts["part-0"]}
     with pytest.raises(front.PartMissingError, match="part-1: it is part 0 of 2, not 1 of 2"):
         front.lambda_handler(ASKED, None)
+
+
+@pytest.mark.parametrize("part", [(2, 2), (-1, 2), (0, 0)])
+def test_a_part_that_cannot_be_is_refused(part: tuple[int, int]) -> None:
+    """Before anything is read."""
+    with pytest.raises(BadInput, match="there is no part"):
+        ShardedReader.open("store", "words", part=part)
+
+
+def test_a_part_without_shards_answers_nothing_and_says_so(world: ShardedWorld, tmp_path: Path) -> None:
+    """An empty answer would be taken for that of shards without a record."""
+    with (
+        ShardedReader(world.store, "words", part=(3, 8), workspace=tmp_path / "r") as reader,
+        pytest.raises(BadInput, match="part 3 of 8 of words has none of its 3 shards"),
+    ):
+        reader.client().get_collection("words").count()
