@@ -19,7 +19,7 @@ from tests.support.repairs import reapply_all, roll_back
 from tests.support.scanned import LATER, resync_with
 from tests.support.story import POOL, WORDS, story, write_pool
 from tests.support.table import CREATED, Table
-from tests.support.world import IMAGE, RUN, World, begins, label
+from tests.support.world import IMAGE, RUN, WORD, World, begins, label
 
 WORD_3 = "RECEIPT#00001#LINE#00001#WORD#00003"
 PLACE = "RECEIPT#00001#PLACE"
@@ -146,6 +146,22 @@ def test_missed_runs_are_merged_and_statuses_written(world: World) -> None:
     assert 1 == world.compact([missed]).applied  # at the place that is its own
     expect_words(world, [known, place, missed])
     assert "missed" not in found(resync_with(world, table, status=status))
+
+
+def test_a_missed_run_whose_address_held_other_content_is_not_merged(world: World) -> None:
+    """An address holds one content for ever: a second run that announces it is told what was there before."""
+    table = Table()
+    world.write_delta("r1", {WORD: (1, "text", {})})
+    world.compact([table.put(*RUN, **begins("r1"))])
+    (world.home / "deltas" / "r1.parquet").unlink()
+    world.write_delta("r1", {WORD: (2, "another text", {})})
+    table.put(IMAGE, "RECEIPT#00001#COMPACTION_RUN#r2", **begins("r1"))
+
+    done = resync_with(world, table)
+
+    assert {"unmerged": 1, "unwritten": 1, "withdrawn": 1} == found(done)  # the place that its id hints at
+    assert ["other content than when it was merged" in problem.message for problem in done.problems] == [True]
+    assert {WORD: (1, "text", {})} == world.records()
 
 
 def test_backfilled_runs_lie_below_what_is_published(world: World) -> None:
