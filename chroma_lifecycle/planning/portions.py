@@ -47,7 +47,7 @@ def add_portion(ledger: Ledger, source: Path, owns: Callable[[str], bool]) -> No
         connection.execute(
             f"INSERT INTO main.runs ({_RUN}) "  # noqa: S608 (own names)
             "SELECT partition, sort, address, position, digest, CASE partition WHEN '' THEN "
-            "(SELECT count(*) FROM other.records WHERE run = number AND owns(id)) ELSE records END, received, 0 "
+            "(SELECT count(*) FROM other.records WHERE run = number AND owns(id)) ELSE records END, received, 1 "
             "FROM other.runs "
             "WHERE (partition <> '' AND owns(partition)) "
             "OR (partition = '' AND number IN (SELECT run FROM other.records WHERE owns(id))) "
@@ -63,8 +63,8 @@ def add_portion(ledger: Ledger, source: Path, owns: Callable[[str], bool]) -> No
 
 
 def _copy(connection: sqlite3.Connection, table: str, condition: str) -> None:
-    # Numbers of versions are those of the lineage that it came from, which mean nothing in another one.
-    names = ["0" if name == "version" else name for name in table_columns(table)]
+    # Numbers of versions are those of the lineage that it came from; in the new one it came with the first.
+    names = ["1" if name == "version" else name for name in table_columns(table)]
     connection.execute(
         f"INSERT INTO main.{table} SELECT {', '.join(names)} FROM other.{table} WHERE {condition}"  # noqa: S608
     )

@@ -86,11 +86,14 @@ def test_every_row_goes_to_one_shard_and_comes_back(tmp_path: Path) -> None:
     """Cut in two and joined again, a ledger says what it said; what is withheld, parked and removed too."""
     held = Withheld({("P#a#x", item("a")): field("a", 7)}, {}, {(item("b", "run"), "old"): run("b", 8, "old")})
     parked = LedgerChanges(fields=(field("c", 3, sort="not there yet"),))
-    whole = written(tmp_path, changes("abcd"), parked, withheld=held)
+    whole = written(tmp_path, LedgerChanges(), changes("abcd"), parked, withheld=held)
     one, other = portion(tmp_path, below("ac"), whole), portion(tmp_path, below("bd"), whole)
 
     assert rows(whole) == rows(portion(tmp_path, lambda _: True, one, other))
     found = [rows(each) for each in (one, other)]
+    with Ledger.open(one, read_only=True) as ledger:
+        facts = [*ledger.every_field_fact(), *ledger.runs(), *ledger.tombstones(["P#a#x"])["P#a#x"]]
+        assert {1} == {ledger.version_of(fact) for fact in facts}, "numbers of another lineage mean nothing here"
     for kind, all_of in rows(whole).items():
         assert sorted(all_of) == sorted(found[0][kind] + found[1][kind])
     assert all("P#b" not in row and "P#d" not in row for kind in found[0].values() for row in kind)
