@@ -15,6 +15,7 @@ from pathlib import Path
 
 from chroma_lifecycle.batch.summary import counts_of, record_counts
 from chroma_lifecycle.bulk.brought import ACTION, Brought, brought_of, find_brought, held, owner, require_shard, sources
+from chroma_lifecycle.bulk.vectors import FindVectors, reembedded
 from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.chroma.stored_settings import stored_settings
@@ -49,12 +50,14 @@ class Place:
 
     Attributes:
         root: Directory of the task, below which each lineage has its workspace; what is in it spares reading.
+        vectors: Finds new vectors, where the layout says that there are some.
     """
 
     store: Store
     root: Path
     clock: Clock
     writer: str
+    vectors: FindVectors | None = None
 
     @contextmanager
     def site(self, name: str) -> Iterator[Site]:
@@ -88,7 +91,7 @@ def bring(
         old = {each: stack.enter_context(place.site(each.name)) for each in sources(layout, shard)}
         new = stack.enter_context(place.site(shard.name))
         scratch = stack.enter_context(new.workspace.blank())
-        return _Bringing(layout, shard, old, new, scratch, tail_budget, tell).run(before)
+        return _Bringing(layout, shard, old, new, scratch, tail_budget, tell, place.vectors).run(before)
 
 
 def _restored(site: Site, shard: Shard) -> Published:
@@ -118,6 +121,7 @@ class _Bringing:
     scratch: Path
     tail_budget: int
     tell: Callable[[int], None]
+    vectors: FindVectors | None
 
     def run(self, before: Published | None) -> Brought:
         # 1. The shards in force, as they are now.
@@ -129,7 +133,9 @@ class _Bringing:
         moved = self._make_ledger(before)
         if before is None or moved:
             # 3. The records that differ, as the shards in force have them.
-            deltas = self._read(moved.written, details.dimension)
+            deltas = self._with_new_vectors(self._read(moved.written, details.dimension))
+            if self.layout.vectors:
+                details = replace(details, dimension=self.layout.vectors.dimension)
             # 4. Written, proven, published.
             before = self._publish(before, details, moved, deltas)
         # 5. HEAD says what it holds.
@@ -167,6 +173,15 @@ class _Bringing:
                 )
             found[shard.name] = replace(delta, address=shard.name)
         return found
+
+    def _with_new_vectors(self, deltas: dict[str, Delta]) -> dict[str, Delta]:
+        """Return the same records, with the vectors that the layout asks for."""
+        if self.layout.vectors is None:
+            return deltas
+        assert self.vectors is not None  # whoever reads the layout gives what finds them
+        ids = [record_id for delta in deltas.values() for record_id in delta.ids]
+        found = self.vectors(ids, self.scratch) if ids else {}
+        return {name: reembedded(each, found, self.layout.vectors.dimension) for name, each in deltas.items()}
 
     def _publish(
         self, before: Published | None, details: Details, moved: Moved, deltas: Mapping[str, Delta]
@@ -209,7 +224,8 @@ class _Bringing:
         shard, site = next(iter(self.old.items()))
         local = site.workspace.pristine.version()
         assert local is not None  # it was restored
-        return stored_settings(site.workspace.pristine.root / CHROMA, shard.name, local.manifest.details.dimension)
+        kept = stored_settings(site.workspace.pristine.root / CHROMA, shard.name, local.manifest.details.dimension)
+        return replace(kept, dimension=self.layout.vectors.dimension) if self.layout.vectors else kept
 
     def _seal(
         self, working: Path, before: Published | None, counts: Mapping[str, int], *, opened: bool

@@ -7,26 +7,51 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from chroma_lifecycle.bulk.brought import brought_of, find_brought
-from chroma_lifecycle.bulk.here import TASKS, Event, Here, Tell, collection_of, number_of
+from chroma_lifecycle.bulk.here import TASKS, Event, Here, Tell, collection_of, number_of, text_of
 from chroma_lifecycle.bulk.resharding import begin, close, coming_layout, finish, reopen
+from chroma_lifecycle.bulk.vectors import FindVectors, read_vectors
 from chroma_lifecycle.clock import SYSTEM_CLOCK
+from chroma_lifecycle.deltas.listing import list_data_set
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.publishing.head import LARGEST_GENERATION
-from chroma_lifecycle.publishing.layout import Layout
+from chroma_lifecycle.publishing.layout import Layout, Vectors
 from chroma_lifecycle.slots import MOST_SHARDS
 from chroma_lifecycle.wiring import open_store, writer
 
 
 def reshard(event: Event, here: Here, _: Tell) -> dict[str, Any]:
-    """Begin a reshard, or find it begun."""
-    collection = collection_of(event)
-    shards = number_of(event, "shards", 1, MOST_SHARDS)
+    """Begin a reshard, or find it begun: to another number of shards, or with new vectors."""
+    # A state machine hands over what it was started with, whatever that says.
+    asked = event.get("asked", event)
+    collection, vectors = collection_of(event), _vectors(asked, here)
+    shards = None if vectors and "shards" not in asked else number_of(asked, "shards", 1, MOST_SHARDS)
     store = open_store(here.store, checksums=here.checksums)
-    return told(begin(store, mapping_of(here, collection), collection, shards, writer()))
+    return told(begin(store, mapping_of(here, collection), collection, shards, writer(), vectors))
+
+
+def _vectors(event: Event, here: Here) -> Vectors | None:
+    """Return the data set that the event names, if it does; it must be one."""
+    if "source" not in event:
+        return None
+    source = text_of(event, "source")
+    address, deltas = here.data_set(source)
+    list_data_set(address, deltas)
+    try:
+        return Vectors(source, number_of(event, "dimension", 1))
+    except ValueError as problem:
+        raise BadInput(f"{source!r}: {problem}", hint="name the data set by a printable address") from problem
+
+
+def _find_vectors(vectors: Vectors | None, collection: str, here: Here) -> FindVectors | None:
+    if vectors is None:
+        return None
+    address, deltas = here.data_set(vectors.source)
+    return partial(read_vectors, vectors, collection, deltas, address)
 
 
 def mapping_of(here: Here, collection: str) -> TableMapping:
@@ -64,6 +89,7 @@ def bring_one(event: Event, here: Here, tell: Tell) -> dict[str, Any]:
     published, whole = find_brought(store, seen.layout, shard)
     if published is not None and whole:
         return {**asdict(brought_of(published)), "number": event["number"]}
+    vectors = _find_vectors(seen.layout.vectors, shard.name, here)
     from chroma_lifecycle.bulk.bring import Place, bring  # imports chromadb, which takes seconds
 
     root = here.workspace / TASKS / shard.name
@@ -71,7 +97,7 @@ def bring_one(event: Event, here: Here, tell: Tell) -> dict[str, Any]:
         brought = bring(
             seen.layout,
             shard,
-            Place(store, root, SYSTEM_CLOCK, writer()),
+            Place(store, root, SYSTEM_CLOCK, writer(), vectors),
             tail_budget=here.tail_budget,
             tell=tell,
         )

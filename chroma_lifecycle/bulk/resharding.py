@@ -28,6 +28,7 @@ from chroma_lifecycle.publishing.layout import (
     Layout,
     SeenLayout,
     Shard,
+    Vectors,
     even_shards,
     publish_layout,
     read_layout,
@@ -40,10 +41,25 @@ from chroma_lifecycle.values import Ordering
 _ATTEMPTS = 5
 
 
-def begin(store: Store, mapping: TableMapping, collection: str, shards: int, writer: str) -> Layout:
+def begin(
+    store: Store,
+    mapping: TableMapping,
+    collection: str,
+    shards: int | None,
+    writer: str,
+    vectors: Vectors | None = None,
+) -> Layout:
     """Let the layout say that *collection* will be in so many shards; return it.
 
     Where it says so already, or they are in force, it stays as it is.
+
+    Args:
+        store: Where it is.
+        mapping: Must have the collection in shards.
+        collection: Whose.
+        shards: How many; by default as many as there are.
+        writer: Who does it, for people.
+        vectors: Where new vectors come from; by default records keep theirs.
 
     Raises:
         BadInput: Another reshard is under way; or the mapping and the layout do not go together.
@@ -60,9 +76,10 @@ def begin(store: Store, mapping: TableMapping, collection: str, shards: int, wri
         seen = read_layout(store, collection)
         layout = seen.layout
         require_same_routing(mapping, layout)
-        if layout.coming and len(layout.coming) != shards:
-            raise _another(layout, shards)
-        if layout.coming or len(layout.shards) == shards:
+        wanted = shards or len(layout.coming or layout.shards)
+        if layout.coming and (len(layout.coming), layout.vectors) != (wanted, vectors):
+            raise _another(layout)
+        if layout.coming or (len(layout.shards) == wanted and vectors in (None, layout.vectors)):
             return layout
         for shard in layout.shards:
             require_shard(store, shard)
@@ -70,20 +87,25 @@ def begin(store: Store, mapping: TableMapping, collection: str, shards: int, wri
             _open(store, shard, writer, up_to=layout.newest_generation)
         generation = layout.newest_generation + 1
         made = layout.next(swap_id=new_id(), written_at=store.now(), writer=writer)
-        coming = even_shards(collection, generation, [new_id() for _ in range(shards)])
+        coming = even_shards(collection, generation, [new_id() for _ in range(wanted)])
+        made = replace(made, newest_generation=generation, coming=coming, vectors=vectors)
         try:
-            return publish_layout(store, replace(made, newest_generation=generation, coming=coming), seen).layout
+            return publish_layout(store, made, seen).layout
         except HeadMoved as moved:
             lost = moved
     raise lost
 
 
-def _another(layout: Layout, shards: int) -> BadInput:
+def _another(layout: Layout) -> BadInput:
+    command = f"bulk reshard --shards {len(layout.coming)}"
+    with_vectors = ""
+    if layout.vectors:
+        command = f"bulk reembed {layout.vectors.source} --dimension {layout.vectors.dimension}"
+        with_vectors = f" with the vectors of {layout.vectors.source}"
     return BadInput(
-        f"a reshard of {layout.collection} to {len(layout.coming)} shards is under way, begun "
-        f"{layout.written_at:%Y-%m-%d %H:%M:%S} UTC by {layout.writer}; it cannot be cut into {shards} as well",
-        hint=f"go on with that one (`chroma-lifecycle bulk reshard --shards {len(layout.coming)}`), or give it up by "
-        "--undo",
+        f"a reshard of {layout.collection} to {len(layout.coming)} shards{with_vectors} is under way, changed last "
+        f"{layout.written_at:%Y-%m-%d %H:%M:%S} UTC by {layout.writer}; another one cannot begin",
+        hint=f"go on with that one (`chroma-lifecycle {command}`), or give it up by `bulk reshard --undo`",
     )
 
 
@@ -197,7 +219,7 @@ def give_up(store: Store, collection: str, writer: str) -> tuple[Layout, list[st
     seen = read_layout(store, collection)
     if seen.layout.coming:
         made = seen.layout.next(swap_id=new_id(), written_at=store.now(), writer=writer)
-        seen = publish_layout(store, replace(made, coming=()), seen)
+        seen = publish_layout(store, replace(made, coming=(), vectors=None), seen)
     # 2. Then writers go on.
     newest = seen.layout.newest_generation
     opened = [shard.name for shard in seen.layout.shards if _open(store, shard, writer, up_to=newest)]

@@ -21,7 +21,7 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import Output, Table
-from chroma_lifecycle.cli.resharding import reshard, sweep
+from chroma_lifecycle.cli.resharding import reembed, reshard, sweep
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE
 from chroma_lifecycle.sizing.bulk import Estimate, estimate
 from chroma_lifecycle.sizing.measured import measured
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command()(reshard)
+app.command()(reembed)
 app.command()(sweep)
 
 _NEXT = "next: let the function take events; what it brings is newer than everything that was built"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -89,6 +90,44 @@ def reshard(
     output.result(*_told(name, store, before, done), table=_table(done))
     if done.shards:
         output.tell(_NEXT)
+
+
+def reembed(
+    source: Annotated[
+        str, typer.Argument(help="A directory of Parquet deltas with the new vectors, or s3://bucket/prefix.")
+    ],
+    store: StoreOption,
+    mapping: MappingOption,
+    dimension: Annotated[int, typer.Option("--dimension", help="Of the new vectors.", min=1, max=65_536)],
+    collection: CollectionOption = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Tasks at once; by default one for each processor.", min=1, max=256)
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    checksums: ChecksumsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give every record of a collection in shards a new vector, while its changes come; run again, it goes on."""
+    from chroma_lifecycle.bulk.here import Here  # imports pyarrow, which takes a while
+    from chroma_lifecycle.bulk.local_reshard import run_reshard
+
+    output, name = Output(as_json), choose_collection(collection, mapping)
+    here = Here(store, workspace, mapping, DEFAULT_TAIL_BUDGET, checksums)
+    source = source if "://" in source else str(Path(source).absolute())
+    before = read_layout(open_store(store, checksums=checksums), name).layout
+    event = {"task": "reshard", "collection": name, "source": source, "dimension": dimension}
+    done = run_reshard(event, here, workers or len(os.sched_getaffinity(0)), output.counting)
+    value, told = _told(name, store, before, done)
+    del value["from"]
+    outcome = "reembedded" if done.shards else "already"
+    if not done.shards:
+        told = f"{name} has the vectors of {source} already: there is nothing to do"
+    output.result(value | {"outcome": outcome, "source": source, "dimension": dimension}, told, table=_table(done))
+    if done.shards:
+        output.tell(
+            f"next: announce only deltas of {dimension:,} dimensions; "
+            "`chroma-lifecycle bulk sweep` removes the shards before"
+        )
 
 
 def _give_up(output: Output, here: Any, name: str) -> None:

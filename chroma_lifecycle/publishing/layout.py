@@ -25,6 +25,7 @@ FORMAT_VERSION = 1
 _LARGEST = (1 << 64) - 1
 _MOST_SEGMENTS = 64
 _LONGEST_TEXT = 2_048
+_LARGEST_DIMENSION = 65_536
 _SHARD = re.compile(r"(.+)\.([1-9][0-9]{0,8})-(0|[1-9][0-9]{0,8})", re.ASCII)
 _HINT = "run `chroma-lifecycle recover`, which takes it from an older copy or the mirror"
 
@@ -56,6 +57,28 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class Vectors:
+    """New vectors for the records of a collection.
+
+    Attributes:
+        source: Address of the data set, for people and for the tasks that read it.
+        dimension: Of each of them.
+
+    Raises:
+        ValueError: It is no such address, or no dimension.
+    """
+
+    source: str
+    dimension: int
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.source) <= _LONGEST_TEXT or not self.source.isprintable():
+            raise ValueError("the source of the vectors is no printable text")
+        if not 0 < self.dimension <= _LARGEST_DIMENSION:
+            raise ValueError(f"a dimension is a number from 1 to {_LARGEST_DIMENSION}, got {self.dimension}")
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The shards in force.
 
@@ -70,6 +93,7 @@ class Layout:
         newest_generation: The newest one that lineages were named after: the one in force, one that a reshard
             makes, or one that was given up. No generation is begun twice.
         coming: The shards that a reshard makes, of the newest generation; none if none is under way.
+        vectors: Of the newest generation: where its vectors come from, if not from the shards before it.
 
     Raises:
         ValueError: The fields do not make a layout.
@@ -85,6 +109,7 @@ class Layout:
     writer: str
     newest_generation: int = 1
     coming: tuple[Shard, ...] = ()
+    vectors: Vectors | None = None
 
     def __post_init__(self) -> None:
         parse_collection(self.collection)
@@ -158,6 +183,9 @@ def encode_layout(layout: Layout) -> bytes:
             "shards": _spell_shards(layout.shards),
             "newest_generation": layout.newest_generation,
             "coming": _spell_shards(layout.coming),
+            "vectors": {"source": layout.vectors.source, "dimension": layout.vectors.dimension}
+            if layout.vectors
+            else None,
             "written_at": spell_time(layout.written_at),
             "writer": layout.writer,
         }
@@ -214,6 +242,7 @@ def _decode(fields: Fields) -> Layout:
         shards=tuple(map(_decode_shard, fields.objects("shards", limit=MOST_SHARDS))),
         newest_generation=fields.integer("newest_generation", 1, LARGEST_GENERATION),
         coming=tuple(map(_decode_shard, fields.objects("coming", limit=MOST_SHARDS))),
+        vectors=_decode_vectors(fields.optional("vectors")),
         written_at=fields.parsed("written_at", parse_time),
         writer=fields.text("writer", longest=_LONGEST_TEXT),
     )
@@ -229,6 +258,14 @@ def _decode_shard(fields: Fields) -> Shard:
     )
     fields.done()
     return shard
+
+
+def _decode_vectors(fields: Fields | None) -> Vectors | None:
+    if fields is None:
+        return None
+    vectors = Vectors(fields.text("source", longest=_LONGEST_TEXT), fields.integer("dimension", 1, _LARGEST_DIMENSION))
+    fields.done()
+    return vectors
 
 
 # Reading and publishing it.

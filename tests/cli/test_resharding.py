@@ -8,18 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from chroma_lifecycle.bulk import local_reshard, reshard_tasks
+from chroma_lifecycle.bulk import bring, local_reshard, reshard_tasks
 from chroma_lifecycle.bulk.here import Here
 from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.cli.app import run
+from chroma_lifecycle.deltas.writer import DeltaWriter
 from chroma_lifecycle.errors import NoRoom
 from chroma_lifecycle.publishing.head import read_head
 from chroma_lifecycle.publishing.layout import read_layout
 from chroma_lifecycle.wiring import open_store
 from tests.cli.test_shards import MAPPING, Shell
+from tests.support.resharding import read_here
 from tests.support.schemas import problems
+from tests.support.table import Table
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         return [run_task(event, here, tell) for event in events]
 
     monkeypatch.setattr(local_reshard, "in_processes", here_and_now)
+    monkeypatch.setattr(bring, "read_chroma_delta", read_here)
 
 
 def printed(shell: Shell, name: str, *arguments: str) -> dict[str, Any]:
@@ -123,6 +128,56 @@ def test_what_fails_while_writers_wait_lets_them_go_on(shell: Shell, monkeypatch
     )
     monkeypatch.setattr(reshard_tasks, "finish", finish)
     assert "2 shards in force" in shell("bulk", "reshard", "--shards", "2")
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_new_vectors_for_every_record(shell: Shell) -> None:
+    """Of another dimension: what comes with the old one afterwards fails alone, and the same again does nothing."""
+    (shell.home / "deltas").mkdir()
+    table = Table()
+    ids = [f"USER#{user}#NOTE#{note}" for user in "abc" for note in range(2)]
+
+    def run_of(user: str, name: str, *, dimension: int = 3) -> None:
+        rows = [{"id": each, "embedding": [1.0] * dimension, "document": each} for each in ids if each[5] == user]
+        (shell.home / f"deltas/{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        record = table.put(f"USER#{user}", f"RUN#{name}", delta=f"{name}.jsonl", state="PENDING")
+        (shell.home / f"{name}.json").write_text(json.dumps({"Records": [record]}))
+
+    for user in "abc":
+        run_of(user, user)
+        assert "1 applied" in shell("compact", f"{user}.json", "--deltas", "deltas")
+    title = table.put("USER#a", "NOTE#1", title="kept")
+    (shell.home / "title.json").write_text(json.dumps({"Records": [title]}))
+    shell("compact", "title.json", "--deltas", "deltas")
+    (shell.home / "new").mkdir()
+    given = ["new", "--dimension", "2"]
+    write_vectors(shell.home / "new/1.parquet", ids[:-1])
+    told = shell("bulk", "reembed", *given, code=2)
+    assert "1 records of notes.2-" in told
+    assert "have no vector in" in told
+    assert "1 records" in shell("query", "--id", ids[0])
+
+    write_vectors(shell.home / "new/2.parquet", ids[-2:])
+    assert f"record '{ids[-2]}' of notes.2-" in (told := shell("bulk", "reembed", *given, code=2))
+    assert "has two vectors" in told
+    (shell.home / "new/2.parquet").unlink()
+    write_vectors(shell.home / "new/3.parquet", ids[-1:])
+    assert "reshard of notes to 3 shards with the vectors of" in shell("bulk", "reshard", "--shards", "3", code=2)
+    assert "reembedded" == printed(shell, "bulk reembed", *given)["outcome"]
+    found = json.loads(shell("query", "--vector", "[0, 1]", "-n", "10", "--json"))
+    assert set(ids) == {record["id"] for record in found}
+    assert {"title": "kept"} == next(record["metadata"] for record in found if record["id"] == "USER#a#NOTE#1")
+    assert "already" == printed(shell, "bulk reembed", *given)["outcome"]
+    run_of("a", "late")
+    late = shell("compact", "late.json", "--deltas", "deltas", code=1)
+    assert "has a vector of 3 numbers" in late
+    run_of("a", "later", dimension=2)
+    assert "1 applied" in shell("compact", "later.json", "--deltas", "deltas")
+
+
+def write_vectors(path: Path, ids: Sequence[str]) -> None:
+    with DeltaWriter(path, dimension=2) as writer:
+        writer.add(list(ids), np.array([[number, 1] for number in range(len(ids))], np.float32))
 
 
 def test_wrong_use_is_told(shell: Shell) -> None:

@@ -96,6 +96,7 @@ RUNS: dict[str, list[str]] = {
 """What is run for each command, in a directory with three versions, the first one pinned; see `prepared`."""
 
 ELSEWHERE = {
+    "bulk reembed": "test_resharding.py",
     "bulk reshard": "test_resharding.py",
     "bulk sweep": "test_resharding.py",
     "resync": "test_resync.py",

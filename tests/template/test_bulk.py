@@ -61,7 +61,7 @@ def test_the_state_machine_builds_what_the_command_builds(stack: Stack, tmp_path
 def test_the_state_machine_reshards_as_the_command_does(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From two shards to three, and once more: then there is nothing to do."""
+    """From two shards to one, and once more: then there is nothing to do; and with new vectors."""
     build, parts = Build(tmp_path, 2).write(ids(0, 30)), []
     build.run()
     monkeypatch.setattr(bring, "read_chroma_delta", read_here)
@@ -72,14 +72,18 @@ def test_the_state_machine_reshards_as_the_command_does(
 
     (asked,) = [json.loads(block.text) for block in blocks(ROOT / "docs/shards.md") if block.language == "json"]
     assert {"collection", "shards"} == asked.keys()
-    asked = {"collection": build.event["collection"], "shards": 3}
+    asked = {"collection": build.event["collection"], "shards": 1}
     records = build.records()
     ended = walk(definition(stack, "Reshard"), asked, invoke)
 
-    assert {"generation": 2, "shards": ["notes.2-0", "notes.2-1", "notes.2-2"]} == ended
-    assert ["reshard", *["bring"] * 6, "close", *["bring"] * 3, "swap"] == parts
+    assert {"generation": 2, "shards": ["notes.2-0"]} == ended
+    assert ["reshard", "bring", "bring", "close", "bring", "swap"] == parts
     assert records == build.records()
     assert ended == walk(definition(stack, "Reshard"), asked, invoke)
+    with_vectors = {"collection": asked["collection"], "source": build.event["source"], "dimension": 4}
+    again = walk(definition(stack, "Reshard"), with_vectors, invoke)
+    assert {"generation": 3, "shards": ["notes.3-0"]} == again
+    assert records == build.records(), "the data set that it was built from has these vectors"
     assert [] == build.left()
 
 
