@@ -249,7 +249,7 @@ def restore(
 
 
 _AFTER_DAMAGE = (
-    "hint: bring these objects back from a backup or from the mirror, or restore a sound version by --version"
+    "hint: copy each from where the same name is sound, below the mirror or in a backup; or restore another --version"
 )
 
 COMMANDS = (log, show, verify, restore)

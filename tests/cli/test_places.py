@@ -90,3 +90,22 @@ def test_what_makes_no_sense_is_refused(cli: CommandLine, arguments: list[str], 
 
     assert (2, "", True) == (ended.code, ended.out, text in ended.err), ended
     assert before == cli.contents()
+
+
+def test_a_damaged_object_is_replaced_by_that_of_the_mirror(cli: CommandLine) -> None:
+    """C3: the way that `verify` names for what `recover` leaves alone, since HEAD names it and it is there."""
+    (cli.home / "mirror").mkdir()
+    assert 0 == cli.at("mirror", "--mirror", "mirror", "--repair").code
+    sound = min(path for path in (cli.home / "mirror/notes/objects").rglob("*") if path.is_file())
+    stored = cli.home / "store" / sound.relative_to(cli.home / "mirror")
+    stored.chmod(0o644)
+    stored.write_bytes(bytes([sound.read_bytes()[0] ^ 1]) + sound.read_bytes()[1:])
+
+    found = cli.at("verify", "--all")
+    left = cli.at("recover", "--mirror", "mirror")
+    shutil.copyfile(sound, stored)
+
+    assert (4, 2) == (found.code, left.code)
+    assert f"damaged: {sound.relative_to(cli.home / 'mirror')}: " in found.out
+    assert "hint: copy each from where the same name is sound" in found.out
+    assert 0 == cli.at("verify", "--all").code
