@@ -108,7 +108,7 @@ def test_a_pack_that_is_damaged_is_named(cli: CommandLine) -> None:
     manifest = next((cli.home / "store/notes/manifests").glob("0000000000000002-*"))
     manifest.write_bytes(manifest.read_bytes()[:-1] + b"x")
 
-    assert_refused(cli.at("diff", "1", "3"), 4, manifest.name, "damaged")
+    assert_refused(cli.at("diff", "1", "3"), 4, manifest.name, "is not the manifest that was published")
 
 
 def test_nothing_is_written_and_nothing_left(cli: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> None:
