@@ -111,7 +111,11 @@ def test_what_comes_meanwhile_is_in_the_new_shards(filled: ShardedWorld, table: 
     item = table.put("IMAGE#b", "RECEIPT#00001#LINE#00001#WORD#00001")
     comes = {
         "bring": [item, label(table, "a")],
-        "close": [label(table, "c"), table.remove("IMAGE#b", "RECEIPT#00001#LINE#00001#WORD#00001")],
+        "close": [
+            label(table, "c"),
+            table.remove("IMAGE#b", "RECEIPT#00001#LINE#00001#WORD#00001"),
+            table.remove("IMAGE#a", "RECEIPT#00001#LINE#00001#WORD#00001#LABEL#total"),
+        ],
     }
     seen = []
 
@@ -125,6 +129,7 @@ def test_what_comes_meanwhile_is_in_the_new_shards(filled: ShardedWorld, table: 
 
     assert seen[-1] == after
     assert word("b") not in after
+    assert {"n": 0} == after[word("a")][2], "a label that came in the first round, and went in the last"
     assert {"n": 2, "label_total": True, "label_status": "validated"} == after[word("c")][2]
     assert all(records.keys() >= after.keys() for records in seen)
 
