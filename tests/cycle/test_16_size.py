@@ -134,7 +134,10 @@ def test_the_same_batch_on_five_times_the_records_handles_about_as_much(begun: P
 
 
 def test_bytes_sent_follow_the_number_of_changes(world: World) -> None:
-    """D2: 1, 10 and 100 labels on 400 records: each more, none as much as its share, all far below a whole copy."""
+    """D2: 1, 10 and 100 labels on 400 records: more for more, far less than their share, far below a whole copy.
+
+    Which pages SQLite takes differs from run to run, by some kilobytes.
+    """
     table = warm(world, _FEW)
     store = CountingStore(world.store)
     sent: dict[int, int] = {}
@@ -147,5 +150,6 @@ def test_bytes_sent_follow_the_number_of_changes(world: World) -> None:
             sent[count] = store.written
 
     whole = world.published().manifest.size
-    assert sent[1] < sent[10] < sent[100] < whole / 5
+    assert max(sent[1], sent[10]) < sent[100] < whole / 20
     assert sent[100] < 20 * sent[1]
+    assert sent[10] < 5 * sent[1]
