@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 from chroma_lifecycle.batch.summary import counts_of
 from chroma_lifecycle.chroma.client import SPACES, CollectionSettings, ManagedClient, Space
@@ -42,6 +43,9 @@ from chroma_lifecycle.upkeep import Site
 
 log = Log(__name__)
 
+Renew: TypeAlias = Callable[[Delta, Path], Delta]
+"""Return the same records with other vectors, of any dimension, given them and a directory to work in."""
+
 _ATTEMPTS = 3
 # Beside the copy of the version: what the child opens, the records in a file, and the new directory.
 _COPIES = 3
@@ -71,6 +75,7 @@ def rebuild(
     action: str = "rebuild",
     tail_budget: int,
     amend: Callable[[Head], Head] = lambda head: head,
+    renew: Renew | None = None,
 ) -> Rebuilt:
     """Publish the newest version's records in a directory that was made for them.
 
@@ -85,6 +90,7 @@ def rebuild(
         action: One word for the history.
         tail_budget: Vector operations that a reader may have to replay.
         amend: Changes what else the new HEAD decides; it refuses by raising.
+        renew: Gives the records new vectors.
 
     Raises:
         HeadMoved: Others published each time.
@@ -95,7 +101,7 @@ def rebuild(
     for attempt in range(1, _ATTEMPTS + 1):
         parent = site.restored(Deadline())
         try:
-            published = _publish_anew(site, parent, space, without, action, tail_budget, amend)
+            published = _publish_anew(site, parent, space, without, action, tail_budget, amend, renew)
         except HeadMoved as lost:
             if attempt == _ATTEMPTS:
                 raise
@@ -114,6 +120,7 @@ def _publish_anew(
     action: str,
     tail_budget: int,
     amend: Callable[[Head], Head],
+    renew: Renew | None,
 ) -> Published:
     before, workspace = parent.manifest.details, site.workspace
     kept = stored_settings(workspace.pristine.root / CHROMA, site.collection, before.dimension)
@@ -126,13 +133,16 @@ def _publish_anew(
         scratch, working = (stack.enter_context(workspace.blank()) for _ in range(2))
         # 1. The records, read in a child from a copy: the pristine files are opened by nobody.
         records = _read_records(site, before.dimension, space, scratch)
+        if renew is not None:
+            records = renew(records, scratch)
+            settings = replace(settings, dimension=records.dimension or settings.dimension)
         # 2. The ledger, without what is left out.
         counts = _copy_ledger(workspace.pristine.root / LEDGER, working / LEDGER, records, without)
         # 3. A fresh directory.
         _write_records(working / CHROMA, site.collection, settings, records, frozenset(without), tail_budget)
         # 4. Proven, and published whole.
         sealed = seal(working, full=True, records=counts["records"])
-        details = _details(before, settings, sealed, counts, action)
+        details = _details(before, settings, sealed, counts, action, renewed=0 if renew is None else counts["records"])
         return publish(
             sealed,
             parent=parent,
@@ -192,14 +202,21 @@ def _write_records(
 
 
 def _details(
-    before: Details, settings: CollectionSettings, sealed: SealedSnapshot, counts: dict[str, int], action: str
+    before: Details,
+    settings: CollectionSettings,
+    sealed: SealedSnapshot,
+    counts: dict[str, int],
+    action: str,
+    *,
+    renewed: int,
 ) -> Details:
     found = sealed.soundness
     return replace(
         before,
-        summary=Summary(action, removed=before.counts.records - counts["records"]),
+        summary=Summary(action, changed=renewed, removed=before.counts.records - counts["records"]),
         counts=replace(counts_of(counts, found), withheld=before.counts.withheld),
         chroma=ChromaVersion(version("chromadb"), found.migrations),
+        dimension=settings.dimension,
         space=settings.space,
         verified=True,
         milliseconds={},

@@ -88,7 +88,7 @@ def read_vectors(
         raise BadInput(
             f"{len(missing):,} records of {collection} have no vector in {wanted.source}: "
             f"{', '.join(map(repr, missing[:_NAMED]))}{more}",
-            hint="add a file with their vectors there and run the same command again, or give it up by "
-            "`chroma-lifecycle bulk reshard --undo`",
+            hint="add a file with their vectors there and run the same command again; of a collection in shards, "
+            "`chroma-lifecycle bulk reshard --undo` gives it up",
         )
     return found

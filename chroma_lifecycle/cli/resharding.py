@@ -114,7 +114,11 @@ def reembed(
     output, name = Output(as_json), choose_collection(collection, mapping)
     here = Here(store, workspace, mapping, DEFAULT_TAIL_BUDGET, checksums)
     source = source if "://" in source else str(Path(source).absolute())
-    before = read_layout(open_store(store, checksums=checksums), name).layout
+    try:
+        before = read_layout(open_store(store, checksums=checksums), name).layout
+    except BadInput as problem:
+        problem.hint += "; what is not in shards gets new vectors by `chroma-lifecycle rebuild --vectors`"
+        raise
     event = {"task": "reshard", "collection": name, "source": source, "dimension": dimension}
     done = run_reshard(event, here, workers or len(os.sched_getaffinity(0)), output.counting)
     value, told = _told(name, store, before, done)

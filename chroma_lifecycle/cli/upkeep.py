@@ -22,19 +22,22 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import EXIT_PARTLY, EXIT_RETRYABLE, Output, printable
-from chroma_lifecycle.cli.shards import each_shard, nowhere_else, of_its_records
+from chroma_lifecycle.cli.shards import Given, each_shard, nowhere_else, of_its_records, same
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE, Checksums
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.publishing.layout import Layout, Shard, Vectors, whole_of
 from chroma_lifecycle.snapshot.workspace import Workspace
-from chroma_lifecycle.wiring import open_mirror, open_store, writer
+from chroma_lifecycle.wiring import BUCKET, open_delta_at, open_mirror, open_store, writer
 from chroma_lifecycle.words import size
 
 if TYPE_CHECKING:
+    from chroma_lifecycle.deltas.model import Delta
     from chroma_lifecycle.ports import Store
     from chroma_lifecycle.publishing.erasing import Remains
     from chroma_lifecycle.publishing.mirror import MirrorOutcome
     from chroma_lifecycle.publishing.published import Published
+    from chroma_lifecycle.rebuild import Renew
     from chroma_lifecycle.upkeep import Site
 
 
@@ -79,12 +82,31 @@ def rebase(
     )
 
 
-@each_shard()
+def _without_vectors(given: Given, shard: Shard, layout: Layout) -> Given:
+    """Refuse new vectors for one shard after the other: readers would see two dimensions."""
+    if given["vectors"] is not None:
+        raise _in_shards(layout.collection)
+    return same(given, shard, layout)
+
+
+def _in_shards(collection: str) -> BadInput:
+    return BadInput(
+        f"{collection} is in shards, and all of them get new vectors at once",
+        hint="`chroma-lifecycle bulk reembed` does it, and puts them in force by one swap",
+    )
+
+
+@each_shard(_without_vectors)
 def rebuild(
     store: StoreOption,
     space: Annotated[
         SpaceName | None, typer.Option("--space", help="Another way to measure distances; by default the same.")
     ] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option("--vectors", help="Data set with a new vector for every record: Parquet deltas, or s3://…"),
+    ] = None,
+    dimension: Annotated[int | None, typer.Option("--dimension", help="Of the new vectors.", min=1, max=65_536)] = None,
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,
     mirror: MirrorOption = None,
@@ -92,23 +114,34 @@ def rebuild(
     checksums: ChecksumsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the collection anew from its own records: without what was deleted, or with another space."""
+    """Make the collection anew from its own records: without what was deleted, with another space or new vectors."""
     from chroma_lifecycle.rebuild import rebuild as rebuild_collection  # imports chromadb, which takes seconds
 
     output, name = Output(as_json), choose_collection(collection, mapping)
+    if (vectors is None) != (dimension is None):
+        raise BadInput("--vectors and --dimension go together", hint="say both, or neither")
+    renew = _renewing(name, vectors, dimension, checksums) if vectors is not None and dimension is not None else None
     with (
         open_site(name, store, mirror, workspace, checksums) as site,
         output.watching(f"rebuilding {name}", site.store) as watched,
     ):
-        rebuilt = rebuild_collection(replace(site, store=watched), space=space, tail_budget=DEFAULT_TAIL_BUDGET)
+        rebuilt = rebuild_collection(
+            replace(site, store=watched),
+            space=space,
+            action="rebuild" if renew is None else "reembed",
+            tail_budget=DEFAULT_TAIL_BUDGET,
+            renew=renew,
+        )
     manifest, before = rebuilt.published.manifest, rebuilt.before
     details = manifest.details
+    made = details.space if renew is None else f"{details.dimension:,} dimensions, {details.space}"
     output.result(
         {
             "collection": name,
             "version": manifest.version.number,
             "records": details.counts.records,
             "space": details.space,
+            "dimension": details.dimension,
             "size_bytes": manifest.size,
             "size_bytes_before": rebuilt.bytes_before,
             "elements": details.counts.elements,
@@ -116,9 +149,25 @@ def rebuild(
             "mirror": mirror_value(rebuilt.mirror),
         },
         f"{name} version {manifest.version.number} has the same {details.counts.records:,} records, made anew "
-        f"({details.space}): {size(manifest.size)}, where it was {size(rebuilt.bytes_before)}",
+        f"({made}): {size(manifest.size)}, where it was {size(rebuilt.bytes_before)}",
         *mirror_told(rebuilt.mirror),
     )
+
+
+def _renewing(name: str, source: str, dimension: int, checksums: Checksums | None) -> Renew:
+    """Return what gives records the vectors of a data set."""
+    from chroma_lifecycle.bulk.vectors import read_vectors, reembedded  # imports pyarrow, which takes a while
+
+    if (whole := whole_of(name)) is not None:
+        raise _in_shards(whole)
+    wanted = Vectors(source if source.startswith(BUCKET) else str(Path(source).absolute()), dimension)
+    address, deltas = open_delta_at(wanted.source.rstrip("/"), checksums=checksums)
+
+    def renew(records: Delta, scratch: Path) -> Delta:
+        found = read_vectors(wanted, name, deltas, address, records.ids, scratch)
+        return reembedded(records, found, dimension)
+
+    return renew
 
 
 @each_shard(nowhere_else(of_its_records("ids")))

@@ -160,6 +160,9 @@ def test_new_vectors_for_every_record(shell: Shell) -> None:
     shell("compact", "title.json", "--deltas", "deltas")
     (shell.home / "new").mkdir()
     given = ["new", "--dimension", "2"]
+    for name in ("notes", "notes.1-0"):
+        one_by_one = shell("rebuild", "--vectors", *given, "--collection", name, code=2)
+        assert "notes is in shards, and all of them get new vectors at once" in one_by_one
     write_vectors(shell.home / "new/1.parquet", ids[:-1])
     told = shell("bulk", "reembed", *given, code=2)
     assert "1 records of notes.2-" in told

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from chroma_lifecycle.bulk.vectors import reembedded
 from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.chroma.deep import verify_deep
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Deadline
+from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.errors import BadInput, HeadMoved, NoRoom
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.publishing.history import verify_store
 from chroma_lifecycle.publishing.unpack import Stores, files_of
+from chroma_lifecycle.reader import SnapshotReader
 from chroma_lifecycle.rebuild import Rebuilt, rebuild
 from chroma_lifecycle.snapshot import disk, workspace
 from chroma_lifecycle.snapshot.hnsw_files import HnswHeader
 from chroma_lifecycle.snapshot.waste import waste_of
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.upkeep import Site
+from tests.support.repairs import roll_back
 from tests.support.story import expect_model, story, write_pool
 from tests.support.table import Table
 from tests.support.watching import WatchedStore
@@ -151,6 +157,58 @@ def test_a_cosine_space_gives_vectors_back_as_chroma_does(world: World, site: Si
 
     assert np.allclose(first, vectors(world, ids), rtol=1e-6, atol=0)
     assert np.allclose(first, [[float(number), 1.0, 0.0, 0.5] for number in range(20)], rtol=1e-6, atol=0)
+
+
+def test_new_vectors_of_another_dimension(world: World, site: Site, tmp_path: Path) -> None:
+    """Everything else stays; a reader goes from one version to the other; what is merged later must have the new one.
+
+    A delta of the old dimension fails alone, and a rollback leads back.
+    """
+    table = Table()
+    merge(world, table, "r1", dict([*MANY.items()][:40]))
+    world.compact([label(table, "total", word=7)])
+    before, facts = world.records(), facts_of(world)
+    asked = list[int]()
+
+    def renew(records: Delta, scratch: Path) -> Delta:
+        asked.append(len(records.ids))
+        assert scratch.is_dir()
+        return reembedded(records, {id_: np.array(wide(n), np.float32) for n, id_ in enumerate(records.ids)}, 6)
+
+    with SnapshotReader(world.store, "words", workspace=tmp_path / "reader", check_seconds=None) as reader:
+        with reader.collection() as words:
+            assert 40 == len(words.query(query_embeddings=[[1.0, 0.0, 0.0, 0.0]], n_results=40)["ids"][0])
+            result = rebuilt(site, renew=renew, action="reembed")
+        reader.refresh()
+        with reader.collection() as words:
+            assert 40 == len(words.query(query_embeddings=[wide(3)], n_results=40)["ids"][0])
+
+    details = result.published.manifest.details
+    assert ([40], 6, "reembed", 40) == (asked, details.dimension, details.summary.action, details.summary.changed)
+    assert facts == facts_of(world)
+    after = sorted(before)
+    assert np.array_equal([wide(n) for n in range(40)], vectors(world, after))
+    with (
+        files_of(world.published(store=world.mirror).manifest, Stores(world.mirror)) as files,
+        ManagedClient.open(files / "chroma", "words") as client,
+    ):
+        found = client.collection.get(ids=after)
+    others = zip(found["documents"], found["metadatas"], strict=True)
+    assert {id_: record[1:] for id_, record in before.items()} == dict(zip(found["ids"], others, strict=True))
+
+    world.write_delta("old", {f"{LINE}#WORD#05000": (1, None, {})})
+    replace(world, dimension=6).write_delta("new", {f"{LINE}#WORD#06000": (1, None, {})})
+    runs = [table.put(IMAGE, f"RECEIPT#00001#COMPACTION_RUN#{name}", **begins(name)) for name in ("old", "new")]
+    report = world.compact(runs)
+    assert (1, 1) == (report.failed, report.applied)
+    assert [[1.0, 1.0, 0.0, 0.5, 0.0, 0.0]] == vectors(world, [f"{LINE}#WORD#06000"]).tolist()
+
+    roll_back(world, 3)
+    assert (4, before) == (world.published().manifest.details.dimension, world.records())
+
+
+def wide(tag: int) -> list[float]:
+    return [float(tag), 1.0, 0.0, 0.5, 0.0, 0.25]
 
 
 def vectors(world: World, ids: list[str]) -> Any:
