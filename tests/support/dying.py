@@ -222,7 +222,9 @@ def on_a_limited_disk(home: Path, records: list[Any], file_bytes: int) -> list[s
 
 
 def ends_elsewhere(home: Path, workspace: str, records: list[Any], file_bytes: int | None = None) -> list[str]:
-    """Return the kinds of errors that a compaction in a process of its own ends with.
+    """Return the kinds of errors that a compaction in a process of its own ends with, or the signal.
+
+    A page of a mapped file that a disk cannot give ends a process by SIGBUS; for the store it is one more kill.
 
     Args:
         file_bytes: How long a file can become: to every write past it the disk is full.
@@ -231,7 +233,9 @@ def ends_elsewhere(home: Path, workspace: str, records: list[Any], file_bytes: i
     results = context.Queue()
     process = context.Process(target=_ending, args=(home, workspace, records, file_bytes, results))
     process.start()
-    found: list[str] = results.get(timeout=120)
-    process.join(60)
-    assert process.exitcode == 0
+    process.join(120)
+    if process.exitcode == -signal.SIGBUS:
+        return [signal.SIGBUS.name]
+    assert process.exitcode == 0, process.exitcode
+    found: list[str] = results.get(timeout=10)
     return found
