@@ -125,7 +125,8 @@ def test_a_directory_removed_beneath_the_client_is_not_ours_any_more(directory: 
     """The write fails, the close lets go of the deleted files."""
     client = ManagedClient.open(directory, COLLECTION)
     shutil.rmtree(directory)
-    with pytest.raises(NotOwned, match=r"readonly database|unable to open database file"):
+    # What the engine says depends on the connection of its pool that it takes.
+    with pytest.raises(NotOwned, match=r"update in collection words.*removed or made read-only beneath the client"):
         client.apply(Plan(updates={"r1": {"label": True}}), {})
     report = client.close()
 
