@@ -80,9 +80,15 @@ def is_junk(record: Any) -> bool:
 
 
 def names_no_delta(record: dict[str, Any]) -> bool:
-    """Return whether a record names the address where no delta lies."""
+    """Return whether a record names an address where no delta lies, or is PENDING and names none at all."""
     image = record["dynamodb"].get("NewImage", {})
-    return any(f"{name}_delta_prefix" in image and "x/" in image[f"{name}_delta_prefix"]["S"] for name in COLLECTIONS)
+
+    def lacks(name: str) -> bool:
+        if (address := image.get(f"{name}_delta_prefix")) is None:
+            return bool(image.get(f"{name}_state") == {"S": "PENDING"})
+        return "x/" in address["S"]
+
+    return any(map(lacks, COLLECTIONS))
 
 
 @settings(
