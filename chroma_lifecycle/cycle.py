@@ -296,7 +296,7 @@ class Cycle:
         if known is None or self._fits_mapping(published.manifest):
             return
         with self._ledger() as ledger:
-            meaning = ledger.meaning_of(known)
+            meaning = ledger.mappings.meaning_of(known)
         changed = f": {'; '.join(differences(meaning, mapping.meaning))}" if meaning else ""
         raise BadInput(
             f"version {published.manifest.version.number} of {published.collection} was made under the mapping "
@@ -344,7 +344,7 @@ class Cycle:
         return (before.version.number + 1) % FULL_CHECK_VERSIONS == 0
 
     def _remember_mapping(self, ledger: Ledger) -> None:
-        ledger.remember_mapping(self._around.mapping.digest, self._around.mapping.meaning)
+        ledger.mappings.remember(self._around.mapping.digest, self._around.mapping.meaning)
 
     def _seal(self, parent: Published, working: Path, done: Plan, counts: Mapping[str, int]) -> SealedSnapshot:
         unopened = [] if (working / CHROMA).exists() else [f.path for f in parent.manifest.files if f.path != LEDGER]

@@ -70,6 +70,10 @@ class Tombstone:
     position: Position
 
 
+RunKey = tuple[ItemKey, str]
+"""A run item and the address of a delta."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFact:
     """A delta that was merged for a run item.

@@ -109,7 +109,7 @@ class _Batch:
             (fact.reach, fact.item): fact for facts in ledger.tombstones(reaches).values() for fact in facts
         }
         self._withheld = ledger.withheld(reaches)
-        self._read_at = ledger.read_at()
+        self._read_at = ledger.mappings.read_at()
 
     def take(self, change: Change) -> None:
         source = change.origin.source

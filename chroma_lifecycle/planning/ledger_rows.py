@@ -49,6 +49,9 @@ CREATE TABLE mappings (
 CREATE TABLE records (id TEXT NOT NULL PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs) WITHOUT ROWID;
 """
 
+RUN = "partition, sort, address, position, digest, records, received, version"
+"""The columns of a run, without the number by which the records of the ledger name it."""
+
 Row = tuple[Any, ...]
 
 # Made once: a batch has thousands of values.

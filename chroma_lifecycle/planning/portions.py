@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chroma_lifecycle.planning.ledger import Ledger
-from chroma_lifecycle.planning.ledger_rows import table_columns
+from chroma_lifecycle.planning.ledger_rows import RUN, table_columns
 
 _BY_REACH = ("field_facts", "tombstones", "withheld_fields", "withheld_tombstones")
 _KEYS = {
@@ -20,7 +20,6 @@ _KEYS = {
     "withheld_runs": "partition, sort, address",
     "mappings": "digest",
 }
-_RUN = "partition, sort, address, position, digest, records, received, version"
 _RECORD = "id, partition, sort, address, position"
 
 
@@ -45,7 +44,7 @@ def add_portion(ledger: Ledger, source: Path, owns: Callable[[str], bool]) -> No
         )
         # A run of nobody's partition (an adoption) goes where its records go.
         connection.execute(
-            f"INSERT INTO main.runs ({_RUN}) "  # noqa: S608 (own names)
+            f"INSERT INTO main.runs ({RUN}) "  # noqa: S608 (own names)
             "SELECT partition, sort, address, position, digest, CASE partition WHEN '' THEN "
             "(SELECT count(*) FROM other.records WHERE run = number AND owns(id)) ELSE records END, received, 1 "
             "FROM other.runs "
@@ -140,8 +139,8 @@ def _follow(connection: sqlite3.Connection, table: str, key: str) -> None:
 def _follow_runs(connection: sqlite3.Connection) -> None:
     """Runs have numbers of their own in each ledger, by which the records name them."""
     connection.execute(
-        f"INSERT INTO main.runs ({_RUN}) SELECT * FROM "  # noqa: S608 (own names)
-        f"(SELECT {_RUN} FROM other.runs EXCEPT SELECT {_RUN} FROM main.runs) WHERE true "
+        f"INSERT INTO main.runs ({RUN}) SELECT * FROM "  # noqa: S608 (own names)
+        f"(SELECT {RUN} FROM other.runs EXCEPT SELECT {RUN} FROM main.runs) WHERE true "
         "ON CONFLICT (partition, sort, address) DO UPDATE SET position = excluded.position, "
         "digest = excluded.digest, records = excluded.records, received = excluded.received"
     )

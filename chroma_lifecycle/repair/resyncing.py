@@ -156,7 +156,7 @@ class _Resyncing(Mending):
         if known is None or not self.is_changed:
             return
         with self._ledger() as ledger:
-            if (meaning := ledger.meaning_of(known)) is not None:
+            if (meaning := ledger.mappings.meaning_of(known)) is not None:
                 self.old = recall(meaning, known)
                 if isinstance(mapping, ShardMapping):
                     self.old = mapping.as_it_sees(self.old, whole_of(published.collection) or published.collection)
@@ -199,7 +199,7 @@ class _Resyncing(Mending):
 
     def _remember_mapping(self, ledger: Ledger) -> None:
         mapping = self._around.mapping
-        ledger.remember_mapping(mapping.digest, mapping.meaning, as_of=self.reading.began if self.is_changed else 0)
+        ledger.mappings.remember(mapping.digest, mapping.meaning, as_of=self.reading.began if self.is_changed else 0)
 
     def _to_be_told(self, portion: Portion, joined: Joined) -> Iterable[Change]:
         del portion, joined  # the table says which of its items do not say so

@@ -173,7 +173,7 @@ class _Going:
             summary = _differences(old, newer, withheld)
             seconds = int(self._site.clock.now().timestamp())
             old.withhold(withheld, received_seconds=seconds, version=made.number)
-            old.remember_mappings_of(newer)
+            old.mappings.remember_those_of(newer.mappings)
             return old.counts(), summary
 
 

@@ -61,7 +61,7 @@ def facts_of(world: World) -> Any:
         Ledger.open(files / "ledger.sqlite3", read_only=True) as ledger,
     ):
         tables = ("field_facts", "tombstones", "runs", "records", "mappings")
-        return {name: sorted(ledger._connection.execute(f"SELECT * FROM {name}"), key=repr) for name in tables}
+        return {name: sorted(ledger._file.connection.execute(f"SELECT * FROM {name}"), key=repr) for name in tables}
 
 
 def test_the_records_stay_and_what_was_deleted_goes(world: World, site: Site) -> None:

@@ -53,7 +53,7 @@ def written(place: Path, *stored: LedgerChanges, withheld: Withheld | None = Non
             ledger.store(each, received_seconds=number, version=number)
         if withheld:
             ledger.withhold(withheld, received_seconds=9, version=9)
-        ledger.remember_mapping(DIGEST, {"says": 1}, as_of=len(stored))
+        ledger.mappings.remember(DIGEST, {"says": 1}, as_of=len(stored))
     return path
 
 
@@ -117,7 +117,7 @@ def test_of_two_readings_of_the_table_the_older_counts(tmp_path: Path) -> None:
     first, second = written(tmp_path, changes("a")), written(tmp_path, changes("b"), changes("c"))
     made = portion(tmp_path, lambda _: True, first, second)
     with Ledger.open(made, read_only=True) as ledger:
-        assert 1 == ledger.read_at()
+        assert 1 == ledger.mappings.read_at()
 
 
 def test_what_a_ledger_becomes_says_which_records_differ(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def bring(world: World, mapping: TableMapping, items: list[dict[str, Any]], as_o
             return {id_: world._pool[run.address][id_][2] for id_ in ids}
 
         world._carry_out(name, remap(ledger, compared.joined, world.mapping, mapping, name, metadata))
-        ledger.remember_mapping(mapping.digest, mapping.meaning, as_of=as_of)
+        ledger.mappings.remember(mapping.digest, mapping.meaning, as_of=as_of)
         found[name] = compared.differences
     world.mapping = mapping
     return found
