@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from chroma_lifecycle.errors import Corrupt, ObjectMissing, StoreUnavailable
+from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing, StoreUnavailable
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.snapshot.chain import BasePart, PackRef
 from chroma_lifecycle.snapshot.frame import Kind, unwrap
@@ -17,6 +17,7 @@ from chroma_lifecycle.snapshot.pages import FilePages, page_digests
 from chroma_lifecycle.values import digest_of
 
 _T = TypeVar("_T")
+_ANOTHER = "it does not hold the bytes that the manifest says"
 _HINT = "run `chroma-lifecycle verify` to see what is damaged; `chroma-lifecycle log` lists older versions"
 
 
@@ -59,24 +60,51 @@ class Sources:
 
 
 def fetch_part(part: BasePart, names: Names, sources: Sources) -> tuple[bytes, FilePages]:
-    """Return the bytes of a base part, and its pages: stored bytes and raw bytes are both proven.
+    """Return the bytes of a base part, and its pages: the raw bytes are proven.
+
+    That says all of the stored ones too; their digest is asked for only where something is wrong.
 
     Raises:
         ObjectMissing, Corrupt, StoreUnavailable: As :meth:`Sources.read`.
     """
-    parts = names.parse_object_name(part.object)
-    assert parts is not None  # checked when the manifest was read
+    return sources.read(part.object, part.stored_bytes, lambda stored: _proven(part, names, stored))
 
-    def prove(stored: bytes) -> tuple[bytes, FilePages]:
-        if digest_of(stored) != parts.digest:
-            raise damaged(part.object, "its bytes do not have the digest in its name")
-        raw = unwrap(Kind.BLOCK, stored, limit_bytes=part.size)
-        pages = FilePages(len(raw), page_digests(raw))
-        if len(raw) != part.size or pages.digest != part.raw:
-            raise damaged(part.object, "it does not hold the bytes that the manifest says")
-        return raw, pages
+
+def verify_part(part: BasePart, names: Names, sources: Sources) -> FilePages:
+    """Return the pages of a base part whose stored bytes and raw bytes are both proven.
+
+    Raises:
+        ObjectMissing, Corrupt, StoreUnavailable: As :meth:`Sources.read`.
+    """
+
+    def prove(stored: bytes) -> FilePages:
+        _require_name(part, names, stored)
+        return _proven(part, names, stored)[1]
 
     return sources.read(part.object, part.stored_bytes, prove)
+
+
+def _proven(part: BasePart, names: Names, stored: bytes) -> tuple[bytes, FilePages]:
+    try:
+        raw = unwrap(Kind.BLOCK, stored, limit_bytes=part.size)
+    except (Corrupt, BadInput) as problem:
+        # A block that says that it is of a newer format may only be damaged.
+        _require_name(part, names, stored)
+        if isinstance(problem, BadInput):
+            raise
+        raise damaged(part.object, _ANOTHER) from problem
+    pages = FilePages(len(raw), page_digests(raw))
+    if len(raw) != part.size or pages.digest != part.raw:
+        _require_name(part, names, stored)
+        raise damaged(part.object, _ANOTHER)
+    return raw, pages
+
+
+def _require_name(part: BasePart, names: Names, stored: bytes) -> None:
+    parts = names.parse_object_name(part.object)
+    assert parts is not None  # checked when the manifest was read
+    if digest_of(stored) != parts.digest:
+        raise damaged(part.object, "its bytes do not have the digest in its name")
 
 
 def fetch_pack(pack: PackRef, manifest: Manifest, sources: Sources) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.fetch import Sources, fetch_pack, fetch_part
+from chroma_lifecycle.publishing.fetch import Sources, fetch_pack, verify_part
 from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.published import Published, read_manifest
 from chroma_lifecycle.publishing.transfer import in_parallel
@@ -162,7 +162,7 @@ class _Look:
         """Prove one block; return its pages."""
         self.deadline.require(_SECONDS_FOR_AN_OBJECT, "verifying an object")
         try:
-            return fetch_part(part, self.names, self.sources)[1]
+            return verify_part(part, self.names, self.sources)
         except (Corrupt, ObjectMissing, BadInput) as problem:
             self.damage[part.object] = problem.message
             return None

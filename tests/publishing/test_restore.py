@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from chroma_lifecycle.errors import (
 )
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing import publication, restore
-from chroma_lifecycle.publishing.fetch import Sources, fetch_part
+from chroma_lifecycle.publishing.fetch import Sources, fetch_part, verify_part
 from chroma_lifecycle.publishing.head import Head, read_head
 from chroma_lifecycle.publishing.history import verify_store
 from chroma_lifecycle.publishing.published import Published
@@ -31,7 +32,7 @@ from chroma_lifecycle.snapshot.files import LEDGER
 from chroma_lifecycle.snapshot.manifest import encode_manifest
 from chroma_lifecycle.snapshot.manifest_object import manifest_object
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
-from chroma_lifecycle.values import digest_of
+from chroma_lifecycle.values import Era, digest_of
 from tests.support.snapshots import COLLECTION, Site, facts, files_of
 from tests.support.versions import digest
 from tests.support.watching import WatchedStore, whole_store
@@ -234,6 +235,42 @@ def test_a_sound_block_that_is_another_part_is_refused(site: Site) -> None:
     for each in (wrong, replace(wrong, size=parts[1].size)):
         with pytest.raises(Corrupt, match=f"{parts[1].object} is damaged: it does not hold"):
             fetch_part(each, NAMES, Sources(site.store))
+
+
+def test_a_flipped_bit_is_named_or_changes_nothing(site: Site) -> None:
+    """C3: no digest comes before the decoder, which gives the bytes that were published, or the object's name."""
+    part = min(site.restore().manifest.chain.base.parts, key=lambda part: part.stored_bytes)
+    place = root_of(site) / part.object
+    good = place.read_bytes()
+
+    def told() -> object:
+        try:
+            return fetch_part(part, NAMES, Sources(site.store))
+        except Corrupt as problem:
+            return problem.message.partition(":")[0]
+
+    ends = Counter[object]()
+    sound = told()
+    for bit in range(8 * len(good)):
+        harmed = bytearray(good)
+        harmed[bit // 8] ^= 1 << bit % 8
+        place.write_bytes(harmed)
+        with pytest.raises(Corrupt, match=f"{part.object} is damaged: its bytes do not have the digest in its name"):
+            verify_part(part, NAMES, Sources(site.store))
+        ends[told()] += 1
+    # There is one bit of a frame's header that says nothing.
+    assert {sound: 1, f"{part.object} is damaged": 8 * len(good) - 1} == ends
+
+
+def test_a_block_of_a_newer_format_is_told_as_one(site: Site) -> None:
+    """C12: it has the digest in its name, so it is no damage."""
+    part = site.restore().manifest.chain.base.files[0].parts[0]
+    newer = site.store.read(part.object, limit_bytes=1 << 30).replace(b"block 1\n", b"block 7\n")
+    name = NAMES.object(Era.parse(f"{'0' * 16}.0"), digest_of(newer))
+    site.store.write(name, newer)
+
+    with pytest.raises(BadInput, match="format version 7"):
+        fetch_part(replace(part, object=name), NAMES, Sources(site.store))
 
 
 def test_a_copy_that_is_damaged_below_a_pack_is_restored_whole(make_site: MakeSite) -> None:
