@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
 
 from chroma_lifecycle.batch.summary import counts_of
 from chroma_lifecycle.chroma.client import SPACES, CollectionSettings, ManagedClient, Space
@@ -43,12 +42,27 @@ from chroma_lifecycle.upkeep import Site
 
 log = Log(__name__)
 
-Renew: TypeAlias = Callable[[Delta, Path], Delta]
-"""Return the same records with other vectors, of any dimension, given them and a directory to work in."""
-
 _ATTEMPTS = 3
 # Beside the copy of the version: what the child opens, the records in a file, and the new directory.
 _COPIES = 3
+_NUMBER_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """New vectors.
+
+    Attributes:
+        dimension: Of them.
+        renewed: Returns the same records with them, given the records, the space and a directory to work in.
+    """
+
+    dimension: int
+    renewed: Callable[[Delta, str, Path], Delta]
+
+    def more_bytes(self, records: int, dimension: int) -> int:
+        """Return what vectors of this dimension need beside those that they replace: their file, and where they go."""
+        return _NUMBER_BYTES * records * (self.dimension + max(0, self.dimension - dimension))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,7 @@ def rebuild(
     action: str = "rebuild",
     tail_budget: int,
     amend: Callable[[Head], Head] = lambda head: head,
-    renew: Renew | None = None,
+    renewal: Renewal | None = None,
 ) -> Rebuilt:
     """Publish the newest version's records in a directory that was made for them.
 
@@ -90,7 +104,7 @@ def rebuild(
         action: One word for the history.
         tail_budget: Vector operations that a reader may have to replay.
         amend: Changes what else the new HEAD decides; it refuses by raising.
-        renew: Gives the records new vectors.
+        renewal: New vectors, if the records are to have some.
 
     Raises:
         HeadMoved: Others published each time.
@@ -101,7 +115,7 @@ def rebuild(
     for attempt in range(1, _ATTEMPTS + 1):
         parent = site.restored(Deadline())
         try:
-            published = _publish_anew(site, parent, space, without, action, tail_budget, amend, renew)
+            published = _publish_anew(site, parent, space, without, action, tail_budget, amend, renewal)
         except HeadMoved as lost:
             if attempt == _ATTEMPTS:
                 raise
@@ -120,7 +134,7 @@ def _publish_anew(
     action: str,
     tail_budget: int,
     amend: Callable[[Head], Head],
-    renew: Renew | None,
+    renewal: Renewal | None,
 ) -> Published:
     before, workspace = parent.manifest.details, site.workspace
     kept = stored_settings(workspace.pristine.root / CHROMA, site.collection, before.dimension)
@@ -128,21 +142,22 @@ def _publish_anew(
     workspace.drop_kept()
     with disk_errors(workspace.root):
         needed = _COPIES * parent.manifest.size + HEADROOM_BYTES
+        needed += renewal.more_bytes(before.counts.records, before.dimension) if renewal else 0
         require_room(workspace.root, needed, f"rebuilding {site.collection}")
     with ExitStack() as stack:
         scratch, working = (stack.enter_context(workspace.blank()) for _ in range(2))
         # 1. The records, read in a child from a copy: the pristine files are opened by nobody.
         records = _read_records(site, before.dimension, space, scratch)
-        if renew is not None:
-            records = renew(records, scratch)
-            settings = replace(settings, dimension=records.dimension or settings.dimension)
+        if renewal is not None:
+            records = renewal.renewed(records, settings.space, scratch)
+            settings = replace(settings, dimension=renewal.dimension)
         # 2. The ledger, without what is left out.
         counts = _copy_ledger(workspace.pristine.root / LEDGER, working / LEDGER, records, without)
         # 3. A fresh directory.
         _write_records(working / CHROMA, site.collection, settings, records, frozenset(without), tail_budget)
         # 4. Proven, and published whole.
         sealed = seal(working, full=True, records=counts["records"])
-        details = _details(before, settings, sealed, counts, action, renewed=0 if renew is None else counts["records"])
+        details = _details(before, settings, sealed, counts, action, renewed=counts["records"] if renewal else 0)
         return publish(
             sealed,
             parent=parent,

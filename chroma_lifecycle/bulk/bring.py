@@ -133,7 +133,7 @@ class _Bringing:
         moved = self._make_ledger(before)
         if before is None or moved:
             # 3. The records that differ, as the shards in force have them.
-            deltas = self._with_new_vectors(self._read(moved.written, details.dimension))
+            deltas = self._with_new_vectors(self._read(moved.written, details.dimension), details.space)
             if self.layout.vectors:
                 details = replace(details, dimension=self.layout.vectors.dimension)
             # 4. Written, proven, published.
@@ -174,14 +174,14 @@ class _Bringing:
             found[shard.name] = replace(delta, address=shard.name)
         return found
 
-    def _with_new_vectors(self, deltas: dict[str, Delta]) -> dict[str, Delta]:
+    def _with_new_vectors(self, deltas: dict[str, Delta], space: str) -> dict[str, Delta]:
         """Return the same records, with the vectors that the layout asks for."""
-        if self.layout.vectors is None:
+        ids = [record_id for delta in deltas.values() for record_id in delta.ids]
+        if self.layout.vectors is None or not ids:
             return deltas
         assert self.vectors is not None  # whoever reads the layout gives what finds them
-        ids = [record_id for delta in deltas.values() for record_id in delta.ids]
-        found = self.vectors(ids, self.scratch) if ids else {}
-        return {name: reembedded(each, found, self.layout.vectors.dimension) for name, each in deltas.items()}
+        found, dimension = self.vectors(ids, space, self.scratch), self.layout.vectors.dimension
+        return {name: reembedded(each, found, dimension) for name, each in deltas.items()}
 
     def _publish(
         self, before: Published | None, details: Details, moved: Moved, deltas: Mapping[str, Delta]

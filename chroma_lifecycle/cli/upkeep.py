@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from chroma_lifecycle.publishing.erasing import Remains
     from chroma_lifecycle.publishing.mirror import MirrorOutcome
     from chroma_lifecycle.publishing.published import Published
-    from chroma_lifecycle.rebuild import Renew
+    from chroma_lifecycle.rebuild import Renewal
     from chroma_lifecycle.upkeep import Site
 
 
@@ -120,7 +120,7 @@ def rebuild(
     output, name = Output(as_json), choose_collection(collection, mapping)
     if (vectors is None) != (dimension is None):
         raise BadInput("--vectors and --dimension go together", hint="say both, or neither")
-    renew = _renewing(name, vectors, dimension, checksums) if vectors is not None and dimension is not None else None
+    renewal = _renewal(name, vectors, dimension, checksums) if vectors is not None and dimension is not None else None
     with (
         open_site(name, store, mirror, workspace, checksums) as site,
         output.watching(f"rebuilding {name}", site.store) as watched,
@@ -128,13 +128,13 @@ def rebuild(
         rebuilt = rebuild_collection(
             replace(site, store=watched),
             space=space,
-            action="rebuild" if renew is None else "reembed",
+            action="rebuild" if renewal is None else "reembed",
             tail_budget=DEFAULT_TAIL_BUDGET,
-            renew=renew,
+            renewal=renewal,
         )
     manifest, before = rebuilt.published.manifest, rebuilt.before
     details = manifest.details
-    made = details.space if renew is None else f"{details.dimension:,} dimensions, {details.space}"
+    made = details.space if renewal is None else f"{details.dimension:,} dimensions, {details.space}"
     output.result(
         {
             "collection": name,
@@ -154,20 +154,21 @@ def rebuild(
     )
 
 
-def _renewing(name: str, source: str, dimension: int, checksums: Checksums | None) -> Renew:
+def _renewal(name: str, source: str, dimension: int, checksums: Checksums | None) -> Renewal:
     """Return what gives records the vectors of a data set."""
     from chroma_lifecycle.bulk.vectors import read_vectors, reembedded  # imports pyarrow, which takes a while
+    from chroma_lifecycle.rebuild import Renewal  # imports chromadb, which takes seconds
 
     if (whole := whole_of(name)) is not None:
         raise _in_shards(whole)
     wanted = Vectors(source if source.startswith(BUCKET) else str(Path(source).absolute()), dimension)
     address, deltas = open_delta_at(wanted.source.rstrip("/"), checksums=checksums)
 
-    def renew(records: Delta, scratch: Path) -> Delta:
-        found = read_vectors(wanted, name, deltas, address, records.ids, scratch)
+    def renewed(records: Delta, space: str, scratch: Path) -> Delta:
+        found = read_vectors(wanted, name, deltas, address, records.ids, space, scratch)
         return reembedded(records, found, dimension)
 
-    return renew
+    return Renewal(dimension, renewed)
 
 
 @each_shard(nowhere_else(of_its_records("ids")))

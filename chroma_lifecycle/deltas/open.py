@@ -134,7 +134,10 @@ def _normalise(listed: Listed, room: Path, expected: Expectation, read_chroma: R
         digest = checker.content_digest()
         records.finish(digest)
     ids = tuple(checker.seen)
-    origin = _marks_of(listed, listed.files[0], room / "part").origin if len(listed.files) == 1 else None
+    part = room / "part"
+    origin = _marks_of(listed, listed.files[0], part).origin if len(listed.files) == 1 else None
+    with writing(room):
+        part.unlink(missing_ok=True)
     return Delta(listed.place.address, digest, path, ids, checker.dimension if ids else None, origin)
 
 

@@ -20,7 +20,7 @@ from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.publishing.history import verify_store
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.reader import SnapshotReader
-from chroma_lifecycle.rebuild import Rebuilt, rebuild
+from chroma_lifecycle.rebuild import Rebuilt, Renewal, rebuild
 from chroma_lifecycle.snapshot import disk, workspace
 from chroma_lifecycle.snapshot.hnsw_files import HnswHeader
 from chroma_lifecycle.snapshot.waste import waste_of
@@ -170,15 +170,16 @@ def test_new_vectors_of_another_dimension(world: World, site: Site, tmp_path: Pa
     before, facts = world.records(), facts_of(world)
     asked = list[int]()
 
-    def renew(records: Delta, scratch: Path) -> Delta:
+    def renewed(records: Delta, space: str, scratch: Path) -> Delta:
         asked.append(len(records.ids))
-        assert scratch.is_dir()
-        return reembedded(records, {id_: np.array(wide(n), np.float32) for n, id_ in enumerate(records.ids)}, 6)
+        assert ("l2", True) == (space, scratch.is_dir())
+        tags = {id_: wide(n) for n, id_ in enumerate(records.ids)}
+        return reembedded(records, lambda ids: np.array([tags[id_] for id_ in ids], np.float32), 6)
 
     with SnapshotReader(world.store, "words", workspace=tmp_path / "reader", check_seconds=None) as reader:
         with reader.collection() as words:
             assert 40 == len(words.query(query_embeddings=[[1.0, 0.0, 0.0, 0.0]], n_results=40)["ids"][0])
-            result = rebuilt(site, renew=renew, action="reembed")
+            result = rebuilt(site, renewal=Renewal(6, renewed), action="reembed")
         reader.refresh()
         with reader.collection() as words:
             assert 40 == len(words.query(query_embeddings=[wide(3)], n_results=40)["ids"][0])
@@ -267,7 +268,7 @@ def test_a_collection_that_is_never_quiet_is_given_up(world: World, site: Site) 
 
 
 def test_no_room_is_told_before_anything_is_copied(world: World, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """S4: with the numbers: three copies of the version beside its own."""
+    """S4: with the numbers: three copies of the version beside its own, and what new vectors take more."""
     merge(world, Table(), "r1", dict([*MANY.items()][:3]))
     size = world.published().manifest.size
     needed = 3 * size + workspace.HEADROOM_BYTES
@@ -276,6 +277,10 @@ def test_no_room_is_told_before_anything_is_copied(world: World, site: Site, mon
 
     with pytest.raises(NoRoom, match=f"rebuilding words needs {needed:,} bytes .* 1 bytes are missing"):
         rebuilt(site)
+    # Three vectors of 4 numbers become such of 6: their file, and how much longer they are where they go.
+    more = 3 * 4 * (6 + 2)
+    with pytest.raises(NoRoom, match=f"rebuilding words needs {needed + more:,} bytes"):
+        rebuilt(site, renewal=Renewal(6, lambda *_: pytest.fail("it was asked for vectors")))
 
     monkeypatch.setattr(disk, "free_bytes", lambda directory: needed)
     rebuilt(site)
