@@ -53,7 +53,7 @@ def build(
         if not expected:
             return built_of(begin(begun, settings))
         with begun.workspace.blank() as scratch:
-            delta = open_delta(work.shard(number), work.deltas, scratch, whole)
+            delta = open_delta(work.shard(number), work.deltas, scratch, whole, own=True)
             require_all(begun.collection, len(delta.ids), expected)
             return built_of(begin_with(begun, settings, delta, ACTION, tail_budget=tail_budget, tell=tell))
     except BadInput:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from chroma_lifecycle.clock import new_id
+from chroma_lifecycle.deltas.allowance import Allowance
 from chroma_lifecycle.deltas.archive import unpack
 from chroma_lifecycle.deltas.checks import Checker, Expectation, RawRows
 from chroma_lifecycle.deltas.disk import require_room, writing
@@ -33,12 +34,21 @@ Chroma *directory*, which is the reader's own to change, to the new Parquet file
 
 
 def open_delta(
-    address: str, source: RootedDeltas, scratch: Path, expected: Expectation, read_chroma: ReadChroma | None = None
+    address: str,
+    source: RootedDeltas,
+    scratch: Path,
+    expected: Expectation,
+    read_chroma: ReadChroma | None = None,
+    *,
+    own: bool = False,
 ) -> Delta:
     """Return the delta at *address*, every record of it checked, in a file below *scratch*.
 
     Files are fetched and read in parts, so memory does not grow with vectors and documents; the
     ids are held. Two deltas never share a name below *scratch*; after an error nothing is left there.
+
+    Args:
+        own: Whether this program packed its files, out of deltas that were opened before.
 
     Raises:
         BadInput: There is no delta, or it cannot be applied whole; says which record and why.
@@ -48,7 +58,7 @@ def open_delta(
     listed = list_delta(address, source)
     with ExitStack() as undo:
         room = _make_room(listed, scratch, undo)
-        delta = _normalise(listed, room, expected, read_chroma)
+        delta = _normalise(listed, room, expected, read_chroma, own=own)
         undo.pop_all()
     return delta
 
@@ -125,11 +135,13 @@ def fetch_chroma(address: str, source: RootedDeltas, scratch: Path) -> Path:
     return _fetch_chroma(listed, scratch / f"fetched-{new_id()}")
 
 
-def _normalise(listed: Listed, room: Path, expected: Expectation, read_chroma: ReadChroma | None) -> Delta:
+def _normalise(
+    listed: Listed, room: Path, expected: Expectation, read_chroma: ReadChroma | None, *, own: bool
+) -> Delta:
     path = room / "records.parquet"
     checker = Checker.against(listed.subject, expected)
     with writing(path), RecordWriter(path) as records:
-        for rows in chain.from_iterable(_parts(listed, room, expected.collection, checker, read_chroma)):
+        for rows in chain.from_iterable(_parts(listed, room, expected.collection, checker, read_chroma, own=own)):
             records.add(checker.check(rows))
         digest = checker.content_digest()
         records.finish(digest)
@@ -142,25 +154,35 @@ def _normalise(listed: Listed, room: Path, expected: Expectation, read_chroma: R
 
 
 def _parts(
-    listed: Listed, room: Path, collection: str, checker: Checker, read_chroma: ReadChroma | None
+    listed: Listed,
+    room: Path,
+    collection: str,
+    checker: Checker,
+    read_chroma: ReadChroma | None,
+    *,
+    own: bool = False,
 ) -> Iterator[Iterator[RawRows]]:
     """Yield the records of each file, to be read before the next one is asked for."""
     match listed.form:
         case Form.PARQUET | Form.JSONL:
+            allowance = Allowance.of(listed.subject, (file.size for file in listed.files), own=own)
             for file in listed.files:
-                yield _part(listed, file, room / "part", checker)
+                yield _part(listed, file, room / "part", checker, allowance)
         case Form.CHROMA | Form.ARCHIVE:
             yield _from_chroma(listed, room, collection, read_chroma)
 
 
-def _part(listed: Listed, file: DeltaFile, to: Path, checker: Checker) -> Iterator[RawRows]:
+def _part(listed: Listed, file: DeltaFile, to: Path, checker: Checker, allowance: Allowance) -> Iterator[RawRows]:
     """Yield the records of one part, and check what it promises of itself."""
     subject = _subject(listed, file)
     checker.begin_part(subject)
     to.unlink(missing_ok=True)
     listed.fetch(file, to)
     marks = _marks_of(listed, file, to)
-    yield from read_jsonl(to, subject, checker.refuse) if listed.form is Form.JSONL else read_parquet(to, subject)
+    if listed.form is Form.JSONL:
+        yield from read_jsonl(to, subject, checker.refuse)
+    else:
+        yield from read_parquet(to, subject, allowance)
     if marks.content is not None and checker.part_is_whole and marks.content != checker.part_digest():
         raise BadInput(
             f"{subject}: its content is not what its writer put there",
@@ -213,4 +235,4 @@ def _from_chroma(listed: Listed, room: Path, collection: str, read_chroma: ReadC
         raise BadInput(f"{subject} is a Chroma directory, which nothing here reads", hint="deliver it as Parquet")
     read_chroma(directory, collection, to, subject)
     shutil.rmtree(directory, ignore_errors=True)
-    yield from read_parquet(to, subject)
+    yield from read_parquet(to, subject, Allowance.of(subject, [to.stat().st_size], own=True))

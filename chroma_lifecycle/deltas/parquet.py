@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from chroma_lifecycle.deltas.allowance import Allowance
 from chroma_lifecycle.deltas.checks import RawRows
 from chroma_lifecycle.deltas.marks import Marks, decode_marks, texts_of_footer
+from chroma_lifecycle.deltas.parquet_pages import Chunk, groups_of
 from chroma_lifecycle.deltas.records import GROUP_BYTES, GROUP_ROWS
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.json_text import shorten
 
 BUFFER_BYTES = 1 << 20
+_NUMBER_BYTES = 4
+"""Of a vector, as it is kept."""
+_VALUE_BYTES = 16
+"""Of any other value, beside its text: even one that is null has its place."""
+_TEXT_BYTES = 32 << 20
+"""What texts may take that are read together, if each is as long as its page allows."""
+_TEXTS = ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
 COLUMNS = ("id", "embedding", "document", "metadata")
 _TYPES = {
     "id": "text",
@@ -30,19 +40,22 @@ _TYPES = {
 }
 
 
-def read_parquet(path: Path, subject: str) -> Iterator[RawRows]:
+def read_parquet(path: Path, subject: str, allowance: Allowance) -> Iterator[RawRows]:
     """Yield the records of one file, unchecked, few enough at a time to be held in memory.
 
     Raises:
-        BadInput: It is no sound Parquet file, or its columns are not a delta's.
+        BadInput: It is no sound Parquet file, its columns are not a delta's, or it unpacks to more than *allowance*.
     """
     with _opened(path, subject) as file:
         with damage(subject):
             _check_columns(file.schema_arrow, subject)
-        size = _rows_at_once(file.metadata)
-        batches = file.iter_batches(batch_size=size, use_threads=False)
-        while (batch := _next(batches, subject)) is not None:
-            yield _raw(batch, subject)
+            groups = [_measure(file, number, chunks) for number, chunks in enumerate(groups_of(path, file.metadata))]
+        allowance.claim(sum(group.unpacked_bytes for group in groups))
+        for number, group in enumerate(groups):
+            with damage(subject):
+                batches = file.iter_batches(batch_size=group.rows_at_once, row_groups=[number], use_threads=False)
+            while (batch := _next(batches, subject)) is not None:
+                yield _raw(batch, subject, allowance)
 
 
 def count_rows(path: Path, subject: str) -> int:
@@ -97,11 +110,26 @@ def damage(subject: str) -> Iterator[None]:
         ) from problem
 
 
-def _rows_at_once(metadata: Any) -> int:
-    """Return how many rows may be read together, by the largest average row of the file's groups."""
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    sizes = [group.total_byte_size / group.num_rows for group in groups if group.num_rows > 0]
-    return max(1, min(GROUP_ROWS, int(GROUP_BYTES / max([1.0, *sizes]))))
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """How much a group of rows holds, and how many of its rows may be read together."""
+
+    unpacked_bytes: int
+    rows_at_once: int
+
+
+def _measure(file: Any, number: int, chunks: list[Chunk]) -> _Group:
+    group = file.metadata.row_group(number)
+    unpacked, longest = 0, 1.0
+    for at, chunk in enumerate(chunks):
+        column = group.column(at)
+        if column.path_in_schema.partition(".")[0] == "embedding":
+            unpacked += max(chunk.unpacked_bytes, _NUMBER_BYTES * chunk.values)
+        else:
+            unpacked += chunk.unpacked_bytes + _VALUE_BYTES * chunk.values
+            longest += chunk.value_bytes if column.physical_type in _TEXTS else 0.0
+    average = max(1.0, unpacked / max(1, group.num_rows))
+    return _Group(unpacked, max(1, min(GROUP_ROWS, int(GROUP_BYTES / average), int(_TEXT_BYTES / longest))))
 
 
 def _check_columns(schema: Any, subject: str) -> None:
@@ -144,16 +172,26 @@ def _is_struct(kind: Any) -> bool:
     return bool(pa.types.is_struct(kind)) and len({field.name for field in kind}) == kind.num_fields
 
 
-def _raw(batch: Any, subject: str) -> RawRows:
+def _raw(batch: Any, subject: str, allowance: Allowance) -> RawRows:
     with damage(subject):
         vectors = batch.column("embedding")
-        return RawRows(
-            batch.column("id").to_pylist(),
-            vectors.flatten().to_numpy(zero_copy_only=False),
-            _lengths(vectors),
-            _values(batch, "document"),
-            _values(batch, "metadata"),
-        )
+        numbers = vectors.flatten().to_numpy(zero_copy_only=False)
+        ids, documents, metadatas = (_values(batch, name) for name in ("id", "document", "metadata"))
+        rows = RawRows(ids, numbers, _lengths(vectors), documents, metadatas)
+    allowance.take(_NUMBER_BYTES * len(numbers) + sum(map(_length, (ids, documents, metadatas))))
+    return rows
+
+
+def _length(value: object) -> int:
+    """Return how much text there is in a value, however often it was repeated."""
+    match value:
+        case str() | bytes():
+            return len(value)
+        case list():
+            return sum(map(_length, value))
+        case dict():
+            return sum(map(_length, value.values()))
+    return 0
 
 
 def _lengths(vectors: Any) -> npt.NDArray[np.int64]:

@@ -12,6 +12,7 @@ from chroma_lifecycle.bulk import shards
 from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.bulk.work import Work
 from chroma_lifecycle.config import Settings
+from chroma_lifecycle.deltas import allowance
 from chroma_lifecycle.errors import BadInput, LifecycleError, NotInitialised, NotOwned, Retryable
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.publishing import publication
@@ -22,6 +23,7 @@ from chroma_lifecycle.snapshot.files import LEDGER
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import ADOPTED
 from chroma_lifecycle.wiring import compactor
+from tests.support import bombs
 from tests.support.bulk import COLLECTION, Build, data_set_records, ids, write_input
 from tests.support.table import Table, in_sqs
 from tests.support.watching import Crash, whole_store
@@ -50,6 +52,33 @@ def test_what_is_built_is_what_the_files_hold(tmp_path: Path, parts: int) -> Non
     assert [] == build.left()
     for name in build.lineages():
         assert not verify_store(read_published(build.store, name), build.store).damage
+
+
+def test_a_bomb_in_a_data_set_is_refused(tmp_path: Path) -> None:
+    """C11: the file is named, and nothing is built; what packs as well in the hands of a task is none."""
+    build = Build(tmp_path, 2).write(FILES[0])
+    bombs.vectors(tmp_path / "data/part-1.parquet", groups=100)
+
+    with pytest.raises(BadInput, match=r"part-1\.parquet.* unpack to 1,310,834,900 or more; allowed: 268,435,456"):
+        build.run()
+
+    assert not list((tmp_path / "store").rglob("HEAD"))
+
+
+def test_what_a_task_packed_well_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file may be taken as it is: its shards, which pack better, are taken as well."""
+    build = Build(tmp_path, 2).write(FILES[0])
+    monkeypatch.setattr(allowance, "ALWAYS_BYTES", 0)
+    monkeypatch.setattr(allowance, "MOST_TIMES", 100)
+    split, *rest = list(build.events())
+    run_task(split, build.here)
+    held = data_set_records(*(tmp_path / "data").iterdir())
+    monkeypatch.setattr(allowance, "MOST_TIMES", 0)
+
+    for event in rest:
+        run_task(event, build.here)
+
+    assert held == build.records()
 
 
 def test_a_shard_without_records_is_there(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import tarfile
 
 import pytest
 
+from tests.support import bombs
 from tests.support.command_line import CommandLine
 from tests.support.deltas import record, write_jsonl
 
@@ -24,6 +25,23 @@ def test_inspect_tells_types_and_no_content(empty: CommandLine) -> None:
     assert {"n": {"integer": 1, "float": 1}, "t": {"text": 1}} == told["keys"]
     assert "secret" not in shown.out + str(told)
     assert "hidden" not in shown.out + str(told)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("inspect", "bomb.parquet"), ("validate", "bomb.parquet", *CHECKED), ("convert", "bomb.parquet", "to.jsonl")],
+)
+def test_a_bomb_is_refused_with_its_numbers(empty: CommandLine, command: tuple[str, ...]) -> None:
+    """C11: a file of a few kB that would unpack to 1.3 GB; nothing is written."""
+    size = bombs.vectors(empty.home / "bomb.parquet", groups=100).stat().st_size
+
+    ended = empty("delta", *command)
+
+    assert 2 == ended.code
+    assert f"its {size:,} bytes unpack to 1,310,834,900 or more; allowed: 268,435,456" in " ".join(
+        (ended.out + ended.err).split()
+    )
+    assert not (empty.home / "to.jsonl").exists()
 
 
 def test_forms_become_one_another_with_the_same_content(empty: CommandLine) -> None:

@@ -15,6 +15,7 @@ from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.deltas.writer import DeltaWriter
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.publishing.unpack import Stores, files_of
+from tests.support import bombs
 from tests.support.deltas import write_jsonl
 from tests.support.table import Table, in_sqs
 from tests.support.world import IMAGE, LINE, RUN, WORD, World, begins, label, vector
@@ -72,6 +73,21 @@ def test_each_bad_delta_of_a_batch_fails_alone(world: World) -> None:
         assert isinstance(told[f"message-{number}"], BadInput)
         assert f"{name}.jsonl" in told[f"message-{number}"].message
     assert good == world.records()
+
+
+def test_a_bomb_of_a_batch_fails_alone(world: World) -> None:
+    """L16, C11: a file of a few kB that would unpack to 1.3 GB beside a sound delta, which is published."""
+    table = Table()
+    world.write_delta("good", {WORD: (1, "text", {})})
+    bombs.vectors(world.home / "deltas/bomb.parquet", groups=100)
+    records = [table.put(IMAGE, f"RECEIPT#00001#COMPACTION_RUN#{name}", **begins(name)) for name in ("bomb", "good")]
+
+    [failure] = world.compact(records).failures
+
+    assert "message-0" == failure.source
+    assert isinstance(failure.error, BadInput)
+    assert "unpack to 1,310,834,900 or more; allowed: 268,435,456" in failure.error.message
+    assert {WORD: (1, "text", {})} == world.records()
 
 
 LENGTHS = {"longest": 1.79e19, "shortest": 1.11e-19, "too-long": 1.81e19, "far-too-long": 1e38, "too-short": 1.0e-19}
