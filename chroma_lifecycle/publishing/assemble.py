@@ -1,20 +1,25 @@
-"""Making a version's files in an empty directory: the base in parallel, then each pack, all proven."""
+"""Making a version's files in an empty directory: the base in parallel, the packs beside it, all proven."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, chain
 from pathlib import Path
 
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.publishing.fetch import Sources, damaged, fetch_pack, fetch_part
+from chroma_lifecycle.publishing.arrivals import Arrivals
+from chroma_lifecycle.publishing.fetch import Sources, fetch_pack, fetch_part
 from chroma_lifecycle.publishing.transfer import in_parallel
-from chroma_lifecycle.snapshot.chain import BaseFile, BasePart, PackRef, parts_of
+from chroma_lifecycle.snapshot.applying import Patched
+from chroma_lifecycle.snapshot.chain import PART_BYTES, BaseFile, BasePart, PackRef, parts_of
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.names import Names
+from chroma_lifecycle.snapshot.pack_run import PackRun, runs_of
 from chroma_lifecycle.snapshot.pages import FilePages, PageTable, page_digests, table_digest
-from chroma_lifecycle.snapshot.rewriting import changes_of_pack, make_change, remove_empty_directories
+from chroma_lifecycle.snapshot.rewriting import make_change, remove_empty_directories
 from chroma_lifecycle.values import Digest
 
 # With less left, another block is not begun.
@@ -50,8 +55,11 @@ def assemble(
         NoTime: The deadline is too near.
     """
     begun = _keep_of_base(directory, manifest)
-    assembly = _Assembly(directory, Names(manifest.collection), sources, deadline, local or {}, begun)
-    return apply_packs(directory, assembly.base(manifest), manifest.chain.packs, manifest, sources, deadline)
+    first, rest = _first_group(manifest.chain.packs)
+    here = Arrivals(directory, manifest.chain.base, first, manifest.name)
+    _Assembly(directory, manifest, sources, deadline, local or {}, begun).fetch(first, here)
+    runs = chain(here.runs, fetched_runs(rest, manifest, sources, deadline))
+    return _apply_runs(directory, here.table, runs, manifest, here.patched)
 
 
 def apply_packs(
@@ -67,8 +75,16 @@ def apply_packs(
     Raises:
         Corrupt, ObjectMissing, NoTime: As :func:`assemble`; the directory is then of no version.
     """
-    for pack, stored in fetched_packs(packs, manifest, sources, deadline):
-        changes, table = changes_of_pack(stored, pack, directory, table)
+    return _apply_runs(directory, table, fetched_runs(packs, manifest, sources, deadline), manifest, {})
+
+
+def _apply_runs(
+    directory: Path, table: PageTable, runs: Iterable[PackRun], manifest: Manifest, known: Mapping[str, Patched | None]
+) -> PageTable:
+    """Apply *runs*; *known* is what the first one is known to make of files."""
+    for run in runs:
+        changes, table = run.changes(directory, table, known)
+        known = {}
         for change in changes:
             make_change(directory, change)
     remove_empty_directories(directory)
@@ -76,24 +92,27 @@ def apply_packs(
     return table
 
 
-def fetched_packs(
+def fetched_runs(
     packs: Sequence[PackRef], manifest: Manifest, sources: Sources, deadline: Deadline
-) -> Iterator[tuple[PackRef, bytes]]:
-    """Yield each pack with its stored bytes, in the order of the chain."""
-    for group in _groups(packs):
+) -> Iterator[PackRun]:
+    """Yield packs of *manifest*'s chain as they are to be applied.
+
+    Raises:
+        Corrupt, ObjectMissing, NoTime: As :func:`assemble`.
+    """
+    while packs:
+        group, packs = _first_group(packs)
         deadline.require(_SECONDS_FOR_A_BLOCK, "fetching packs")
-        yield from zip(group, in_parallel(lambda pack: fetch_pack(pack, manifest, sources), group), strict=True)
+        yield from runs_of(
+            zip(group, in_parallel(lambda pack: fetch_pack(pack, manifest, sources), group), strict=True)
+        )
 
 
-def _groups(packs: Sequence[PackRef]) -> Iterator[list[PackRef]]:
-    group: list[PackRef] = []
-    for pack in packs:
-        if group and sum(each.stored_bytes for each in group) + pack.stored_bytes > _PACK_BYTES_AT_ONCE:
-            yield group
-            group = []
-        group.append(pack)
-    if group:
-        yield group
+def _first_group(packs: Sequence[PackRef]) -> tuple[Sequence[PackRef], Sequence[PackRef]]:
+    """Return the packs that are fetched together next, and those after them."""
+    ends = accumulate(pack.stored_bytes for pack in packs)
+    count = max(1, sum(end <= _PACK_BYTES_AT_ONCE for end in ends))
+    return packs[:count], packs[count:]
 
 
 def _keep_of_base(directory: Path, manifest: Manifest) -> bool:
@@ -112,41 +131,39 @@ def _keep_of_base(directory: Path, manifest: Manifest) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Assembly:
     directory: Path
-    names: Names
+    manifest: Manifest
     sources: Sources
     deadline: Deadline
     local: LocalParts
     begun: bool
 
-    def base(self, manifest: Manifest) -> dict[str, FilePages]:
-        """Make the files of the base; return their pages."""
-        files = manifest.chain.base.files
+    def fetch(self, packs: Sequence[PackRef], here: Arrivals) -> None:
+        """Make the files of the base, and fetch *packs* beside."""
+        # The largest file last: what the packs make of the others is found out while it comes.
+        files = sorted(self.manifest.chain.base.files, key=lambda file: file.size)
         for file in files:
             (self.directory / file.path).parent.mkdir(parents=True, exist_ok=True)
             (self.directory / file.path).touch()
-        tasks = [(file.path, offset, part) for file in files for offset, part in _placed(file)]
-        pieces = in_parallel(lambda task: self._place(*task), tasks)
-        digests: dict[str, list[bytes]] = {file.path: [] for file in files}
-        for (path, _, _), piece in zip(tasks, pieces, strict=True):
-            digests[path].append(piece)
-        table = {file.path: FilePages(file.size, b"".join(digests[file.path])) for file in files}
-        for file in files:
-            if table[file.path].digest != file.digest:
-                raise damaged(manifest.name, f"the parts of {file.path} do not make the file")
-        return table
+        works = [partial(self._fetch_pack, number, pack, here) for number, pack in enumerate(packs)]
+        works += [partial(self._place, file, number, here) for file in files for number in range(len(file.parts))]
+        in_parallel(lambda work: work(), works)
 
-    def _place(self, path: str, offset: int, part: BasePart) -> bytes:
-        """Put one part into its file; return the digests of its pages."""
-        self.deadline.require(_SECONDS_FOR_A_BLOCK, f"restoring a part of {path}")
-        if self.begun and (there := _proven(part, self.directory / path, offset)):
-            return there[1].digests
-        raw, pages = self._held(part) or fetch_part(part, self.names, self.sources)
-        descriptor = os.open(self.directory / path, os.O_WRONLY)
-        try:
-            _write(descriptor, raw, offset)
-        finally:
-            os.close(descriptor)
-        return pages.digests
+    def _fetch_pack(self, number: int, pack: PackRef, here: Arrivals) -> None:
+        self.deadline.require(_SECONDS_FOR_A_BLOCK, "fetching packs")
+        here.pack(number, fetch_pack(pack, self.manifest, self.sources))
+
+    def _place(self, file: BaseFile, number: int, here: Arrivals) -> None:
+        """Put one part into its file."""
+        self.deadline.require(_SECONDS_FOR_A_BLOCK, f"restoring a part of {file.path}")
+        part, place, offset = file.parts[number], self.directory / file.path, PART_BYTES * number
+        if not (self.begun and (found := _proven(part, place, offset))):
+            found = self._held(part) or fetch_part(part, Names(self.manifest.collection), self.sources)
+            descriptor = os.open(place, os.O_WRONLY)
+            try:
+                _write(descriptor, found[0], offset)
+            finally:
+                os.close(descriptor)
+        here.part(file, number, found[1].digests)
 
     def _held(self, part: BasePart) -> tuple[bytes, FilePages] | None:
         """Return the part from the local disk, if it is there and what it should be."""
@@ -161,13 +178,6 @@ def _proven(part: BasePart, path: Path, offset: int) -> tuple[bytes, FilePages] 
         raw = os.pread(file.fileno(), part.size, offset)
     pages = FilePages(len(raw), page_digests(raw))
     return (raw, pages) if pages.digest == part.raw else None
-
-
-def _placed(file: BaseFile) -> Iterator[tuple[int, BasePart]]:
-    offset = 0
-    for part in file.parts:
-        yield offset, part
-        offset += part.size
 
 
 def _write(descriptor: int, data: bytes, offset: int) -> None:

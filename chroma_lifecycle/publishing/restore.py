@@ -13,7 +13,7 @@ from pathlib import Path
 from chroma_lifecycle.clock import Deadline, new_id
 from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.assemble import LocalParts, assemble, fetched_packs, local_parts
+from chroma_lifecycle.publishing.assemble import LocalParts, assemble, fetched_runs, local_parts
 from chroma_lifecycle.publishing.fetch import Sources
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.snapshot.disk import (
@@ -27,7 +27,6 @@ from chroma_lifecycle.snapshot.disk import (
 )
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.pristine import LocalVersion, Pristine
-from chroma_lifecycle.snapshot.rewriting import changes_of_pack
 from chroma_lifecycle.snapshot.workspace import Workspace
 
 __all__ = ["Restored", "Way", "bring_forward", "read_published", "restore_to"]
@@ -115,9 +114,9 @@ def _apply_packs(
         return False
     table, change = local.pages, None
     try:
-        for pack, stored in fetched_packs(packs, target, sources, deadline):
-            changes, table = changes_of_pack(stored, pack, pristine.root, table)
-            # Begun only now: until the first pack is here and fits, the copy stays what it was.
+        for run in fetched_runs(packs, target, sources, deadline):
+            changes, table = run.changes(pristine.root, table, {})
+            # Begun only now: until the first packs are here and fit, the copy stays what it was.
             change = change or pristine.change(target)
             change.make(changes)
         assert change is not None  # contents differ, so there is a pack

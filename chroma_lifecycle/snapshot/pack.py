@@ -39,6 +39,11 @@ class Pack:
     removed: tuple[str, ...]
     patches: tuple[Patch, ...]
 
+    @property
+    def held_bytes(self) -> int:
+        """How much of it is in memory while it is applied: the frames, and the pages before or after."""
+        return sum(PAGE_BYTES * len(patch.numbers) + sum(map(len, patch.frames)) for patch in self.patches)
+
 
 # The bytes of a pack.
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
 from chroma_lifecycle.errors import Corrupt
-from chroma_lifecycle.snapshot.frame import press, require_claim, unpress
+from chroma_lifecycle.snapshot.frame import press, require_claim
 from chroma_lifecycle.snapshot.pages import (
     DIGEST_BYTES,
     PAGE_BYTES,
-    DigestRows,
     FilePages,
     PageNumbers,
     ReadPages,
     in_groups,
     page_count,
     page_digests,
-    stretches,
 )
 from chroma_lifecycle.values import Digest
 
@@ -135,8 +132,7 @@ def _in_threads(
 
 def _proven_pages(path: str, before: FilePages | None, numbers: PageNumbers, read_old: ReadPages) -> Pages:
     """Return those of the pages that there were as published, after hashing them."""
-    numbers = _there_before(before, numbers)
-    if before is None or not len(numbers):
+    if before is None or not len(numbers := pages_within(before.size, numbers)):
         return b""
     pages = read_old(numbers)
     found, published = page_digests(pages), before.of(numbers)
@@ -149,53 +145,13 @@ def _proven_pages(path: str, before: FilePages | None, numbers: PageNumbers, rea
     return pages
 
 
-def _there_before(before: FilePages | None, numbers: PageNumbers) -> PageNumbers:
-    """Return those of the pages that there were."""
-    return numbers[: np.searchsorted(numbers, page_count(before.size) if before else 0)]
+def pages_within(size: int, numbers: PageNumbers) -> PageNumbers:
+    """Return those of the pages that a file of *size* bytes has."""
+    return numbers[: np.searchsorted(numbers, page_count(size))]
 
 
 def _row(digests: bytes, number: int) -> bytes:
     return digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)]
-
-
-@dataclass(frozen=True, slots=True)
-class Patched:
-    """A file after a patch: its pages' digests, and the stretches of pages to be written, by their first page."""
-
-    path: str
-    pages: FilePages
-    writes: tuple[tuple[int, bytes], ...]
-
-
-def apply_patch(patch: Patch, before: FilePages | None, read_old: ReadPages) -> Patched:
-    """Return what is to be written, after proving every byte of it; nothing is written here.
-
-    Raises:
-        Corrupt: The file is not the one that the patch was made from (so no pack can be applied
-            twice or to another parent), or the result is not what the patch promises.
-    """
-    if patch.before != (FileState.of(before) if before else None):
-        raise _unfit(f"it was made from another {patch.path}")
-    digests = DigestRows(before.digests if before else b"", patch.after.size)
-    writes: list[tuple[int, bytes]] = []
-    numbers, frames = np.array(patch.numbers, np.int64), iter(patch.frames)
-    for many in in_groups(numbers):
-        # Not hashed: whatever is wrong with them makes other pages than promised.
-        old, count = read_old(_there_before(before, many)), group_count(len(many))
-        pages = b"".join(_in_threads(unpress, [(list(islice(frames, count)), _groups(old, len(many)))], count))
-        digests.put(many, page_digests(pages))
-        writes += _in_stretches(many, pages)
-    after = digests.pages()
-    if after.digest != patch.after.digest:
-        raise _unfit(f"it does not make the {patch.path} that it promises")
-    return Patched(patch.path, after, tuple(writes))
-
-
-def _in_stretches(numbers: PageNumbers, pages: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    for first, count in stretches(numbers):
-        yield first, pages[offset : offset + PAGE_BYTES * count]
-        offset += PAGE_BYTES * count
 
 
 def check_patch(patch: Patch) -> None:
@@ -228,7 +184,3 @@ def _required(old_size: int, new_size: int) -> PageNumbers:
         raise ValueError(f"a file that grows by {new_size - old_size} bytes does not fit into a pack")
     required = np.array([old_pages - 1, new_pages - 1, *range(old_pages, new_pages)], np.int64)
     return np.unique(required[(required >= 0) & (required < new_pages)])
-
-
-def _unfit(problem: str) -> Corrupt:
-    return Corrupt(f"a patch does not fit: {problem}", hint="the version is restored whole instead")

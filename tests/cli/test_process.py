@@ -118,7 +118,7 @@ class Interrupted(NamedTuple):
 
 
 INTERRUPTED = [
-    Interrupted(("restore", "--to", "out"), "chroma_lifecycle.publishing.assemble", "apply_packs"),
+    Interrupted(("restore", "--to", "out"), "chroma_lifecycle.publishing.assemble", "make_change"),
     Interrupted(("restore", "--to", "out", "--fallback"), "chroma_lifecycle.publishing.unpack", "restore_to"),
     Interrupted(("init", "--dimension", "3"), "chroma_lifecycle.lifecycle", "initialise"),
     Interrupted(("rebuild",), "chroma_lifecycle.rebuild", "seal"),

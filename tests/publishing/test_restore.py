@@ -133,8 +133,13 @@ def test_a_pin_leaves_a_warm_workspace_warm(site: Site) -> None:
     assert Way.WARM == bring(site).way
 
 
-def test_a_cold_workspace_reads_the_base_and_every_pack(make_site: MakeSite) -> None:
-    """And each of them once."""
+@pytest.mark.parametrize("bound", ["", "snapshot.pack_run._RUN_BYTES", "publishing.assemble._PACK_BYTES_AT_ONCE"])
+def test_a_cold_workspace_reads_the_base_and_every_pack(
+    make_site: MakeSite, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each of them once, whether memory has room for all packs at once or not."""
+    if bound:
+        monkeypatch.setattr(f"chroma_lifecycle.{bound}", 1)
     one, two = make_site("one"), make_site("two")
     one.initialise()
     one.cycle(fact="a", label="A")
@@ -457,8 +462,9 @@ def test_the_old_copy_goes_first_where_the_disk_cannot_hold_both(
 
 def test_a_restore_that_has_no_time_left_goes_on_next_time(make_site: MakeSite) -> None:
     """L14: it is handed back; what was fetched and can be proven is not fetched again, what was damaged since is."""
-    make_site("one").initialise()
-    two = make_site("two")
+    one, two = make_site("one"), make_site("two")
+    one.initialise()
+    one.cycle(fact="a", label="A")  # the packs are there before the last part, and must not be written into the others
     published = read_published(two.store, COLLECTION)
     parts = [(file.path, part) for file in published.manifest.chain.base.files for part in file.parts]
     fetched = _Fetches(two.store, most=len(parts) - 2)

@@ -16,6 +16,7 @@ from chroma_lifecycle.chroma.closing import close_client
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.publishing.publish import Published, initialise
 from chroma_lifecycle.publishing.restore import restore_to
+from chroma_lifecycle.snapshot.applying import apply_patches
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
 from chroma_lifecycle.snapshot.image import Image, make_pack, read_image
 from chroma_lifecycle.snapshot.pack import decode_pack, encode_pack
@@ -28,7 +29,6 @@ from chroma_lifecycle.snapshot.pages import (
     pages_reader,
     table_digest,
 )
-from chroma_lifecycle.snapshot.patch import apply_patch
 from chroma_lifecycle.snapshot.sealed import seal
 from chroma_lifecycle.snapshot.soundness import examine
 from tests.support.chroma_directories import DIMENSION, connect, fill, vectors
@@ -209,10 +209,10 @@ def applied(image: Image, pristine: Path) -> dict[str, bytes]:
     for patch in pack.patches:
         before = image.before.get(patch.path)
         if before is None:
-            patched = apply_patch(patch, None, no_pages)
+            patched = apply_patches([patch], None, no_pages)
         else:
             with pages_reader(pristine / patch.path) as read:
-                patched = apply_patch(patch, before, read)
+                patched = apply_patches([patch], before, read)
         data = found.setdefault(patch.path, bytearray())
         data[patch.after.size :] = b""
         data.extend(bytes(patch.after.size - len(data)))

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chroma_lifecycle.errors import BadInput, Corrupt
+from chroma_lifecycle.snapshot.applying import apply_patches
 from chroma_lifecycle.snapshot.frame import Kind, press, unwrap, wrap
 from chroma_lifecycle.snapshot.pack import LARGEST_RAW_BYTES, Pack, decode_pack, encode_pack, encode_raw
 from chroma_lifecycle.snapshot.pages import PAGE_BYTES, FilePages, PageNumbers, ReadPages
-from chroma_lifecycle.snapshot.patch import GROUP_PAGES, FileState, Patch, apply_patch, make_patch
+from chroma_lifecycle.snapshot.patch import GROUP_PAGES, FileState, Patch, make_patch
 from tests.snapshot.test_pages import expected_pages, two_versions
 from tests.support.versions import pages_of
 
@@ -50,7 +51,7 @@ def apply(pack: Pack, before: Mapping[str, bytes]) -> dict[str, bytes]:
     after = {path: data for path, data in before.items() if path not in pack.removed}
     for patch in pack.patches:
         old = before.get(patch.path)
-        patched = apply_patch(patch, None if old is None else pages_of(old), reader(old or b""))
+        patched = apply_patches([patch], None if old is None else pages_of(old), reader(old or b""))
         data = bytearray((old or b"")[: patched.pages.size].ljust(patched.pages.size, b"\0"))
         for number, page in patched.writes:
             data[PAGE_BYTES * number : PAGE_BYTES * number + len(page)] = page
@@ -105,9 +106,9 @@ def test_a_pack_cannot_be_applied_twice_or_to_another_parent(versions: tuple[byt
     patch = patch_of(DB, old, new)
 
     with pytest.raises(Corrupt, match="made from another"):
-        apply_patch(patch, pages_of(new), reader(new))
+        apply_patches([patch], pages_of(new), reader(new))
     with pytest.raises(Corrupt, match="made from another"):
-        apply_patch(patch, None, reader(b""))
+        apply_patches([patch], None, reader(b""))
 
 
 NOISE = b"".join(struct.pack("<Q", (i * 2_654_435_761 + 12_345) ** 3 % (1 << 64)) for i in range(50_000))
@@ -150,7 +151,7 @@ def test_a_patch_is_not_applied_to_a_damaged_page() -> None:
     patch = patch_of(DB, old, new)
 
     with pytest.raises(Corrupt):
-        apply_patch(patch, pages_of(old), reader(b"d" * 4_096))
+        apply_patches([patch], pages_of(old), reader(b"d" * 4_096))
 
 
 def test_a_pack_that_does_not_make_what_it_promises_is_refused() -> None:
@@ -159,7 +160,7 @@ def test_a_pack_that_does_not_make_what_it_promises_is_refused() -> None:
     lying = Patch(DB, patch.before, FileState(4_096, pages_of(b"x" * 4_096).digest), (0,), patch.frames)
 
     with pytest.raises(Corrupt, match="does not make"):
-        apply_patch(lying, pages_of(b"a" * 4_096), reader(b"a" * 4_096))
+        apply_patches([lying], pages_of(b"a" * 4_096), reader(b"a" * 4_096))
 
 
 # Hostile bytes.
