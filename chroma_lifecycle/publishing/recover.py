@@ -17,6 +17,8 @@ from chroma_lifecycle.snapshot.manifest_object import said_by
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
 from chroma_lifecycle.values import Version, digest_of
 
+_READINGS = 2
+"""Before a version is passed over: what was damaged on the way is read well the next time."""
 _AGAIN = "see that nobody else deletes files there, and run `chroma-lifecycle recover` again"
 
 
@@ -198,23 +200,31 @@ class _Search:
         )
 
     def _named(self, name: str) -> ManifestRef:
-        refs = {ref.name: ref for ref in self._newest_manifests()}
-        if name not in refs or not self._lives(refs[name]):
-            raise BadInput(
-                f"{name!r} is no manifest of a version of {self.names.collection} that is whole and was not swept",
-                hint="`chroma-lifecycle recover --dry-run` names the manifests that can be chosen",
-            )
-        return refs[name]
+        for ref in self._newest_manifests():
+            if ref.name == name and self._lives(ref):
+                return ref
+        raise BadInput(
+            f"{name!r} is no manifest of a version of {self.names.collection} that is whole and was not swept",
+            hint="`chroma-lifecycle recover --dry-run` names the manifests that can be chosen",
+        )
 
     def _newest_manifests(self) -> Iterator[ManifestRef]:
         """Yield the manifests of the listing that can be read, the newest version first."""
         found = [(parts.version, row) for row in self.rows if (parts := self.names.parse_manifest_name(row.name))]
         for _, row in sorted(found, key=lambda each: (each[0], each[1].modified), reverse=True):
+            yield from self._refs(row.name)
+
+    def _refs(self, name: str) -> Iterator[ManifestRef]:
+        """Yield what a manifest is; after it what another reading says, if that is something else."""
+        seen = set[ManifestRef]()
+        for _ in range(_READINGS):
             try:
-                said = said_by(self.store.read(row.name, limit_bytes=LARGEST_BYTES), row.name)
-                yield ManifestRef(row.name, digest_of(said))
+                said = said_by(self.store.read(name, limit_bytes=LARGEST_BYTES), name)
             except (ObjectMissing, Corrupt):
                 continue
+            if (ref := ManifestRef(name, digest_of(said))) not in seen:
+                seen.add(ref)
+                yield ref
 
     def _lives(self, ref: ManifestRef) -> bool:
         """Return whether a version is whole and was never condemned, as far as the HEADs that are left tell."""
@@ -231,7 +241,7 @@ class _Search:
         return manifest if manifest and manifest.reached() <= held else None
 
     def _manifest(self, ref: ManifestRef, in_store: bool) -> Manifest | None:
-        for place in (self.store, None if in_store else self.mirror):
+        for place in (self.store, None if in_store else self.mirror) * _READINGS:
             try:
                 if place is not None:
                     return read_manifest(place, ref)

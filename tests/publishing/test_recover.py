@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,6 +169,30 @@ def test_a_version_that_is_not_whole_is_passed_over(tiny: Tiny) -> None:
 
     assert parent == found.head.manifest == head_of(tiny.store).manifest
     assert [newest.name] == list(found.rivals)
+    assert_whole(tiny.store)
+
+
+@pytest.mark.parametrize("reading", [1, 2])
+@pytest.mark.parametrize("asked_for", [False, True])
+def test_a_bit_that_flips_on_the_way_passes_over_no_version(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, reading: int, asked_for: bool
+) -> None:
+    """C3: this covers a case where one reading of the newest manifest came damaged, and the one before was taken."""
+    newest = head_of(tiny.store).manifest
+    delete_head(tiny.store, all_of_them=True)
+    read, readings = tiny.store.read, Counter[str]()
+
+    def flipping(name: str, **given: Any) -> bytes:
+        readings[name] += 1
+        body = bytearray(read(name, **given))
+        if (name, reading) == (newest.name, readings[name]):
+            body[-1] ^= 1
+        return bytes(body)
+
+    monkeypatch.setattr(tiny.store, "read", flipping)
+    found = recovered(tiny.store, manifest=newest.name if asked_for else None)
+
+    assert newest == found.head.manifest
     assert_whole(tiny.store)
 
 

@@ -29,13 +29,13 @@ from tests.support.s3 import (
     FaultProxy,
     Step,
     breaks_off,
-    client,
     client_at,
     does_and_says,
     hangs,
     loses_the_answer,
     loses_the_request,
     new_bucket,
+    put,
     s3_client,
     says,
 )
@@ -188,9 +188,7 @@ class Grid:
         bucket, place = new_bucket(), self.place / f"workspace-{next(self._numbers)}"
         for path in self.prepared.rglob("*"):
             if path.is_file() and path.name != ".lock":
-                client().put_object(
-                    Bucket=bucket, Key=f"store/{path.relative_to(self.prepared)}", Body=path.read_bytes()
-                )
+                put(bucket, f"store/{path.relative_to(self.prepared)}", path.read_bytes())
         patience = HASTY if "time-out" in fault else STEADY
         with ExitStack() as stack:
             workspace = stack.enter_context(Workspace.open(place))

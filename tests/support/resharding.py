@@ -10,11 +10,12 @@ from pathlib import Path
 from chroma_lifecycle.bulk import resharding
 from chroma_lifecycle.bulk.bring import Brought, Place, bring
 from chroma_lifecycle.bulk.resharding import coming_layout
+from chroma_lifecycle.bulk.vectors import FindVectors
 from chroma_lifecycle.chroma import delta_reader
 from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.layout import Layout
+from chroma_lifecycle.publishing.layout import Layout, Vectors
 from tests.support.sharded import ShardedWorld
 
 TAIL_BUDGET = 500
@@ -35,6 +36,8 @@ class Reshard:
         store: May stand before the world's.
         machine: Name of the directory in which the tasks work.
         keep: Whether what they read stays there from one to the next.
+        vectors: The data set of new vectors, if records are to have some.
+        find: Reads it.
     """
 
     world: ShardedWorld
@@ -43,13 +46,15 @@ class Reshard:
     store: Store | None = None
     machine: str = "resharding"
     keep: bool = True
+    vectors: Vectors | None = None
+    find: FindVectors | None = None
 
     @property
     def _store(self) -> Store:
         return self.store or self.world.store
 
     def begin(self) -> Layout:
-        return resharding.begin(self._store, self.world.mapping, self.collection, self.shards, "test")
+        return resharding.begin(self._store, self.world.mapping, self.collection, self.shards, "test", self.vectors)
 
     def bring(self, generation: int) -> list[Brought]:
         """Bring every shard that comes."""
@@ -58,7 +63,7 @@ class Reshard:
         found = []
         for shard in seen.layout.coming:
             root = self.world.home / self.machine / shard.name
-            place = Place(self._store, root, SYSTEM_CLOCK, "test")
+            place = Place(self._store, root, SYSTEM_CLOCK, "test", self.find)
             found.append(bring(seen.layout, shard, place, tail_budget=TAIL_BUDGET))
             if not self.keep:
                 shutil.rmtree(root, ignore_errors=True)

@@ -22,6 +22,8 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
 from chroma_lifecycle.aws.clients import Checksums, Patience, make_client
@@ -94,6 +96,11 @@ def new_bucket(**options: Any) -> str:
     name = f"test-{uuid.uuid4()}"
     client().create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION}, **options)
     return name
+
+
+def put(bucket: str, name: str, body: bytes) -> None:
+    """Store an object past HTTP, since the server is in this process: for thousands that only prepare something."""
+    s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(bucket, name, body)
 
 
 @dataclass
