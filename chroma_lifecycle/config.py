@@ -83,6 +83,17 @@ def has_tracing(environment: Mapping[str, str] | None = None) -> bool:
     return bool(values.get("AWS_XRAY_DAEMON_ADDRESS") and values.get("LAMBDA_TASK_ROOT"))
 
 
+def environment() -> dict[str, str]:
+    """Return the variables of this process, for one that works for it."""
+    return dict(os.environ)
+
+
+def take_environment(variables: Mapping[str, str]) -> None:
+    """Have these variables and no others, as the process that this one works for."""
+    os.environ.clear()
+    os.environ.update(variables)
+
+
 class _Reader:
     def __init__(self, environment: dict[str, str]) -> None:
         self._values = {name: text for name, text in environment.items() if name.startswith(PREFIX) and text.strip()}

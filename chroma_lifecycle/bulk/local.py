@@ -1,24 +1,29 @@
 """The engine on this machine: the tasks of a job in processes, as `concurrent.futures` runs them.
 
 It starts each task once and waits for all of them; who runs the same job again goes on with what is
-left. Processes are spawned, never forked (a forked Chroma hangs), and end with the one that started them.
+left. Each task has a process of its own, since Chroma gives memory back at its end alone, and all end with
+the one that started them. A Chroma that has written hangs when it is forked; so they are forked from a process
+that has imported it and does nothing else, where that is safe, and spawned elsewhere.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import wait as wait_for_any
-from typing import Any
+from multiprocessing.context import BaseContext
+from typing import Any, TypeAlias
 
 from chroma_lifecycle.bulk.here import Event, Here
 from chroma_lifecycle.bulk.job import Job
 from chroma_lifecycle.bulk.tasks import planned, run_task
+from chroma_lifecycle.config import environment, take_environment
 from chroma_lifecycle.errors import LifecycleError, Retryable
 
 _POLL_SECONDS = 0.5
@@ -26,6 +31,10 @@ _done: Any = None
 
 Show = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Begins to show a phase; gives what is to be told how much of it is done, and of how much."""
+
+Run: TypeAlias = Callable[[Sequence[Event], Callable[[int], None]], list[dict[str, Any]]]
+"""Runs a task for each of some events that have nothing to do with one another; returns what they said. It
+tells again and again how much all of them have done, and raises the first problem when all are at their ends."""
 
 
 def run_job(event: Event, here: Here, workers: int, show: Show) -> tuple[Job, list[dict[str, Any]]]:
@@ -38,52 +47,47 @@ def run_job(event: Event, here: Here, workers: int, show: Show) -> tuple[Job, li
     what = {"collection": job.request.collection, "work": event["work"]}
     sizes = sum(each.size for each in job.inputs)
     splits = [{**what, "task": "split", "number": number} for number in range(len(job.inputs))]
-    with show("checking and dividing the data set") as tell:
-        in_processes(splits, here, workers, lambda done: tell(done, sizes))
-    records = run_task({**what, "task": "gather"}, here)["records"]
     builds = [{**what, "task": "build", "number": number} for number in range(len(job.names))]
-    with show(f"building {job.request.collection}, {records:,} records") as tell:
-        # A process for each shard: what Chroma held for the last one is gone.
-        built = in_processes(builds, here, workers, lambda done: tell(done, records), tasks_of_a_process=1)
+    with processes(here, workers) as run:
+        with show("checking and dividing the data set") as tell:
+            run(splits, lambda done: tell(done, sizes))
+        records = run_task({**what, "task": "gather"}, here)["records"]
+        with show(f"building {job.request.collection}, {records:,} records") as tell:
+            built = run(builds, lambda done: tell(done, records))
     run_task({**what, "task": "finish"}, here)
     return job, built
 
 
-def in_processes(
-    events: Sequence[Event],
-    here: Here,
-    workers: int,
-    tell: Callable[[int], None],
-    tasks_of_a_process: int | None = None,
-) -> list[dict[str, Any]]:
-    """Run a task for each of *events*; return what they said.
-
-    Args:
-        events: Of tasks that have nothing to do with one another.
-        here: This machine.
-        workers: Processes at once.
-        tell: Is told again and again how much all of them have done.
-        tasks_of_a_process: After so many another process is started; by default it does any number.
-
-    Raises:
-        LifecycleError: A task failed: the first one's problem. The others went on to their ends.
-    """
-    context = multiprocessing.get_context("spawn")
+@contextmanager
+def processes(here: Here, workers: int) -> Iterator[Run]:
+    """Give what runs tasks on this machine, so many at once; what starts their processes is kept until the end."""
+    context = _context()
     counter = context.Value("q", 0)
-    with ProcessPoolExecutor(
-        min(workers, len(events)), context, _begin, (counter,), max_tasks_per_child=tasks_of_a_process
-    ) as pool:
-        futures = [pool.submit(_task, dict(event), here) for event in events]
-        waiting: set[Future[dict[str, Any]]] = set(futures)
-        try:
-            while waiting:
-                _, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-                tell(counter.value)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    _raise_first(events, futures)
-    return [future.result() for future in futures]
+    with ProcessPoolExecutor(workers, context, _begin, (counter, environment()), max_tasks_per_child=1) as pool:
+
+        def run(events: Sequence[Event], tell: Callable[[int], None]) -> list[dict[str, Any]]:
+            counter.value = 0
+            futures = [pool.submit(_task, dict(event), here) for event in events]
+            waiting: set[Future[dict[str, Any]]] = set(futures)
+            try:
+                while waiting:
+                    _, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                    tell(counter.value)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            _raise_first(events, futures)
+            return [future.result() for future in futures]
+
+        yield run
+
+
+def _context() -> BaseContext:
+    if sys.platform != "linux":  # elsewhere a system's own libraries may have threads that a fork loses
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"{__package__}.{name}" for name in ("tasks", "build", "bring")])
+    return context
 
 
 def _raise_first(events: Sequence[Event], futures: Sequence[Future[dict[str, Any]]]) -> None:
@@ -111,10 +115,12 @@ def _raise_first(events: Sequence[Event], futures: Sequence[Future[dict[str, Any
 # What runs in the processes.
 
 
-def _begin(counter: Any) -> None:
+def _begin(counter: Any, variables: Mapping[str, str]) -> None:
     """End with the process that started this one, however it ends: it holds the locks of what it does."""
     global _done
     _done = counter
+    # It is forked from one that may have begun under others.
+    take_environment(variables)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

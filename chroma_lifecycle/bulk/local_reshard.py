@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chroma_lifecycle.bulk.here import Event, Here
-from chroma_lifecycle.bulk.local import in_processes
+from chroma_lifecycle.bulk.local import Run, processes
 from chroma_lifecycle.bulk.reshard_tasks import find_brought_shards, forget
 from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.clock import SYSTEM_CLOCK
@@ -60,18 +60,27 @@ def run_reshard(event: Event, here: Here, workers: int, show: Show) -> Resharded
     if not begun["shards"]:
         return Resharded(generation, ())
 
+    with processes(here, workers) as run:
+        done = _reshard(what, len(begun["shards"]), here, run, show)
+    forget(here, name, generation)
+    return done
+
+
+def _reshard(what: Event, shards: int, here: Here, run: Run, show: Show) -> Resharded:
+    name, generation = what["collection"], what["generation"]
+
     def bring(title: str) -> list[dict[str, Any]]:
-        # Here, since a process takes longer to begin than to find that nothing came.
+        # Here, since most often nothing came: that takes no process.
         known = find_brought_shards(what, here)
         events = [{**what, "task": "bring", "number": at, "keep": True} for at, told in known.items() if told is None]
         if events:
             with show(title) as tell:
-                known |= {each["number"]: each for each in in_processes(events, here, workers, tell)}
+                known |= {each["number"]: each for each in run(events, tell)}
         return [told for told in known.values() if told is not None]
 
     rounds = 0
     for rounds in range(1, _ROUNDS + 1):
-        moved = sum(each["moved"] for each in bring(f"making {len(begun['shards'])} shards of {name}, round {rounds}"))
+        moved = sum(each["moved"] for each in bring(f"making {shards} shards of {name}, round {rounds}"))
         if rounds > 1 and moved <= _FEW:
             break
     began = SYSTEM_CLOCK.monotonic()
@@ -83,7 +92,6 @@ def run_reshard(event: Event, here: Here, workers: int, show: Show) -> Resharded
         _let_writers_go_on(problem, what, here)
         raise
     waited = SYSTEM_CLOCK.monotonic() - began
-    forget(here, name, generation)
     return Resharded(generation, tuple(brought), rounds, round(waited, 3))
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import psutil
 import pytest
 
-from chroma_lifecycle.bulk.here import WORK
+from chroma_lifecycle.bulk.here import WORK, Here
+from chroma_lifecycle.bulk.local import processes
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.clock import wait_until
 from chroma_lifecycle.deltas.checks import Expectation, record_digest
@@ -25,6 +26,7 @@ from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.open import open_delta
 from chroma_lifecycle.deltas.sources import directory_deltas
 from chroma_lifecycle.deltas.writer import DeltaWriter
+from chroma_lifecycle.errors import BadInput, LifecycleError
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.snapshot.files import CHROMA
@@ -185,3 +187,22 @@ def test_a_disk_that_fills_in_one_task_stops_that_task_alone(tmp_path: Path) -> 
 
     assert [False, True, True, True] == [shard["already"] for shard in json.loads(again.stdout)["shards"]]
     assert 1_540 == len(build.records())
+
+
+def test_tasks_have_the_variables_and_the_directory_of_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the second time in one process, when what starts them began under others."""
+    for name in ("one", "other"):
+        home = tmp_path / name
+        home.mkdir()
+        monkeypatch.chdir(home)
+        monkeypatch.setenv("AWS_PROFILE", f"nobody-{name}")
+        event = {"task": "gather", "collection": COLLECTION, "number": 0}
+        here = Here("store", Path("workspace"), None, 500)
+        with processes(here, 1) as run:
+            with pytest.raises(BadInput, match="no build of notes was begun"):
+                run([{**event, "work": "work"}], lambda _: None)
+            with pytest.raises(LifecycleError, match=f"nobody-{name}"):
+                run([{**event, "work": "s3://bucket/work"}], lambda _: None)
+        assert (home / "work").is_dir()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from chroma_lifecycle.bulk import bring, local_reshard, reshard_tasks
 from chroma_lifecycle.bulk.here import Here
+from chroma_lifecycle.bulk.local import Run
 from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.cli.app import run
 from chroma_lifecycle.deltas.writer import DeltaWriter
@@ -57,11 +59,12 @@ def shell(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the tasks here: the processes have tests of their own, and take seconds each."""
 
-    def here_and_now(events: Sequence[Any], here: Here, workers: int, tell: Any) -> list[dict[str, Any]]:
+    @contextmanager
+    def here_and_now(here: Here, workers: int) -> Iterator[Run]:
         del workers
-        return [run_task(event, here, tell) for event in events]
+        yield lambda events, tell: [run_task(event, here, tell) for event in events]
 
-    monkeypatch.setattr(local_reshard, "in_processes", here_and_now)
+    monkeypatch.setattr(local_reshard, "processes", here_and_now)
     monkeypatch.setattr(bring, "read_chroma_delta", read_here)
 
 
