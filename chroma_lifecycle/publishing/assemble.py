@@ -15,6 +15,7 @@ from chroma_lifecycle.publishing.fetch import Sources, fetch_pack, fetch_part
 from chroma_lifecycle.publishing.transfer import in_parallel
 from chroma_lifecycle.snapshot.applying import Patched
 from chroma_lifecycle.snapshot.chain import PART_BYTES, BaseFile, BasePart, PackRef, parts_of
+from chroma_lifecycle.snapshot.disk import write_at
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.snapshot.pack_run import PackRun, runs_of
@@ -156,32 +157,31 @@ class _Assembly:
         """Put one part into its file."""
         self.deadline.require(_SECONDS_FOR_A_BLOCK, f"restoring a part of {file.path}")
         part, place, offset = file.parts[number], self.directory / file.path, PART_BYTES * number
-        if not (self.begun and (found := _proven(part, place, offset))):
-            found = self._held(part) or fetch_part(part, Names(self.manifest.collection), self.sources)
-            descriptor = os.open(place, os.O_WRONLY)
-            try:
-                _write(descriptor, found[0], offset)
-            finally:
-                os.close(descriptor)
-        here.part(file, number, found[1].digests)
+        there = _proven(part, place, offset) if self.begun else None
+        here.part(file, number, there[1] if there else self._written(part, place, offset))
 
-    def _held(self, part: BasePart) -> tuple[bytes, FilePages] | None:
+    def _written(self, part: BasePart, place: Path, offset: int) -> bytes:
+        """Write one part; return the digests of its pages."""
+        descriptor = os.open(place, os.O_WRONLY)
+        try:
+            if held := self._held(part):
+                write_at(descriptor, held[0], offset)
+                return held[1]
+            names = Names(self.manifest.collection)
+            return fetch_part(part, names, self.sources, lambda at, piece: write_at(descriptor, piece, offset + at))
+        finally:
+            os.close(descriptor)
+
+    def _held(self, part: BasePart) -> tuple[bytes, bytes] | None:
         """Return the part from the local disk, if it is there and what it should be."""
         if (place := self.local.get((part.raw, part.size))) is None:
             return None
         return _proven(part, *place)
 
 
-def _proven(part: BasePart, path: Path, offset: int) -> tuple[bytes, FilePages] | None:
-    """Return the bytes at a place of the local disk if they are those of *part*."""
+def _proven(part: BasePart, path: Path, offset: int) -> tuple[bytes, bytes] | None:
+    """Return the bytes at a place of the local disk, and the digests of their pages, if they are those of *part*."""
     with path.open("rb", buffering=0) as file:
         raw = os.pread(file.fileno(), part.size, offset)
     pages = FilePages(len(raw), page_digests(raw))
-    return (raw, pages) if pages.digest == part.raw else None
-
-
-def _write(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
+    return (raw, pages.digests) if pages.digest == part.raw else None

@@ -9,7 +9,7 @@ from typing import TypeVar
 from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing, StoreUnavailable
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.snapshot.chain import BasePart, PackRef
-from chroma_lifecycle.snapshot.frame import Kind, unwrap
+from chroma_lifecycle.snapshot.frame import Kind, pieces
 from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, Manifest
 from chroma_lifecycle.snapshot.manifest_object import pack_inside
 from chroma_lifecycle.snapshot.names import Names
@@ -59,45 +59,59 @@ class Sources:
         return prove(data)
 
 
-def fetch_part(part: BasePart, names: Names, sources: Sources) -> tuple[bytes, FilePages]:
-    """Return the bytes of a base part, and its pages: the raw bytes are proven.
+def fetch_part(part: BasePart, names: Names, sources: Sources, take: Callable[[int, memoryview], None]) -> bytes:
+    """Hand the raw bytes of a base part to *take*, and return the digests of its pages, by which they are proven.
 
-    That says all of the stored ones too; their digest is asked for only where something is wrong.
+    They say all of the stored bytes too, whose digest is asked for only where something is wrong.
+
+    Args:
+        part: Which.
+        names: Of its collection.
+        sources: Where it is.
+        take: Gets each piece with its offset in the part; from its beginning again, if the mirror has it not soundly.
+
+    Raises:
+        ObjectMissing, Corrupt, StoreUnavailable: As :meth:`Sources.read`; what was taken is not the part then.
+    """
+    return sources.read(part.object, part.stored_bytes, lambda stored: _proven(part, names, stored, take))
+
+
+def verify_part(part: BasePart, names: Names, sources: Sources) -> bytes:
+    """Return the digests of the pages of a base part whose stored bytes and raw bytes are both proven.
 
     Raises:
         ObjectMissing, Corrupt, StoreUnavailable: As :meth:`Sources.read`.
     """
-    return sources.read(part.object, part.stored_bytes, lambda stored: _proven(part, names, stored))
 
-
-def verify_part(part: BasePart, names: Names, sources: Sources) -> FilePages:
-    """Return the pages of a base part whose stored bytes and raw bytes are both proven.
-
-    Raises:
-        ObjectMissing, Corrupt, StoreUnavailable: As :meth:`Sources.read`.
-    """
-
-    def prove(stored: bytes) -> FilePages:
+    def prove(stored: bytes) -> bytes:
         _require_name(part, names, stored)
-        return _proven(part, names, stored)[1]
+        return _proven(part, names, stored, _pass_over)
 
     return sources.read(part.object, part.stored_bytes, prove)
 
 
-def _proven(part: BasePart, names: Names, stored: bytes) -> tuple[bytes, FilePages]:
+def _pass_over(offset: int, piece: memoryview) -> None:
+    """Take nothing."""
+
+
+def _proven(part: BasePart, names: Names, stored: bytes, take: Callable[[int, memoryview], None]) -> bytes:
+    digests, size = [], 0
     try:
-        raw = unwrap(Kind.BLOCK, stored, limit_bytes=part.size)
+        for piece in pieces(Kind.BLOCK, stored, limit_bytes=part.size):
+            take(size, piece)
+            digests.append(page_digests(piece))
+            size += len(piece)
     except (Corrupt, BadInput) as problem:
         # A block that says that it is of a newer format may only be damaged.
         _require_name(part, names, stored)
         if isinstance(problem, BadInput):
             raise
         raise damaged(part.object, _ANOTHER) from problem
-    pages = FilePages(len(raw), page_digests(raw))
-    if len(raw) != part.size or pages.digest != part.raw:
+    pages = FilePages(size, b"".join(digests))
+    if size != part.size or pages.digest != part.raw:
         _require_name(part, names, stored)
         raise damaged(part.object, _ANOTHER)
-    return raw, pages
+    return pages.digests
 
 
 def _require_name(part: BasePart, names: Names, stored: bytes) -> None:

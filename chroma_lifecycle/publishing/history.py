@@ -124,10 +124,10 @@ def _verify(
     parts = {part.object: part for manifest in manifests for part in manifest.chain.base.parts}
     packs = {pack.carrier: (pack, manifest) for manifest in manifests for pack in manifest.chain.packs}
     look = _Look(Names(manifests[0].collection), sources, deadline, damage)
-    pages = dict(zip(parts, in_parallel(look.part, parts.values()), strict=True))
+    digests = dict(zip(parts, in_parallel(look.part, parts.values()), strict=True))
     in_parallel(look.pack, packs.values())
     for manifest in manifests:
-        look.base(manifest, pages)
+        look.base(manifest, digests)
     return Verified(versions, len(parts) + len(packs), sum(sources.from_store), damage)
 
 
@@ -158,8 +158,8 @@ class _Look:
     deadline: Deadline
     damage: dict[str, str]
 
-    def part(self, part: BasePart) -> FilePages | None:
-        """Prove one block; return its pages."""
+    def part(self, part: BasePart) -> bytes | None:
+        """Prove one block; return the digests of its pages."""
         self.deadline.require(_SECONDS_FOR_AN_OBJECT, "verifying an object")
         try:
             return verify_part(part, self.names, self.sources)
@@ -176,10 +176,10 @@ class _Look:
         except (Corrupt, ObjectMissing, BadInput) as problem:
             self.damage[pack.carrier] = problem.message
 
-    def base(self, manifest: Manifest, pages: Mapping[str, FilePages | None]) -> None:
+    def base(self, manifest: Manifest, digests: Mapping[str, bytes | None]) -> None:
         """Prove that the parts make the files of the base."""
         for file in manifest.chain.base.files:
-            pieces = [piece.digests for part in file.parts if (piece := pages[part.object])]
+            pieces = [piece for part in file.parts if (piece := digests[part.object])]
             whole = len(pieces) == len(file.parts)
             if whole and FilePages(file.size, b"".join(pieces)).digest != file.digest:
                 self.damage[manifest.name] = f"the parts of {file.path} do not make the file"

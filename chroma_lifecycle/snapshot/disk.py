@@ -101,6 +101,15 @@ def copy_file(source: Path, target: Path) -> None:
             left -= copied
 
 
+def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of *data* at *offset*."""
+    left = memoryview(data)
+    # A full disk can take a part of the bytes, and says so only when it is asked again.
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Replace a file by *data*, atomically; a crash of the machine may undo or spoil it."""
     temporary = path.with_name(f"{path.name}.{new_id()}")

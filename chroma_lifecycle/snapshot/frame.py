@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from enum import StrEnum
 
 import zstandard
@@ -15,6 +16,9 @@ from chroma_lifecycle.errors import BadInput, Corrupt
 
 FORMAT_VERSION = 1
 """The newest version of every stored format that this library knows."""
+
+PIECE_BYTES = 256 << 10
+"""Whole pages, and so few that they are in the processor's own memory when they are hashed and written."""
 
 _SKIPPABLE = b"\x50\x2a\x4d\x18"
 _NAME = re.compile(r"chroma-lifecycle ([a-z]{1,16}) ([1-9][0-9]{0,8})\n")
@@ -48,15 +52,43 @@ def unwrap(kind: Kind, stored: bytes, *, limit_bytes: int) -> bytes:
         Corrupt: It is no object of this kind, is damaged, or is larger than the limit.
         BadInput: A newer version of this library wrote it.
     """
-    frame = memoryview(stored)[_check_name(kind, stored) :]
     try:
-        parameters = zstandard.get_frame_parameters(frame)
-        # The size in the frame's header decides what is allocated, so it is judged first.
-        if not 0 <= parameters.content_size <= limit_bytes or parameters.window_size > _LARGEST_WINDOW_BYTES:
-            raise _damaged(kind, f"it claims {parameters.content_size} bytes where at most {limit_bytes} can be")
+        frame, _ = _judged(kind, stored, limit_bytes)
         return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as problem:
         raise _damaged(kind, str(problem)) from problem
+
+
+def pieces(kind: Kind, stored: bytes, *, limit_bytes: int) -> Iterator[memoryview]:
+    """Yield the raw bytes of an object in pieces of `PIECE_BYTES`, the last one shorter; each is gone with the next.
+
+    Raises:
+        Corrupt, BadInput: As :func:`unwrap`; what was yielded before may be wrong too.
+    """
+    try:
+        frame, left = _judged(kind, stored, limit_bytes)
+        buffer = memoryview(bytearray(min(left, PIECE_BYTES)))
+        with zstandard.ZstdDecompressor().stream_reader(frame) as reader:
+            while left:
+                piece, filled = buffer[:left], 0
+                while filled < len(piece) and (count := reader.readinto(piece[filled:])):
+                    filled += count
+                if filled < len(piece):
+                    raise _damaged(kind, f"it ends {left - filled} bytes early")
+                yield piece  # never more than is claimed: zstd itself refuses such a frame
+                left -= filled
+    except zstandard.ZstdError as problem:
+        raise _damaged(kind, str(problem)) from problem
+
+
+def _judged(kind: Kind, stored: bytes, limit_bytes: int) -> tuple[memoryview, int]:
+    """Return the frame of an object, and how much it claims to hold."""
+    frame = memoryview(stored)[_check_name(kind, stored) :]
+    parameters = zstandard.get_frame_parameters(frame)
+    # The size in the frame's header decides what is allocated, so it is judged first.
+    if not 0 <= parameters.content_size <= limit_bytes or parameters.window_size > _LARGEST_WINDOW_BYTES:
+        raise _damaged(kind, f"it claims {parameters.content_size} bytes where at most {limit_bytes} can be")
+    return frame, parameters.content_size
 
 
 def press(pages: bytes | memoryview, like: bytes | memoryview) -> bytes:

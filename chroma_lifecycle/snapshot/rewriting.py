@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from chroma_lifecycle.snapshot.disk import clone_file, copy_file, directories_below
+from chroma_lifecycle.snapshot.disk import clone_file, copy_file, directories_below, write_at
 from chroma_lifecycle.snapshot.pages import PAGE_BYTES
 
 
@@ -59,17 +59,10 @@ def _rewrite(place: Path, size: int, pages: Iterable[tuple[int, bytes | memoryvi
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT, 0o666)
     try:
         for number, page in pages:
-            _write_all(descriptor, page, PAGE_BYTES * number)
+            write_at(descriptor, page, PAGE_BYTES * number)
         os.ftruncate(descriptor, size)
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    # A full disk can take a part of the bytes, and says so only when it is asked again.
-    while data:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written
 
 
 def remove_empty_directories(root: Path) -> None:
