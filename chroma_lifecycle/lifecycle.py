@@ -33,10 +33,11 @@ from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.snapshot.descriptors import require_closed
 from chroma_lifecycle.snapshot.details import ChromaVersion, Details, Summary
+from chroma_lifecycle.snapshot.disk import require_room
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
 from chroma_lifecycle.snapshot.names import collection_of
 from chroma_lifecycle.snapshot.sealed import seal
-from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.snapshot.workspace import HEADROOM_BYTES, Workspace
 from chroma_lifecycle.values import ADOPTED, Digest, ItemKey
 
 _DEFAULT_SPACE = "cosine"
@@ -292,9 +293,12 @@ def begin_with(
 
     Raises:
         BadInput: There is such a collection in the store, or what is left of one.
+        NoRoom: The disk cannot hold the records once more.
     """
     collection = beginning.collection
     with beginning.workspace.blank() as working:
+        needed = delta.path.stat().st_size + HEADROOM_BYTES
+        require_room(working, needed, f"writing {len(delta.ids):,} records of {collection}")
         whole = Plan(writes=(Write(delta.address, frozenset(delta.ids), existing=frozenset()),))
         with ManagedClient.open(working / CHROMA, collection, create=settings) as client:
             client.apply(whole, {delta.address: delta}, tell)

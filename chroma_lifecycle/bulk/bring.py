@@ -36,10 +36,10 @@ from chroma_lifecycle.publishing.publish import initialise, publish
 from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.snapshot.details import ChromaVersion, Details, Summary
-from chroma_lifecycle.snapshot.disk import copy_file, disk_errors
+from chroma_lifecycle.snapshot.disk import copy_file, disk_errors, require_room
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
 from chroma_lifecycle.snapshot.sealed import SealedSnapshot, seal
-from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.snapshot.workspace import HEADROOM_BYTES, Workspace
 from chroma_lifecycle.upkeep import Site
 from chroma_lifecycle.values import Digest
 
@@ -190,6 +190,9 @@ class _Bringing:
         opened = before is None or bool(plan)
         with workspace.working(chroma=opened) if before else workspace.blank() as working:
             if opened:
+                needed = sum(delta.path.stat().st_size for delta in deltas.values()) + HEADROOM_BYTES
+                records = sum(len(delta.ids) for delta in deltas.values())
+                require_room(working, needed, f"bringing {records:,} records to {name}")
                 with ManagedClient.open(working / CHROMA, name, create=None if before else self._settings()) as client:
                     client.apply(plan, deltas, self.tell)
                 settle_tail(working / CHROMA, name, budget=self.tail_budget)

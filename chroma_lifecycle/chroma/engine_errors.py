@@ -80,16 +80,18 @@ def is_panic(problem: BaseException) -> bool:
 
 def _of_engine(what: str, text: str, directory: Path) -> LifecycleError:
     if _NO_ROOM.search(text):
-        return NoRoom(f"{what}: {text}", hint=f"make room on the disk that holds {directory}, then run again")
+        return _no_room(what, text, directory)
     if _NOT_OURS.search(text) or not directory.exists():
         return NotOwned(
             f"{what}: {text}",
             hint="another holder has the directory, or it was removed or made read-only beneath the client; "
             "throw this copy away and restore",
         )
-    if directory.exists() and (free := shutil.disk_usage(directory).free) < _LITTLE_BYTES:
-        return NoRoom(
-            f"{what}: {text}; {free:,} bytes are free",
-            hint=f"make room on the disk that holds {directory}, then run again",
-        )
+    if directory.exists() and shutil.disk_usage(directory).free < _LITTLE_BYTES:
+        return _no_room(what, text, directory)
     return Corrupt(f"{what}: {text}", hint="throw this copy away and restore the last sound version")
+
+
+def _no_room(what: str, text: str, directory: Path) -> NoRoom:
+    free = f"; {shutil.disk_usage(directory).free:,} bytes are free" if directory.exists() else ""
+    return NoRoom(f"{what}: {text}{free}", hint=f"make room on the disk that holds {directory}, then run again")

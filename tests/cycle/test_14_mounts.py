@@ -14,8 +14,7 @@ from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import LifecycleError, NoRoom
 from chroma_lifecycle.publishing.history import verify_store
 from chroma_lifecycle.publishing.mirror import Mirror
-from chroma_lifecycle.snapshot.disk import free_bytes
-from tests.support.mounts import hanging, mounted
+from tests.support.mounts import hanging, leave_free, mounted
 from tests.support.story import expect_model, story, write_pool
 from tests.support.table import Table, in_sqs
 from tests.support.world import COLLECTIONS, World, label
@@ -28,16 +27,6 @@ def disk(world: World) -> Iterator[Path]:
     """The workspace on a disk of its own."""
     with mounted(world.home / "workspace", f"size={DISK_BYTES}") as place:
         yield place
-
-
-def leave_free(disk: Path, count: int) -> None:
-    """Fill the disk but for *count* bytes."""
-    filler = disk / "filler"
-    filler.unlink(missing_ok=True)
-    with filler.open("wb") as file:
-        while (left := free_bytes(disk) - count) > 0:
-            file.write(bytes(min(left, 1 << 20)))
-            file.flush()
 
 
 def errors_of(world: World, records: list[Any]) -> list[LifecycleError]:

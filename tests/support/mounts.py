@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from chroma_lifecycle.snapshot.disk import free_bytes
+
 _FUSE = Path("/dev/fuse")
 _LONGEST_SECONDS = 90
 
@@ -27,6 +29,16 @@ def mounted(path: Path, options: str) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def leave_free(disk: Path, count: int) -> None:
+    """Fill the disk but for *count* bytes."""
+    filler = disk / "filler"
+    filler.unlink(missing_ok=True)
+    with filler.open("wb") as file:
+        while (left := free_bytes(disk) - count) > 0:
+            file.write(bytes(min(left, 1 << 20)))
+            file.flush()
 
 
 @contextmanager
