@@ -14,14 +14,14 @@ from typing import Self
 from chroma_lifecycle.batch.pace import Pace
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.cycle import ATTEMPTS, Cycle, Surroundings
-from chroma_lifecycle.errors import HeadMoved, LifecycleError, NoRoom, NotOwned
+from chroma_lifecycle.errors import HeadMoved, LifecycleError, NoRoom, NotOwned, Sharded
 from chroma_lifecycle.intake.changes import Change
 from chroma_lifecycle.intake.decode import changes_of
 from chroma_lifecycle.intake.envelopes import Batch, Kind, decode_event
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.logs import Log
 from chroma_lifecycle.planning.join import Joined, Outcome
-from chroma_lifecycle.publishing.layout import whole_of
+from chroma_lifecycle.publishing.shard import whole_of
 from chroma_lifecycle.report import CollectionReport, Failure, LostCycle, Report
 from chroma_lifecycle.run_status import write_statuses
 from chroma_lifecycle.sharding.statuses import joined_of_all
@@ -73,10 +73,7 @@ class Compactor:
         ends = _Ends(routed)
         # The least first: what has little to do does not wait for what has much, or get no time behind it.
         for collection, changes in sorted(routed.changes.items(), key=lambda each: (len(each[1]), each[0])):
-            if collection in self._around.mapping.shards:
-                self._run_shards(collection, changes, deadline, ends, dry_run=dry_run)
-            else:
-                self._run(Work(collection, self._around, changes), deadline, ends, dry_run=dry_run)
+            self._run_collection(collection, changes, deadline, ends, dry_run=dry_run)
         report = ends.report()
         # When every collection has its version: what time is left for.
         report = replace(report, collections=tuple(self._keep_up(each, deadline) for each in report.collections))
@@ -86,17 +83,42 @@ class Compactor:
             set_aside()
         return report
 
-    def _run(self, work: Work, deadline: Deadline, ends: _Ends, *, dry_run: bool) -> Joined | None:
-        """Run the cycle of one lineage; return what became of its changes, or ``None`` if it failed."""
+    def _run_collection(
+        self, collection: str, changes: Sequence[Change], deadline: Deadline, ends: _Ends, *, dry_run: bool
+    ) -> None:
+        """Run what *changes* ask of a collection, in one piece or in shards: the store says which it is.
+
+        Mostly it is what it was, so that a collection in one piece costs no look at a layout.
+        """
+        if not self._shards.expects(collection):
+            try:
+                work = Work(collection, self._around, changes)
+                self._run(work, deadline, ends, dry_run=dry_run, or_shards=True)
+            except Sharded:
+                self._shards.expect(collection)
+            else:
+                return
+        self._run_shards(collection, changes, deadline, ends, dry_run=dry_run)
+
+    def _run(
+        self, work: Work, deadline: Deadline, ends: _Ends, *, dry_run: bool, or_shards: bool = False
+    ) -> Joined | None:
+        """Run the cycle of one lineage; return what became of its changes, or ``None`` if it failed.
+
+        Raises:
+            Sharded: With *or_shards*: there is a layout in its place, and nothing was done.
+        """
         lag = partial(self._lag_seconds, work.changes)
         try:
             cycle = Cycle(work.around, self._workspace(work.name), work.name, deadline, self._pace(work.name))
             end = cycle.run(work.changes, dry_run=dry_run)
         except NoRoom as problem:
             if self._give_up_a_shard(besides=work.name):
-                return self._run(work, deadline, ends, dry_run=dry_run)
+                return self._run(work, deadline, ends, dry_run=dry_run, or_shards=or_shards)
             ends.lost(work.name, work.changes, problem, lag())
         except LifecycleError as problem:
+            if or_shards and isinstance(problem, Sharded):
+                raise
             ends.lost(work.name, work.changes, problem, lag())
         else:
             ends.ended(work.name, end.joined.outcomes, end.joined.problems, replace(end.report, lag_seconds=lag()))
@@ -106,10 +128,16 @@ class Compactor:
     def _run_shards(
         self, collection: str, changes: Sequence[Change], deadline: Deadline, ends: _Ends, *, dry_run: bool
     ) -> None:
-        """Run a cycle of each shard that *changes* concern; then tell the table of the runs that all have merged."""
+        """Run a cycle of each shard that *changes* concern; then tell the table of the runs that all have merged.
+
+        Where the mapping says shards and the collection is in one piece still, it is one cycle.
+        """
         around = self._around
         try:
             works = self._shards.works(collection, changes)
+            if works is None:
+                self._run(Work(collection, around, changes), deadline, ends, dry_run=dry_run)
+                return
         except LifecycleError as problem:
             ends.lost(collection, changes, problem, self._lag_seconds(changes))
             return
@@ -126,15 +154,22 @@ class Compactor:
     def _give_up_a_shard(self, *, besides: str) -> bool:
         """Remove the local copy of a shard, the one longest unused; return whether there was one.
 
-        A shard is small enough for this disk, and all of them need not be.
+        A shard is small enough for this disk, and all of them need not be. What a collection was before it was cut
+        into shards, nobody needs.
         """
-        opened = [name for name in self._workspaces if whole_of(name) in self._around.mapping.shards]
-        found = {path.name for path in self._root.iterdir() if whole_of(path.name) in self._around.mapping.shards}
+        opened = [name for name in self._workspaces if self._is_spare(name)]
+        found = {path.name for path in self._root.iterdir() if self._is_spare(path.name)}
         for name in [*sorted(found.difference(opened)), *opened]:
             if name != besides and self._discard(name):
                 log.info("gave up a local copy for its room", collection=name)
                 return True
         return False
+
+    def _is_spare(self, name: str) -> bool:
+        collections = self._around.mapping.collections
+        if name in collections:
+            return self._shards.are_in_force(name)
+        return whole_of(name) in collections
 
     def _discard(self, name: str) -> bool:
         """Remove a workspace; return ``False`` if another process has it, or it holds nothing."""

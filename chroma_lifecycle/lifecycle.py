@@ -25,17 +25,18 @@ from chroma_lifecycle.planning.facts import RunFact
 from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges
 from chroma_lifecycle.planning.plan import Plan, Write
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.beside import require_never_cut
 from chroma_lifecycle.publishing.history import Verified, verify_store
-from chroma_lifecycle.publishing.layout import SeenLayout, even_layout, publish_layout, shard_name, whole_of
+from chroma_lifecycle.publishing.layout import SeenLayout, even_layout, publish_layout
 from chroma_lifecycle.publishing.publication import already_initialised
 from chroma_lifecycle.publishing.publish import initialise
 from chroma_lifecycle.publishing.published import Published, read_published
+from chroma_lifecycle.publishing.shard import shard_name
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.snapshot.descriptors import require_closed
 from chroma_lifecycle.snapshot.details import ChromaVersion, Details, Summary
 from chroma_lifecycle.snapshot.disk import require_room
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
-from chroma_lifecycle.snapshot.names import collection_of
 from chroma_lifecycle.snapshot.sealed import seal
 from chroma_lifecycle.snapshot.workspace import HEADROOM_BYTES, Workspace
 from chroma_lifecycle.values import ADOPTED, Digest, ItemKey
@@ -125,12 +126,7 @@ def begin_in_shards(
 
 def _require_fitting(store: Store, collection: str, names: Sequence[str], settings: CollectionSettings) -> None:
     """Refuse shards that are there and are not those that would be begun."""
-    if (stranger := _cut_anew(store, collection, names)) is not None:
-        raise BadInput(
-            f"{stranger} says that {collection} was cut anew: its first shards are not in force any more",
-            hint=f"bring its layout back: `chroma-lifecycle recover --collection {collection}`, or an older version of "
-            f"{collection}/HEAD; if nothing of it is wanted, remove {collection}.*/ from the store",
-        )
+    require_never_cut(store, collection)
     found = {name: _find(store, name) for name in names}
     for name, published in found.items():
         details = published.manifest.details if published else None
@@ -150,16 +146,6 @@ def _require_fitting(store: Store, collection: str, names: Sequence[str], settin
             f"{more} is there too: {collection} has more than {len(names)} shards",
             hint="correct 'shards' in the mapping: by another number records would be looked for where they are not",
         )
-
-
-def _cut_anew(store: Store, collection: str, names: Sequence[str]) -> str | None:
-    """Return a shard that tells of a later generation, if one does."""
-    for name in names:
-        if (published := _find(store, name)) is not None and published.head.closed_for is not None:
-            return name
-    later = (collection_of(row.name) for row in store.list(f"{collection}."))
-    first = shard_name(collection, 1, 0).removesuffix("0")
-    return next((name for name in later if whole_of(name) == collection and not name.startswith(first)), None)
 
 
 def _find(store: Store, collection: str) -> Published | None:

@@ -30,6 +30,7 @@ from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.mirror import MirrorOutcome
 from chroma_lifecycle.publishing.publish import publish
 from chroma_lifecycle.publishing.published import Published
+from chroma_lifecycle.publishing.relocation import require_settled
 from chroma_lifecycle.snapshot.details import ChromaVersion, Details, Summary
 from chroma_lifecycle.snapshot.disk import copy_file, disk_errors, require_room
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
@@ -112,10 +113,17 @@ def rebuild(
         Corrupt: Records and ledger of the version disagree, or a file is not sound.
         LifecycleError: As a restore and a publication.
     """
+
+    def amended(head: Head) -> Head:
+        if renewal is not None:
+            require_settled(head)  # no fact tells of a new vector, so shards that come would keep the old one
+        return amend(head)
+
     for attempt in range(1, _ATTEMPTS + 1):
         parent = site.restored(Deadline())
+        amended(parent.head)
         try:
-            published = _publish_anew(site, parent, space, without, action, tail_budget, amend, renewal)
+            published = _publish_anew(site, parent, space, without, action, tail_budget, amended, renewal)
         except HeadMoved as lost:
             if attempt == _ATTEMPTS:
                 raise

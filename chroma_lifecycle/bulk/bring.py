@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from chroma_lifecycle.batch.summary import counts_of, record_counts
-from chroma_lifecycle.bulk.brought import ACTION, Brought, brought_of, find_brought, held, owner, require_shard, sources
+from chroma_lifecycle.bulk.brought import Brought, brought_of, find_brought, held, owner, require_shard, sources
 from chroma_lifecycle.bulk.vectors import FindVectors, reembedded
 from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
@@ -30,10 +30,12 @@ from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.plan import Plan, Write
 from chroma_lifecycle.planning.portions import Moved, add_portion, become
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.beside import RESHARD
 from chroma_lifecycle.publishing.head import Head
-from chroma_lifecycle.publishing.layout import Layout, Shard
+from chroma_lifecycle.publishing.layout import Layout
 from chroma_lifecycle.publishing.publish import initialise, publish
 from chroma_lifecycle.publishing.published import Published
+from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.snapshot.details import ChromaVersion, Details, Summary
 from chroma_lifecycle.snapshot.disk import copy_file, disk_errors, require_room
@@ -112,6 +114,21 @@ def _common(details: Sequence[Details], collection: str) -> Details:
     return replace(details[0], mapping=next(iter(mappings), None))
 
 
+def _require_same_form(made: Published, wanted: Details) -> None:
+    """Refuse to bring forward what was made in another form: no fact tells of that.
+
+    Raises:
+        BadInput: The shards in force were rebuilt meanwhile, with another space or dimension.
+    """
+    found = made.manifest.details
+    if (found.dimension, found.space) != (wanted.dimension, wanted.space):
+        raise BadInput(
+            f"{made.collection} was made with {found.dimension} dimensions and {found.space}, and what it is made of "
+            f"has {wanted.dimension} and {wanted.space} now",
+            hint="begin anew: `chroma-lifecycle bulk reshard --undo`, and then the same again",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Bringing:
     layout: Layout
@@ -127,15 +144,17 @@ class _Bringing:
         # 1. The shards in force, as they are now.
         versions = [_restored(site, each) for each, site in self.old.items()]
         details = _common([each.manifest.details for each in versions], self.layout.collection)
+        dimension = details.dimension
+        if self.layout.vectors:
+            details = replace(details, dimension=self.layout.vectors.dimension)
         # 2. The ledger that the new shard must have, and what differs: in facts, and in records.
         if before is not None:
             before = self.new.restored(Deadline())
+            _require_same_form(before, details)
         moved = self._make_ledger(before)
         if before is None or moved:
             # 3. The records that differ, as the shards in force have them.
-            deltas = self._with_new_vectors(self._read(moved.written, details.dimension), details.space)
-            if self.layout.vectors:
-                details = replace(details, dimension=self.layout.vectors.dimension)
+            deltas = self._with_new_vectors(self._read(moved.written, dimension), details.space)
             # 4. Written, proven, published.
             before = self._publish(before, details, moved, deltas)
         # 5. HEAD says what it holds.
@@ -204,7 +223,7 @@ class _Bringing:
             sealed = self._seal(working, before, counts, opened=opened)
             made = replace(
                 details,
-                summary=Summary(ACTION, **record_counts(plan)),
+                summary=Summary(RESHARD, **record_counts(plan)),
                 counts=counts_of(counts, sealed.soundness),
                 chroma=ChromaVersion(version("chromadb"), sealed.soundness.migrations),
                 verified=sealed.soundness.full,

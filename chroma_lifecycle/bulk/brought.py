@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 
 from chroma_lifecycle.errors import Corrupt, NotInitialised, Retryable
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.beside import RESHARD
 from chroma_lifecycle.publishing.head import Head, find_head
-from chroma_lifecycle.publishing.layout import Layout, Shard
+from chroma_lifecycle.publishing.layout import Layout
 from chroma_lifecycle.publishing.publication import already_initialised
 from chroma_lifecycle.publishing.published import Published, read_published
+from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.slots import SLOTS
 from chroma_lifecycle.snapshot.fields import canonical
 from chroma_lifecycle.values import Digest, digest_of
-
-ACTION = "reshard"
-"""What made a version of a shard that comes."""
 
 
 def require_shard(store: Store, shard: Shard) -> Head:
@@ -107,7 +106,7 @@ def find_brought(store: Store, layout: Layout, shard: Shard) -> tuple[Published 
         require_shard(store, each)
         now.append(read_published(store, each.name))
     published = read_published(store, shard.name)
-    if published.manifest.details.summary.action != ACTION:
+    if published.manifest.details.summary.action != RESHARD:
         raise Corrupt(
             f"{shard.name} has a version that no reshard made: it was in force, and this layout is older than that",
             hint="bring the newest layout back (`chroma-lifecycle recover`); nothing was changed",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from chroma_lifecycle.errors import BadInput, Corrupt
-from chroma_lifecycle.publishing.layout import Layout, even_layout, shard_name
+from chroma_lifecycle.publishing.layout import Layout, even_layout
+from chroma_lifecycle.publishing.shard import shard_name
 from chroma_lifecycle.slots import MOST_SHARDS
 from chroma_lifecycle.snapshot.details import SPACES
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json

@@ -18,8 +18,8 @@ from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.deltas.listing import list_data_set
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping import TableMapping
-from chroma_lifecycle.publishing.head import LARGEST_GENERATION
 from chroma_lifecycle.publishing.layout import Layout, Vectors
+from chroma_lifecycle.publishing.shard import LARGEST_GENERATION
 from chroma_lifecycle.slots import MOST_SHARDS
 from chroma_lifecycle.wiring import open_store, writer
 
@@ -55,17 +55,18 @@ def _find_vectors(vectors: Vectors | None, collection: str, here: Here) -> FindV
 
 
 def mapping_of(here: Here, collection: str) -> TableMapping:
-    """Return the mapping, which must have the collection in shards.
+    """Return the mapping, which must have the collection.
 
     Raises:
         BadInput: It has not, or there is none.
     """
     mapping = here.load()
-    if mapping is None or collection not in mapping.shards:
+    if mapping is None or collection not in mapping.collections:
         raise BadInput(
-            f"the mapping has no collection {collection} in shards" if mapping else "a reshard needs the mapping",
-            hint="give the mapping of the collection with --mapping; one that is not in shards has to be built anew "
-            "in shards, see docs/shards.md",
+            f"the mapping has no collection {collection}: it has {', '.join(mapping.collections)}"
+            if mapping
+            else "a reshard needs the mapping, which says what decides about a record's shard",
+            hint="give the mapping of the collection with --mapping",
         )
     return mapping
 

@@ -12,28 +12,24 @@ What each new shard is made of is in :mod:`chroma_lifecycle.bulk.bring`. The ord
 A crash between any two of them leaves a layout in force that is whole; the same again goes on, and
 `give_up` leads back until the last swap. Between close and finish writers wait: what they would have
 published is refused, and comes again. What fails there lets them go on first (`reopen`).
+
+Of a collection in one piece, which has a HEAD and no layout, :mod:`chroma_lifecycle.bulk.cutting` does the same.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from chroma_lifecycle.bulk import cutting
 from chroma_lifecycle.bulk.brought import held, require_brought, require_shard, sources
 from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.errors import BadInput, HeadMoved, Retryable, Sharded
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import Head
-from chroma_lifecycle.publishing.layout import (
-    Layout,
-    SeenLayout,
-    Shard,
-    Vectors,
-    even_shards,
-    publish_layout,
-    read_layout,
-)
+from chroma_lifecycle.publishing.layout import Layout, SeenLayout, Vectors, publish_layout, read_in_force
 from chroma_lifecycle.publishing.published import Published, read_published
+from chroma_lifecycle.publishing.shard import Shard, even_shards
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.sharding.works import require_same_routing
 from chroma_lifecycle.values import Ordering
@@ -55,7 +51,7 @@ def begin(
 
     Args:
         store: Where it is.
-        mapping: Must have the collection in shards.
+        mapping: Says what decides about a record's shard.
         collection: Whose.
         shards: How many; by default as many as there are.
         writer: Who does it, for people.
@@ -73,8 +69,10 @@ def begin(
             hint="build the collection anew, with `chroma-lifecycle bulk build`",
         )
     for _ in range(_ATTEMPTS):
-        seen = read_layout(store, collection)
+        seen = read_in_force(store, collection)
         layout = seen.layout
+        if layout.in_one_piece:
+            return _cut(store, mapping, layout, shards, writer, vectors)
         require_same_routing(mapping, layout)
         wanted = shards or len(layout.coming or layout.shards)
         if layout.coming and (len(layout.coming), layout.vectors) != (wanted, vectors):
@@ -96,6 +94,18 @@ def begin(
     raise lost
 
 
+def _cut(
+    store: Store, mapping: TableMapping, layout: Layout, shards: int | None, writer: str, vectors: Vectors | None
+) -> Layout:
+    if vectors is not None or shards is None:
+        raise BadInput(
+            f"{layout.collection} is not in shards: new vectors are one version of it",
+            hint="give them by `chroma-lifecycle rebuild --vectors`; "
+            "`chroma-lifecycle bulk reshard --shards N` cuts it into shards",
+        )
+    return cutting.begin(store, mapping, layout.collection, shards, writer, _another)
+
+
 def _another(layout: Layout) -> BadInput:
     command = f"bulk reshard --shards {len(layout.coming)}"
     with_vectors = ""
@@ -115,16 +125,13 @@ def coming_layout(store: Store, collection: str, generation: int) -> SeenLayout 
     Raises:
         BadInput: It does neither: it was given up.
     """
-    seen = read_layout(store, collection)
+    seen = read_in_force(store, collection)
     layout = seen.layout
     if layout.coming and layout.newest_generation == generation:
         return seen
     if layout.generation == generation:
         return None
-    raise BadInput(
-        f"the reshard of {collection} to generation {generation} was given up, or another one came after it",
-        hint="see by `chroma-lifecycle status` which shards are in force; nothing of it was put in force",
-    )
+    raise cutting.given_up(collection, generation)
 
 
 def close(store: Store, collection: str, generation: int, writer: str) -> None:
@@ -137,6 +144,9 @@ def close(store: Store, collection: str, generation: int, writer: str) -> None:
         LifecycleError: A HEAD cannot be swapped; the same again closes the others.
     """
     seen = coming_layout(store, collection, generation)
+    if seen is not None and seen.layout.in_one_piece:
+        cutting.close(store, collection, generation, writer)
+        return
     for shard in seen.layout.shards if seen else ():
         amend_head(store, shard.name, lambda head, shard=shard: _closed(head, shard, generation), writer=writer)  # type: ignore[misc]
     try:
@@ -176,7 +186,9 @@ def finish(store: Store, collection: str, generation: int, writer: str) -> Layou
     """
     seen = coming_layout(store, collection, generation)
     if seen is None:
-        return read_layout(store, collection).layout
+        return read_in_force(store, collection).layout
+    if seen.layout.in_one_piece:
+        return cutting.finish(store, seen, generation, writer)
     layout, closed = seen.layout, dict[str, Published]()
     for shard in layout.shards:
         head = require_shard(store, shard)
@@ -200,6 +212,9 @@ def reopen(store: Store, collection: str, generation: int, writer: str) -> None:
     seen = coming_layout(store, collection, generation)
     if seen is None:
         return
+    if seen.layout.in_one_piece:
+        cutting.reopen(store, collection, generation, writer)
+        return
     # 1. The layout once more, with another token: whoever was about to replace it has lost.
     made = seen.layout.next(swap_id=new_id(), written_at=store.now(), writer=writer)
     seen = publish_layout(store, made, seen)
@@ -215,8 +230,10 @@ def give_up(store: Store, collection: str, writer: str) -> tuple[Layout, list[st
         HeadMoved: It was put in force meanwhile, or another one begun.
         OutcomeUnknown: Run it again.
     """
+    seen = read_in_force(store, collection)
+    if seen.layout.in_one_piece:
+        return cutting.give_up(store, collection, writer)
     # 1. The layout first: from here on nobody can put in force what lacks a change.
-    seen = read_layout(store, collection)
     if seen.layout.coming:
         made = seen.layout.next(swap_id=new_id(), written_at=store.now(), writer=writer)
         seen = publish_layout(store, replace(made, coming=(), vectors=None), seen)

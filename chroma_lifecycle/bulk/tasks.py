@@ -24,6 +24,7 @@ from chroma_lifecycle.deltas.listing import list_data_set
 from chroma_lifecycle.deltas.parquet import count_rows
 from chroma_lifecycle.deltas.sources import DeltaFile
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.publishing.beside import require_never_cut, require_no_shards
 from chroma_lifecycle.publishing.publication import already_initialised
 from chroma_lifecycle.wiring import create_store, writer
 
@@ -114,6 +115,7 @@ def planned(event: Event, here: Here) -> Job:
         store = create_store(here.store, checksums=here.checksums)
         if store.read_head(request.collection) is not None:
             raise already_initialised(request.collection, store)
+        (require_never_cut if request.segments else require_no_shards)(store, request.collection)
         work.put_bytes(JOB, encode_job(Job(new_id(), request, inputs_of(request, here))))
         body = work.read(JOB)  # another one may have come first
         assert body is not None

@@ -29,9 +29,9 @@ from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import find_head
-from chroma_lifecycle.publishing.layout import shard_name
 from chroma_lifecycle.publishing.publication import already_initialised
 from chroma_lifecycle.publishing.published import Published
+from chroma_lifecycle.publishing.shard import shard_name
 from chroma_lifecycle.snapshot.soundness import DATABASE
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.wiring import (

@@ -27,8 +27,9 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.choosing import version_at, version_named
 from chroma_lifecycle.publishing.history import find_version
-from chroma_lifecycle.publishing.layout import Layout, Shard
+from chroma_lifecycle.publishing.layout import Layout
 from chroma_lifecycle.publishing.published import Published, read_published
+from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.publishing.unpack import Stores
 from chroma_lifecycle.snapshot.file_differences import Change, FileDifference
 from chroma_lifecycle.snapshot.manifest import Manifest

@@ -24,7 +24,7 @@ from chroma_lifecycle.errors import BadInput, Sharded
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import Copied
 from chroma_lifecycle.publishing.head import read_head
-from chroma_lifecycle.publishing.layout import Layout, Shard, encode_layout, read_layout
+from chroma_lifecycle.publishing.layout import Layout, encode_layout, read_layout
 from chroma_lifecycle.publishing.layout_mirror import repair_mirrored_layout
 from chroma_lifecycle.publishing.lost_layout import LostLayout, bring_back, find_lost_layout
 from chroma_lifecycle.publishing.mirror import look_at_mirror, repair_mirror
@@ -33,6 +33,7 @@ from chroma_lifecycle.publishing.recover import recover as recover_head
 from chroma_lifecycle.publishing.relocating_shards import copy_shards, move_shards
 from chroma_lifecycle.publishing.relocation import copy as copy_collection
 from chroma_lifecycle.publishing.relocation import move as move_collection
+from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.wiring import BUCKET, create_store, open_mirror, open_store, writer
 from chroma_lifecycle.words import size
 

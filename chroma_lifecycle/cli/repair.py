@@ -30,10 +30,10 @@ from chroma_lifecycle.cli.shards import Given, each_shard, refuse_one_shard
 from chroma_lifecycle.cli.upkeep import mirror_told, mirror_value, open_site
 from chroma_lifecycle.config import DEFAULT_WORKSPACE, PREFIX, Settings
 from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.publishing.choosing import version_at
-from chroma_lifecycle.publishing.layout import Layout, Shard
+from chroma_lifecycle.publishing.layout import Layout, read_in_force
 from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import Version
 from chroma_lifecycle.wiring import open_scan, open_store, surroundings
@@ -203,7 +203,7 @@ def resync(
     )
     refuse_one_shard(name, mapping, "a resync")
     with output.counting(f"items of {table} read") as tell:
-        if name in load_mapping(mapping).shards:
+        if not read_in_force(open_store(store, checksums=checksums), name).layout.in_one_piece:
             found = _resync_shards(output, name, settings, table, rate, backfill=backfill, apply=apply, tell=tell)
         else:
             with open_cycle(name, settings) as (around, local):

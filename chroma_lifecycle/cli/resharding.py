@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ from chroma_lifecycle.cli.options import (
     CollectionOption,
     JsonOption,
     MappingOption,
+    MirrorOption,
     OptionalMappingOption,
     StoreOption,
     WorkspaceOption,
@@ -24,19 +25,24 @@ from chroma_lifecycle.cli.options import (
 from chroma_lifecycle.cli.output import Output, Table
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE
 from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.publishing.layout import Layout, read_layout
+from chroma_lifecycle.publishing.layout import Layout, read_in_force, read_layout
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.sizing.bulk import Estimate, estimate
 from chroma_lifecycle.sizing.measured import measured
 from chroma_lifecycle.sizing.prices import Prices
 from chroma_lifecycle.slots import MOST_SHARDS
-from chroma_lifecycle.wiring import open_store, writer
+from chroma_lifecycle.wiring import open_mirror, open_store, writer
 from chroma_lifecycle.words import duration, size
 
 if TYPE_CHECKING:
+    from chroma_lifecycle.bulk.leftovers import LeftBehind
     from chroma_lifecycle.bulk.local_reshard import Resharded
 
-_NEXT = "next: say the number in the mapping's 'shards' too; `chroma-lifecycle bulk sweep` removes the shards before"
+_NEXT = "next: say the number in the mapping's 'shards' too; `chroma-lifecycle bulk sweep` removes what was before"
+_IN_ONE_PIECE = (
+    "note: its history ends where its shards begin; `copy` or `restore` what is wanted of it before. Readers that are "
+    "to go on open a ShardedReader, which reads it in one piece too"
+)
 
 
 def reshard(
@@ -57,7 +63,7 @@ def reshard(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take; begin nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut a collection in shards into another number of shards, while its changes come; run again, it goes on."""
+    """Cut a collection into shards, or into another number of them, while its changes come; run again, it goes on."""
     from chroma_lifecycle.bulk.here import Here  # imports pyarrow, which takes a while
     from chroma_lifecycle.bulk.local_reshard import run_reshard
 
@@ -69,7 +75,7 @@ def reshard(
     if shards is None:
         raise BadInput("how many shards are there to be?", hint="say it with --shards, or --undo what is under way")
     at_once = workers or len(os.sched_getaffinity(0))
-    before = read_layout(open_store(store, checksums=checksums), name).layout
+    before = read_in_force(open_store(store, checksums=checksums), name).layout
     if dry_run:
         records, dimension = _size(before, store)
         found = estimate(records, dimension, shards, len(before.shards), at_once, measured(), Prices())
@@ -86,6 +92,8 @@ def reshard(
             *_estimate_told(before, shards, at_once, found),
         )
         return
+    if before.in_one_piece and shards > 1:
+        output.tell(_IN_ONE_PIECE)
     done = run_reshard({"task": "reshard", "collection": name, "shards": shards}, here, at_once, output.counting)
     output.result(*_told(name, store, before, done), table=_table(done))
     if done.shards:
@@ -148,9 +156,19 @@ def _give_up(output: Output, here: Any, name: str) -> None:
             "shards": [shard.name for shard in layout.shards],
             "opened": opened,
         },
-        f"{name}: {len(layout.shards)} shards of generation {layout.generation} are in force, and none comes; "
-        f"{len(opened)} were closed and are open again",
+        f"{name}: {_in_force(layout)}, and no other shards come; "
+        + (
+            f"{', '.join(opened)} was closed and is open again"
+            if len(opened) == 1
+            else f"{len(opened)} were closed and are open again"
+        ),
     )
+
+
+def _in_force(layout: Layout) -> str:
+    if layout.in_one_piece:
+        return "it is in one piece"
+    return f"{len(layout.shards)} shards of generation {layout.generation} are in force"
 
 
 def _size(layout: Layout, store: str) -> tuple[int, int]:
@@ -159,7 +177,7 @@ def _size(layout: Layout, store: str) -> tuple[int, int]:
 
 
 def _estimate_told(before: Layout, shards: int, workers: int, found: Estimate) -> Iterator[str]:
-    yield f"{before.collection}: from {len(before.shards)} shards to {shards}, {found.records:,} records"
+    yield f"{before.collection}: from {_pieces(before)} to {shards}, {found.records:,} records"
     yield (
         f"  {shards:,} tasks of about {duration(1000 * found.shard_seconds)}, {size(found.memory_bytes)} of memory "
         f"and {size(found.disk_bytes)} of disk each, and the shards that they read"
@@ -168,6 +186,8 @@ def _estimate_told(before: Layout, shards: int, workers: int, found: Estimate) -
     dollars = sum(cost.dollars for cost in found.costs)
     yield f"  by functions in AWS: about ${dollars:,.2f} once ({'; '.join(cost.of for cost in found.costs)})"
     yield from (f"  note: {note}" for note in found.notes)
+    if before.in_one_piece:
+        yield f"  {_IN_ONE_PIECE}"
 
 
 def _told(name: str, store: str, before: Layout, done: Resharded) -> tuple[dict[str, Any], str]:
@@ -182,12 +202,17 @@ def _told(name: str, store: str, before: Layout, done: Resharded) -> tuple[dict[
         "shards": [{key: each[key] for key in _OF_A_SHARD} for each in done.shards],
     }
     if not done.shards:
-        return value, f"{name} is in {len(before.shards)} shards: there is nothing to do"
+        return value, f"{name} is in {_pieces(before)}: there is nothing to do"
     records = sum(each["records"] for each in done.shards)
     return value, (
         f"{name}: {len(done.shards)} shards in force, generation {done.generation} ({records:,} records); "
         f"writers waited {duration(1000 * done.closed_seconds)}"
     )
+
+
+def _pieces(layout: Layout) -> str:
+    count = len(layout.shards)
+    return "one piece" if layout.in_one_piece else f"{count} shard{'s' if count > 1 else ''}"
 
 
 _OF_A_SHARD = ("name", "lineage", "version", "records", "size_bytes")
@@ -198,10 +223,17 @@ def _table(done: Resharded) -> Table | None:
     return Table(("lineage of", "version", "records", "size"), rows) if rows else None
 
 
+def _many(left: Sequence[LeftBehind]) -> str:
+    count = len(left)
+    total = sum(each.size_bytes for each in left)
+    return f"{count} lineage{'s' if count != 1 else ''}, {size(total)}"
+
+
 def sweep(
     store: StoreOption,
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,
+    mirror: MirrorOption = None,
     grace: Annotated[
         str, typer.Option("--grace", help="How old the layout must be: nobody reads the shards before it then.")
     ] = "24h",
@@ -209,15 +241,25 @@ def sweep(
     checksums: ChecksumsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove the shards that reshards left behind: those before the layout in force, and those that were given up."""
-    from chroma_lifecycle.bulk.leftovers import left_behind, removable_from, remove_left_behind
+    """Remove what reshards left behind: what was before the layout in force, and the shards that were given up."""
+    from chroma_lifecycle.bulk.leftovers import (
+        erase_left_behind,
+        left_behind,
+        removable_from,
+        remove_left_behind,
+        require_removable,
+    )
 
     output, name, age = Output(as_json), choose_collection(collection, mapping), parse_age(grace)
-    source = open_store(store, checksums=checksums)
-    layout = read_layout(source, name).layout
+    source, second = open_store(store, checksums=checksums), open_mirror(mirror)
+    layout = read_in_force(source, name).layout
+    mirrored = left_behind(second, layout) if second else []
     found = remove_left_behind(source, name, age) if delete else left_behind(source, layout)
+    if delete and second is not None:
+        # After the store's, which says whether they can go.
+        require_removable(source, layout, age, mirrored)
+        erase_left_behind(second, layout, mirrored)
     moment = removable_from(layout, age)
-    total = size(sum(each.size_bytes for each in found))
     done = "removed" if delete else f"left behind; --delete removes them, from {moment:%Y-%m-%d %H:%M:%S} UTC on"
     output.result(
         {
@@ -226,8 +268,10 @@ def sweep(
             "deleted": delete,
             "removable_from": moment,
             "shards": [asdict(each) for each in found],
+            "mirror": [asdict(each) for each in mirrored] if second else None,
         },
-        f"{name}: {len(found)} shards, {total}, {done}" if found else f"{name}: no shard is left behind",
+        f"{name}: {_many(found)}, {done}" if found else f"{name}: no shard is left behind",
+        *([f"in the mirror {second.address}: {_many(mirrored)}"] if second else []),
         table=Table(("lineage of", "files", "size"), [(each.name, each.files, size(each.size_bytes)) for each in found])
         if found
         else None,

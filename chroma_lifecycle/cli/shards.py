@@ -14,7 +14,9 @@ from chroma_lifecycle.cli.options import choose_collection
 from chroma_lifecycle.cli.output import Output, gathering
 from chroma_lifecycle.errors import BadInput, LifecycleError, Sharded
 from chroma_lifecycle.intake.mapping_file import load_mapping
-from chroma_lifecycle.publishing.layout import Layout, Shard, read_layout, whole_of
+from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.layout import Layout, read_layout
+from chroma_lifecycle.publishing.shard import Shard, whole_of
 from chroma_lifecycle.wiring import open_store
 
 Given: TypeAlias = dict[str, Any]
@@ -66,17 +68,26 @@ def nowhere_else(portion: Portion) -> Portion:
     """Return *portion* for a command that must reach every copy of a record: shards that no layout names have some."""
 
     def guarded(given: Given, shard: Shard, layout: Layout) -> Given | None:
-        left = left_behind(open_store(given["store"]), layout)
-        if layout.coming or left:
-            name = layout.coming[0].name if layout.coming else left[0].name
-            raise BadInput(
-                f"{name} holds records of {layout.collection} too, and is not in force: nothing was done",
-                hint="end the reshard first, `chroma-lifecycle bulk reshard`; or remove what it left behind, "
-                "`chroma-lifecycle bulk sweep --delete`",
-            )
+        require_nowhere_else(open_store(given["store"]), layout)
         return portion(given, shard, layout)
 
     return guarded
+
+
+def require_nowhere_else(store: Store, layout: Layout) -> None:
+    """Refuse to go on where records of a collection are in shards that are not in force.
+
+    Raises:
+        BadInput: They are: in some that come, or that a reshard left behind.
+    """
+    left = left_behind(store, layout)
+    if layout.coming or left:
+        name = layout.coming[0].name if layout.coming else left[0].name
+        raise BadInput(
+            f"{name} holds records of {layout.collection} too, and is not in force: nothing was done",
+            hint="end the reshard first, `chroma-lifecycle bulk reshard`; or remove what it left behind, "
+            "`chroma-lifecycle bulk sweep --delete`",
+        )
 
 
 def each_shard(
@@ -160,7 +171,8 @@ def refuse_one_shard(name: str, mapping: str, what: str) -> None:
     Raises:
         Sharded: *name* is that of a shard of one of the mapping's collections.
     """
-    if (whole := whole_of(name)) is not None and whole in load_mapping(mapping).shards:
+    collections = load_mapping(mapping).collections
+    if name not in collections and (whole := whole_of(name)) in collections:
         raise Sharded(
             f"{name} is a shard of {whole}, and {what} is about the whole of it",
             hint=f"name the collection: --collection {whole}",

@@ -23,8 +23,8 @@ from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.page.health import Check, State, checks
 from chroma_lifecycle.page.history import History, read_history
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.layout import whole_of
 from chroma_lifecycle.publishing.mirror import MirrorStatus, look_at_mirror
+from chroma_lifecycle.publishing.shard import whole_of
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.wiring import BUCKET, open_mirror, open_store
 from chroma_lifecycle.words import age

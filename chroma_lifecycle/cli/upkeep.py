@@ -22,11 +22,12 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
 )
 from chroma_lifecycle.cli.output import EXIT_PARTLY, EXIT_RETRYABLE, Output, printable
-from chroma_lifecycle.cli.shards import Given, each_shard, nowhere_else, of_its_records, same
+from chroma_lifecycle.cli.shards import Given, each_shard, nowhere_else, of_its_records, require_nowhere_else, same
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE, Checksums
 from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.publishing.layout import Layout, Shard, Vectors, whole_of
+from chroma_lifecycle.publishing.layout import Layout, Vectors, read_in_force
+from chroma_lifecycle.publishing.shard import Shard, whole_of
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.wiring import BUCKET, open_delta_at, open_mirror, open_store, writer
 from chroma_lifecycle.words import size
@@ -199,7 +200,9 @@ def erase(
     if check:
         _check_erased(output, name, open_store(store, checksums=checksums), open_mirror(mirror))
         return
-    given = tuple(dict.fromkeys(ids or ()))
+    given, source = tuple(dict.fromkeys(ids or ())), open_store(store, checksums=checksums)
+    if (seen := read_in_force(source, name)).layout.in_one_piece:  # in shards, they are asked together
+        require_nowhere_else(source, seen.layout)
     with open_site(name, store, mirror, workspace, checksums) as site:
         if not delete:
             newest = check_erasable(site, given, unknown=unknown)

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET
 from chroma_lifecycle.page.history import History
+from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.words import versions
 
 _MANY_PACKS = 64
@@ -43,17 +44,24 @@ def _all(history: History) -> Iterator[Check]:
         yield Check(
             State.BAD, f"The collection has moved to {history.head.moved_to}.", "Set CHROMA_LIFECYCLE_STORE to it."
         )
-    if history.head.closed_for:
-        yield Check(
-            State.LOOK,
-            f"The shard is closed: a reshard hands over to generation {history.head.closed_for}.",
-            "If it was cut off, `chroma-lifecycle bulk reshard` goes on with it, or gives it up by --undo.",
-        )
+    yield from _reshard(history.head)
     yield _mirror(history)
     yield _packs(history)
     yield _tail(history)
     yield _verified(history)
     yield _withheld(history)
+
+
+def _reshard(head: Head) -> Iterator[Check]:
+    if head.closed_for:
+        yield Check(
+            State.LOOK,
+            f"{'The collection' if head.successors else 'The shard'} is closed: a reshard hands over to generation "
+            f"{head.closed_for}.",
+            "If it was cut off, `chroma-lifecycle bulk reshard` goes on with it, or gives it up by --undo.",
+        )
+    elif head.successors is not None and head.successors.shards:
+        yield Check(State.LOOK, f"A reshard to {len(head.successors.shards)} shards is under way.")
 
 
 def _chain(history: History) -> Check:

@@ -10,8 +10,8 @@ from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.history import walk
-from chroma_lifecycle.publishing.layout import whole_of
 from chroma_lifecycle.publishing.published import Published, read_manifest, read_published
+from chroma_lifecycle.publishing.shard import whole_of
 from chroma_lifecycle.publishing.unpack import Stores, find_manifest, restore_directory
 from chroma_lifecycle.snapshot.manifest import Manifest
 

@@ -13,6 +13,13 @@ from datetime import datetime
 
 from chroma_lifecycle.errors import BadInput, Corrupt, NotInitialised, Retryable, Sharded
 from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, Store, StoredHead
+from chroma_lifecycle.publishing.shard import (
+    LARGEST_GENERATION,
+    Successors,
+    decode_successors,
+    require_whole,
+    spell_successors,
+)
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json, parse_time, spell_time
 from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.values import Digest, Era, Version, parse_collection, parse_digest, parse_id
@@ -23,9 +30,6 @@ LAYOUT_FORMAT = "chroma-lifecycle layout"
 
 FORMAT_VERSION = 1
 """The newest version of HEAD that this library knows."""
-
-LARGEST_GENERATION = 10**9 - 1
-"""Of the shards of a collection, see :mod:`chroma_lifecycle.publishing.layout`."""
 
 _PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RECOVER = "run `chroma-lifecycle recover`, which takes HEAD from an older copy"
@@ -72,6 +76,7 @@ class Head:
         moved_to: Address of the store that took over; every writer refuses this one.
         closed_for: Generation of shards that takes over from this shard; no version is published here any more.
         holds: Of a shard that a reshard makes: digest of what it was brought to; a version by anybody else ends it.
+        successors: Of a collection in one piece: the shards that it is being cut into.
 
     Raises:
         ValueError: The fields do not make a HEAD.
@@ -93,6 +98,7 @@ class Head:
     moved_to: str | None = None
     closed_for: int | None = None
     holds: Digest | None = None
+    successors: Successors | None = None
 
     def __post_init__(self) -> None:
         parse_collection(self.collection)
@@ -111,10 +117,15 @@ class Head:
             parse_pin_name(name)
         for text in (self.writer, self.moved_to or "-"):
             _parse_text(text)
+        self._require_reshard()
+
+    def _require_reshard(self) -> None:
         if self.closed_for is not None:
             _in_bounds("closed_for", self.closed_for, 1, LARGEST_GENERATION)
         if self.holds is not None:
             parse_digest(self.holds)
+        if self.successors is not None and self.successors.shards:
+            require_whole(self.collection, self.successors.generation, self.successors.shards)
 
     @property
     def version(self) -> Version:
@@ -234,6 +245,7 @@ def encode_head(head: Head) -> bytes:
             "moved_to": head.moved_to,
             "closed_for": head.closed_for,
             "holds": head.holds,
+            "successors": spell_successors(head.successors),
             "written_at": spell_time(head.written_at),
             "writer": head.writer,
         }
@@ -283,7 +295,8 @@ def _check_format(value: object, where: str) -> None:
     if found[0] == LAYOUT_FORMAT:
         raise Sharded(
             f"{where} is a layout: the collection is in shards, and this works on one lineage",
-            hint="name a shard instead of the collection; `chroma-lifecycle status` lists them",
+            hint="name a shard instead of the collection, `chroma-lifecycle status` lists them; to read all of them, "
+            "open a ShardedReader",
         )
     if found[0] != FORMAT or type(found[1]) is not int or found[1] < 1:
         raise Corrupt(f"{where} is not of format {FORMAT!r}", hint=_RECOVER)
@@ -319,6 +332,7 @@ def _decode(fields: Fields) -> Head:
         moved_to=fields.parsed("moved_to", lambda text: None if text is None else _parse_text(text)),
         closed_for=fields.parsed("closed_for", _parse_generation),
         holds=fields.parsed("holds", lambda text: None if text is None else parse_digest(text)),
+        successors=decode_successors(fields.optional("successors")),
         written_at=fields.parsed("written_at", parse_time),
         writer=fields.parsed("writer", _parse_text),
     )

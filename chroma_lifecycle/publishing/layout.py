@@ -6,16 +6,24 @@ specifies its bytes.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, NotInitialised, OutcomeUnknown
+from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, NotInitialised, OutcomeUnknown, Sharded
 from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, Store, StoredHead, SwapRefused, SwapUnanswered
-from chroma_lifecycle.publishing.head import LARGEST_GENERATION, LAYOUT_FORMAT, format_of
-from chroma_lifecycle.slots import MOST_SHARDS, SLOTS, even_slots, routing_key, slot_of
+from chroma_lifecycle.publishing.head import LAYOUT_FORMAT, Head, decode_head, encode_head, format_of
+from chroma_lifecycle.publishing.shard import (
+    LARGEST_GENERATION,
+    MOST_SEGMENTS,
+    Shard,
+    decode_shards,
+    even_shards,
+    require_whole,
+    spell_shards,
+)
+from chroma_lifecycle.slots import routing_key, slot_of
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json, parse_time, spell_time
 from chroma_lifecycle.values import parse_collection, parse_id
 
@@ -23,37 +31,9 @@ FORMAT_VERSION = 1
 """The newest version of the layout that this library knows."""
 
 _LARGEST = (1 << 64) - 1
-_MOST_SEGMENTS = 64
 _LONGEST_TEXT = 2_048
 _LARGEST_DIMENSION = 65_536
-_SHARD = re.compile(r"(.+)\.([1-9][0-9]{0,8})-(0|[1-9][0-9]{0,8})", re.ASCII)
 _HINT = "run `chroma-lifecycle recover`, which takes it from an older copy or the mirror"
-
-
-def shard_name(collection: str, generation: int, number: int) -> str:
-    """Return the name of a shard, which is that of its lineage."""
-    return f"{collection}.{generation}-{number}"
-
-
-def whole_of(name: str) -> str | None:
-    """Return the collection of which *name* could be a shard; ``None`` if it is no name of a shard."""
-    match = _SHARD.fullmatch(name)
-    return match[1] if match else None
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A part of a collection.
-
-    Attributes:
-        name: Of its lineage: what a collection's name is elsewhere.
-        lineage: What `init` began for it.
-        first_slot: It has the slots from this one to the next shard's.
-    """
-
-    name: str
-    lineage: str
-    first_slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +74,7 @@ class Layout:
             makes, or one that was given up. No generation is begun twice.
         coming: The shards that a reshard makes, of the newest generation; none if none is under way.
         vectors: Of the newest generation: where its vectors come from, if not from the shards before it.
+        came_from: Lineage of the collection while it was in one piece; ``None`` if it was in shards from its `init` on.
 
     Raises:
         ValueError: The fields do not make a layout.
@@ -110,13 +91,15 @@ class Layout:
     newest_generation: int = 1
     coming: tuple[Shard, ...] = ()
     vectors: Vectors | None = None
+    came_from: str | None = None
 
     def __post_init__(self) -> None:
         parse_collection(self.collection)
-        parse_id(self.swap_id)
-        self._require_whole(self.generation, self.shards)
+        for identifier in (self.swap_id, *([self.came_from] if self.came_from is not None else ())):
+            parse_id(identifier)
+        require_whole(self.collection, self.generation, self.shards)
         if self.coming:
-            self._require_whole(self.newest_generation, self.coming)
+            require_whole(self.collection, self.newest_generation, self.coming)
         if self.newest_generation < self.generation + bool(self.coming):
             raise ValueError(f"the newest generation is {self.newest_generation}")
         lineages = [shard.lineage for shard in (*self.shards, *self.coming)]
@@ -125,16 +108,10 @@ class Layout:
         if not 0 < len(self.writer) <= _LONGEST_TEXT or not self.writer.isprintable():
             raise ValueError("the writer is no printable text")
 
-    def _require_whole(self, generation: int, shards: Sequence[Shard]) -> None:
-        if not 0 < len(shards) <= MOST_SHARDS:
-            raise ValueError(f"{len(shards)} shards, allowed: 1 to {MOST_SHARDS}")
-        slots = [shard.first_slot for shard in shards]
-        if slots[0] != 0 or slots != sorted(set(slots)) or slots[-1] >= SLOTS:
-            raise ValueError("the shards' slots do not begin with 0 and ascend")
-        for number, shard in enumerate(shards):
-            parse_id(shard.lineage)
-            if parse_collection(shard.name) != shard_name(self.collection, generation, number):
-                raise ValueError(f"shard {number} of {self.collection} has the name {shard.name!r}")
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether the collection is not in shards: what says so is its HEAD, and nobody stores this."""
+        return not self.generation
 
     def next(self, *, swap_id: str, written_at: datetime, writer: str) -> Layout:
         """Return the layout that follows this one and says the same; replace what the swap is about."""
@@ -158,19 +135,13 @@ def even_layout(
     return Layout(collection, 1, swap_id, 1, segments, shards, written_at, writer)
 
 
-def even_shards(collection: str, generation: int, lineages: Sequence[str]) -> tuple[Shard, ...]:
-    """Return shards of equal sizes, one for each of *lineages*."""
-    return tuple(
-        Shard(shard_name(collection, generation, number), lineage, slot)
-        for number, (lineage, slot) in enumerate(zip(lineages, even_slots(len(lineages)), strict=True))
-    )
-
-
 # The bytes.
 
 
 def encode_layout(layout: Layout) -> bytes:
     """Return the bytes of *layout*: JSON of one spelling."""
+    if not layout.generation:
+        raise ValueError(f"{layout.collection} is in one piece: what says so is its HEAD")
     return canonical(
         {
             "format": LAYOUT_FORMAT,
@@ -180,20 +151,17 @@ def encode_layout(layout: Layout) -> bytes:
             "swap_id": layout.swap_id,
             "generation": layout.generation,
             "segments": layout.segments,
-            "shards": _spell_shards(layout.shards),
+            "shards": spell_shards(layout.shards),
             "newest_generation": layout.newest_generation,
-            "coming": _spell_shards(layout.coming),
+            "coming": spell_shards(layout.coming),
             "vectors": {"source": layout.vectors.source, "dimension": layout.vectors.dimension}
             if layout.vectors
             else None,
+            "came_from": layout.came_from,
             "written_at": spell_time(layout.written_at),
             "writer": layout.writer,
         }
     )
-
-
-def _spell_shards(shards: Sequence[Shard]) -> list[dict[str, object]]:
-    return [{"name": shard.name, "lineage": shard.lineage, "first_slot": shard.first_slot} for shard in shards]
 
 
 def decode_layout(body: bytes, collection: str) -> Layout:
@@ -212,7 +180,7 @@ def decode_layout(body: bytes, collection: str) -> Layout:
     if found[0] != LAYOUT_FORMAT or type(found[1]) is not int or found[1] < 1:
         raise BadInput(
             f"collection {collection} is not in shards: its HEAD is no layout",
-            hint="leave it out of the mapping's 'shards'; a collection is in shards from its `init` on",
+            hint="`chroma-lifecycle bulk reshard --shards N` cuts it into shards",
         )
     if found[1] > FORMAT_VERSION:
         raise BadInput(
@@ -238,26 +206,17 @@ def _decode(fields: Fields) -> Layout:
         serial=fields.integer("serial", 1, _LARGEST),
         swap_id=fields.parsed("swap_id", parse_id),
         generation=fields.integer("generation", 1, LARGEST_GENERATION),
-        segments=fields.integer("segments", 1, _MOST_SEGMENTS),
-        shards=tuple(map(_decode_shard, fields.objects("shards", limit=MOST_SHARDS))),
+        segments=fields.integer("segments", 1, MOST_SEGMENTS),
+        shards=decode_shards(fields, "shards"),
         newest_generation=fields.integer("newest_generation", 1, LARGEST_GENERATION),
-        coming=tuple(map(_decode_shard, fields.objects("coming", limit=MOST_SHARDS))),
+        coming=decode_shards(fields, "coming"),
         vectors=_decode_vectors(fields.optional("vectors")),
+        came_from=fields.parsed("came_from", lambda text: None if text is None else parse_id(text)),
         written_at=fields.parsed("written_at", parse_time),
         writer=fields.text("writer", longest=_LONGEST_TEXT),
     )
     fields.done()
     return layout
-
-
-def _decode_shard(fields: Fields) -> Shard:
-    shard = Shard(
-        fields.parsed("name", parse_collection),
-        fields.parsed("lineage", parse_id),
-        fields.integer("first_slot", 0, SLOTS - 1),
-    )
-    fields.done()
-    return shard
 
 
 def _decode_vectors(fields: Fields | None) -> Vectors | None:
@@ -273,10 +232,67 @@ def _decode_vectors(fields: Fields | None) -> Vectors | None:
 
 @dataclass(frozen=True, slots=True)
 class SeenLayout:
-    """A layout as it was read: what it says, and what the swap that replaces it expects."""
+    """A layout as it was read: what it says, and what the swap that replaces it expects.
+
+    Attributes:
+        head: What lies in its place, if the collection is in one piece.
+    """
 
     layout: Layout
     token: HeadToken
+    head: Head | None = None
+
+    @property
+    def stored(self) -> StoredHead:
+        """The same as a store holds it."""
+        return StoredHead(encode_head(self.head) if self.head else encode_layout(self.layout), self.token)
+
+
+def layout_of(head: Head) -> Layout:
+    """Return how a collection in one piece looks as a layout: its one lineage is its one shard, of generation 0."""
+    successors = head.successors
+    return Layout(
+        head.collection,
+        head.serial,
+        head.swap_id,
+        generation=0,
+        segments=successors.segments if successors else 1,
+        shards=(Shard(head.collection, head.lineage, 0),),
+        written_at=head.written_at,
+        writer=head.writer,
+        newest_generation=successors.generation if successors else 0,
+        coming=successors.shards if successors else (),
+    )
+
+
+def read_in_force(store: Store, collection: str, *, known: SeenLayout | None = None) -> SeenLayout:
+    """Return the shards in force, also where the collection is in one piece: then as its HEAD has it.
+
+    Args:
+        store: Where it is.
+        collection: Whose.
+        known: What was read before; it is returned itself while that is there.
+
+    Raises:
+        NotInitialised: There is neither a layout nor a HEAD.
+        BadInput: A newer version of this library wrote it.
+        Corrupt: There is one, and it is not sound.
+        StoreUnavailable: The store does not answer.
+    """
+    stored = store.read_head(collection, known=known.stored if known else None)
+    if stored is None:
+        raise NotInitialised(
+            f"collection {collection} has neither a HEAD nor a layout in {store.address}",
+            hint="check --store and --collection first; `chroma-lifecycle init` begins a collection, and "
+            "`chroma-lifecycle recover` brings back what was lost",
+        )
+    if known is not None and stored.token == known.token:
+        return known
+    try:
+        head = decode_head(stored.body, collection)
+    except Sharded:
+        return SeenLayout(decode_layout(stored.body, collection), stored.token)
+    return SeenLayout(layout_of(head), stored.token, head)
 
 
 def read_layout(store: Store, collection: str, *, known: SeenLayout | None = None) -> SeenLayout:
@@ -294,8 +310,7 @@ def read_layout(store: Store, collection: str, *, known: SeenLayout | None = Non
         Corrupt: There is one, and it is not sound.
         StoreUnavailable: The store does not answer.
     """
-    before = StoredHead(encode_layout(known.layout), known.token) if known else None
-    stored = store.read_head(collection, known=before)
+    stored = store.read_head(collection, known=known.stored if known else None)
     if stored is None:
         raise NotInitialised(
             f"collection {collection} has no layout in {store.address}",

@@ -5,9 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chroma_lifecycle.clock import new_id
-from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError
+from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NotInitialised
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.layout import Layout, SeenLayout, decode_layout, publish_layout, read_layout
+from chroma_lifecycle.publishing.layout import (
+    Layout,
+    SeenLayout,
+    decode_layout,
+    publish_layout,
+    read_in_force,
+    read_layout,
+)
 from chroma_lifecycle.snapshot.names import Names
 
 
@@ -17,16 +24,25 @@ def mirror_layout(mirror: Store, layout: Layout) -> str | None:
     What is there and not older is left alone, as a HEAD would be: it can be another store's.
     """
     try:
-        stored = mirror.read_head(layout.collection)
-        before = SeenLayout(decode_layout(stored.body, layout.collection), stored.token) if stored else None
+        before = _find_in_force(mirror, layout.collection)
         if before is not None and before.layout == layout:
             return None
         if before is not None and before.layout.serial >= layout.serial:
             return f"{mirror.address} has another layout, of serial {before.layout.serial}"
+        if before is not None and before.head is not None and before.head.lineage != layout.came_from:
+            return f"{mirror.address} has HEAD of lineage {before.head.lineage}, of which this layout does not come"
         publish_layout(mirror, layout, before)
     except LifecycleError as problem:
         return problem.message
     return None
+
+
+def _find_in_force(mirror: Store, collection: str) -> SeenLayout | None:
+    """Return the layout in the mirror, or the HEAD in its place of a collection that was in one piece."""
+    try:
+        return read_in_force(mirror, collection)
+    except NotInitialised:
+        return None
 
 
 def repair_mirrored_layout(store: Store, mirror: Store, collection: str, *, writer: str) -> None:

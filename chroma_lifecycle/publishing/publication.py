@@ -9,6 +9,7 @@ from pathlib import Path
 from chroma_lifecycle.clock import Clock, Deadline, new_id
 from chroma_lifecycle.errors import BadInput, HeadMoved
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.beside import require_no_shards
 from chroma_lifecycle.publishing.head import Head, SeenHead, find_head
 from chroma_lifecycle.publishing.published import Published, read_manifest
 from chroma_lifecycle.publishing.swap import Outcome, swap
@@ -68,6 +69,7 @@ class Publication:
         """Refuse to begin a lineage beside another, or on what is left of one; *but_for* what is left of its own."""
         if seen := find_head(self.store, self.collection):
             raise already_initialised(self.collection, self.store, seen.head)
+        require_no_shards(self.store, self.collection)
         names = Names(self.collection)
         for left in self.store.list(names.all_manifests):
             if but_for is not None and (era := names.era_of(left.name)) and era.lineage == but_for:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from chroma_lifecycle.clock import Deadline, new_id
 from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, LifecycleError, NotInitialised, ObjectMissing
 from chroma_lifecycle.ports import Store, StoredHead, StoredObject
+from chroma_lifecycle.publishing.beside import require_in_one_piece
 from chroma_lifecycle.publishing.copying import bring_objects
 from chroma_lifecycle.publishing.head import Head, decode_head
 from chroma_lifecycle.publishing.published import read_manifest
@@ -72,7 +73,7 @@ def recover(
         writer: Who does it, for people.
 
     Raises:
-        BadInput: HEAD is sound, or the version that was asked for is not whole.
+        BadInput: HEAD is sound, or the version that was asked for is not whole; or the collection was cut into shards.
         NotInitialised: There is nothing to recover from.
         HeadMoved: Somebody made a HEAD meanwhile.
         OutcomeUnknown, StoreUnavailable, ObjectMissing: It can be done again.
@@ -85,6 +86,7 @@ def recover(
     if not whole:
         raise ObjectMissing(f"{chosen.name} went while it was looked at", hint=_AGAIN)
     head, lost_pins = search.head_of(chosen, whole, writer)
+    require_in_one_piece(store, head)
     kept = whole | {ref: version for ref in head.beside if (version := search.whole(ref))}
     brought, done = 0, False
     if not dry_run:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from chroma_lifecycle.clock import Deadline, new_id
-from chroma_lifecycle.errors import BadInput, HeadMoved
+from chroma_lifecycle.errors import HeadMoved
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import Copied
 from chroma_lifecycle.publishing.head import find_head
-from chroma_lifecycle.publishing.layout import Layout, SeenLayout, Shard, publish_layout, read_layout
-from chroma_lifecycle.publishing.relocation import copy, move, require_movable, taken
+from chroma_lifecycle.publishing.layout import Layout, SeenLayout, publish_layout, read_layout
+from chroma_lifecycle.publishing.relocation import copy, move, require_movable, taken, under_way
+from chroma_lifecycle.publishing.shard import Shard
 
 Told = Callable[[str, Copied], None]
 """Is told the name of each shard when it is there."""
@@ -76,10 +77,7 @@ def _settled(source: Store, collection: str) -> SeenLayout:
     """
     seen = read_layout(source, collection)
     if seen.layout.coming:
-        raise BadInput(
-            f"a reshard of {collection} to {len(seen.layout.coming)} shards is under way",
-            hint="end it by `chroma-lifecycle bulk reshard`, or give it up by its --undo; then run the same again",
-        )
+        raise under_way(collection, len(seen.layout.coming))
     return seen
 
 

@@ -40,7 +40,7 @@ def move(
         require_movable(source, target, collection, deadline=deadline)
     if head.moved_to is None:
         # 1. Nobody publishes here any more.
-        amend_head(source, collection, lambda seen: replace(seen, moved_to=target.address), writer=writer)
+        amend_head(source, collection, lambda seen: _moved(seen, target), writer=writer)
 
     def arrive(left: Head) -> Head:
         if left.moved_to != target.address:  # somebody made HEAD anew meanwhile, and writers go on here
@@ -54,6 +54,29 @@ def move(
     return _copy(source, target, collection, deadline, arrive)
 
 
+def _moved(head: Head, target: Store) -> Head:
+    require_settled(head)
+    return replace(head, moved_to=target.address)
+
+
+def require_settled(head: Head) -> None:
+    """Refuse to take a collection elsewhere that is being cut into shards.
+
+    Raises:
+        BadInput: It is.
+    """
+    if head.successors is not None and head.successors.shards:
+        raise under_way(head.collection, len(head.successors.shards))
+
+
+def under_way(collection: str, shards: int) -> BadInput:
+    """Return the refusal of what would get in the way of a reshard."""
+    return BadInput(
+        f"a reshard of {collection} to {shards} shards is under way",
+        hint="end it by `chroma-lifecycle bulk reshard`, or give it up by its --undo; then run the same again",
+    )
+
+
 def require_movable(source: Store, target: Store, collection: str, *, deadline: Deadline) -> None:
     """Refuse what would stop a move after its writers were refused; a move that has begun may go on.
 
@@ -65,6 +88,7 @@ def require_movable(source: Store, target: Store, collection: str, *, deadline: 
         return
     _require_free(target, head)
     if head.moved_to is None:
+        require_settled(head)
         _require_writable(source, target, collection)
         _require_whole(source, collection, deadline)
 
@@ -94,11 +118,12 @@ def copy(source: Store, target: Store, collection: str, *, deadline: Deadline, w
     """
     head = read_head(source, collection).head
     head.require_here()
+    require_settled(head)
     _require_free(target, head)
 
     def arrive(left: Head) -> Head:
         begun = replace(left, lineage=new_id(), came_from=(left.lineage, *left.came_from), sweeps=0)
-        begun = replace(begun, closed_for=None, holds=None)
+        begun = replace(begun, closed_for=None, holds=None, successors=None)
         return begun.next(swap_id=new_id(), written_at=target.now(), writer=writer)
 
     return _copy(source, target, collection, deadline, arrive)

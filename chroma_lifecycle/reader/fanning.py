@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from chroma_lifecycle.publishing.layout import Layout, Shard
+from chroma_lifecycle.publishing.layout import Layout
+from chroma_lifecycle.publishing.shard import Shard
 
 FIELDS = ("ids", "distances", "embeddings", "documents", "metadatas", "uris", "data")
 

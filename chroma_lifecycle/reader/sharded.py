@@ -14,10 +14,11 @@ from typing import Any, Self
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, Deadline
 from chroma_lifecycle.config import Checksums
-from chroma_lifecycle.errors import BadInput, LifecycleError, StoreUnavailable
+from chroma_lifecycle.errors import BadInput, LifecycleError, Sharded, StoreUnavailable
 from chroma_lifecycle.logs import Log
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing.layout import Layout, SeenLayout, Shard, read_layout
+from chroma_lifecycle.publishing.layout import Layout, SeenLayout, read_in_force
+from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.reader.collection import ReadClient, ReadCollection
 from chroma_lifecycle.reader.reader import DEFAULT_CHECK_SECONDS, SnapshotReader, require_process
 from chroma_lifecycle.reader.sharded_collection import Asked, ShardedCollection
@@ -95,7 +96,7 @@ class ShardedReader:
 
     Args:
         store: Where versions live.
-        collection: Whose; it must be in shards.
+        collection: Whose. One that is in one piece is its one shard, until it is cut into more.
         partition_key: The metadata key that holds, in every record, the partition key with which its id
             begins. A ``where`` on it asks one shard alone; without it, only ids do.
         part: Answer for a part of the shards alone, ``(number, of)``: of three parts, (0, 3) has the first, the
@@ -142,7 +143,8 @@ class ShardedReader:
             return SnapshotReader(
                 store,
                 shard.name,
-                lineage=shard.lineage,
+                # One piece is what HEAD says that it is, as for a SnapshotReader.
+                lineage=None if shard.name == collection else shard.lineage,
                 mirror=mirror,
                 workspace=workspace,
                 check_seconds=check_seconds,
@@ -333,7 +335,7 @@ class ShardedReader:
     def _read(self) -> None:
         self._looked = self._clock.monotonic()
         try:
-            seen = read_layout(self._store, self._name, known=self._seen)
+            seen = read_in_force(self._store, self._name, known=self._seen)
         except StoreUnavailable as away:
             if self._open is not None:
                 raise
@@ -342,16 +344,34 @@ class ShardedReader:
         if seen is self._seen and self._open is not None:
             return
         with self._lock:
-            if self._open is not None and self._open.layout.shards == seen.layout.shards:
+            if self._open is not None and _same_shards(self._open.layout, seen.layout):
                 # It says that a reshard began, or was given up: what is served stays.
                 self._open.layout, self._seen = seen.layout, seen
                 return
-            before, self._open, self._seen = self._open, _Open(seen.layout, self._make), seen
+        opened, seen = self._opened(seen)
+        with self._lock:
+            before, self._open, self._seen = self._open, opened, seen
             if before is not None:
                 before.replaced = True
                 before = None if before.users else before
         if before is not None:
             before.close()
+
+    def _opened(self, seen: SeenLayout) -> tuple[_Open, SeenLayout]:
+        """Return what reads the shards of *seen*; of those that came into force meanwhile, if it is too old.
+
+        Shards stay readable when others come, but one piece does not: what lies in its place then is a layout. So it is
+        served before anybody is promised an answer.
+        """
+        opened = _Open(seen.layout, self._make)
+        if seen.layout.in_one_piece:
+            try:
+                with opened.reader(seen.layout.shards[0]).collection():
+                    pass
+            except Sharded:
+                opened.close()
+                return self._opened(read_in_force(self._store, self._name))
+        return opened, seen
 
     def _mirrored(self, away: StoreUnavailable) -> Layout:
         """Return the layout of the mirror, to begin with while the store is away.
@@ -362,7 +382,7 @@ class ShardedReader:
         if self._mirror is None:
             raise away
         try:
-            layout = read_layout(self._mirror, self._name).layout
+            layout = read_in_force(self._mirror, self._name).layout
         except LifecycleError:
             raise away from None
         log.warning("layout taken from the mirror", collection=self._name, why=away.message)
@@ -396,3 +416,8 @@ class ShardedReader:
         under_way = [pool.submit(call) for call in calls]
         wait(under_way)  # or the block, or the reader, would end beneath those that are left
         return [each.result() for each in under_way]
+
+
+def _same_shards(one: Layout, other: Layout) -> bool:
+    """Return whether two layouts are read by the same readers."""
+    return one.shards == other.shards or (one.in_one_piece and other.in_one_piece)

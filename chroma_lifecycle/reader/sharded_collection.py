@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.publishing.layout import Layout, Shard
+from chroma_lifecycle.publishing.layout import Layout
+from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.reader.collection import ReadCollection, refuse_texts
 from chroma_lifecycle.reader.fanning import joined_get, merged_query, shards_asked
 

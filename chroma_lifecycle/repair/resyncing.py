@@ -23,8 +23,8 @@ from chroma_lifecycle.planning.planner import Planned, plan
 from chroma_lifecycle.planning.reading import Compared, Differences, Reading, compare
 from chroma_lifecycle.planning.remapping import remap, require_remappable
 from chroma_lifecycle.planning.withheld import begun
-from chroma_lifecycle.publishing.layout import whole_of
 from chroma_lifecycle.publishing.published import Published, read_published
+from chroma_lifecycle.publishing.shard import whole_of
 from chroma_lifecycle.repair.mending import Mending
 from chroma_lifecycle.report import CollectionReport
 from chroma_lifecycle.snapshot.workspace import Workspace

@@ -12,8 +12,9 @@ from chroma_lifecycle.intake.changes import Image
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.scanned import Page, TableScan
 from chroma_lifecycle.planning.reading import Reading
-from chroma_lifecycle.publishing.layout import Layout, Shard, read_layout
+from chroma_lifecycle.publishing.layout import Layout, read_layout
 from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.repair.resyncing import Resynced, mend
 from chroma_lifecycle.sharding.works import require_same_routing, shard_surroundings
 from chroma_lifecycle.snapshot.workspace import Workspace

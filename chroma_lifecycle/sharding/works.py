@@ -11,8 +11,9 @@ from chroma_lifecycle.intake.changes import Change, MergeDelta
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.sharded import shard_mapping
 from chroma_lifecycle.logs import Log
-from chroma_lifecycle.publishing.layout import Layout, SeenLayout, Shard, read_layout, whole_of
+from chroma_lifecycle.publishing.layout import Layout, SeenLayout, read_in_force, read_layout
 from chroma_lifecycle.publishing.layout_mirror import mirror_layout
+from chroma_lifecycle.publishing.shard import Shard, whole_of
 
 log = Log(__name__)
 
@@ -33,21 +34,37 @@ class Work:
 
 
 class Shards:
-    """The shards of the collections that are in shards, by the layouts in force."""
+    """The shards of the collections that are in shards, by the layouts in force: the store says which these are."""
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._known: dict[str, SeenLayout] = {}
+        self._found: set[str] = {*around.mapping.shards}
         self._mirrored: dict[str, str] = {}
 
-    def works(self, collection: str, changes: Sequence[Change]) -> list[Work]:
-        """Return what each shard that *changes* concern has to do.
+    def expects(self, collection: str) -> bool:
+        """Return whether a collection is to be looked for in shards: the mapping says so, or the store has said so."""
+        return collection in self._found
+
+    def expect(self, collection: str) -> None:
+        """Note that a layout was found where HEAD of a collection in one piece was looked for."""
+        self._found.add(collection)
+
+    def are_in_force(self, collection: str) -> bool:
+        """Return whether the layout that was used last names shards: then nobody needs the one piece any more."""
+        seen = self._known.get(collection)
+        return seen is not None and not seen.layout.in_one_piece
+
+    def works(self, collection: str, changes: Sequence[Change]) -> list[Work] | None:
+        """Return what each shard that *changes* concern has to do; ``None`` where the collection is in one piece.
 
         Raises:
             BadInput: The mapping and the layout do not go together.
             LifecycleError: The layout cannot be read.
         """
         layout = self._layout(collection)
+        if layout.in_one_piece:
+            return None
         return [
             Work(shard.name, shard_surroundings(self._around, layout, shard), portion)
             for shard, portion in by_shard(changes, layout)
@@ -64,8 +81,9 @@ class Shards:
             self._mirrored[collection] = seen.layout.swap_id
 
     def _layout(self, collection: str) -> Layout:
-        seen = read_layout(self._around.store, collection, known=self._known.get(collection))
-        require_same_routing(self._around.mapping, seen.layout)
+        seen = read_in_force(self._around.store, collection, known=self._known.get(collection))
+        if not seen.layout.in_one_piece:
+            require_same_routing(self._around.mapping, seen.layout)
         self._known[collection] = seen
         return seen.layout
 
@@ -102,13 +120,13 @@ def lineage_surroundings(around: Surroundings, name: str) -> Surroundings:
         BadInput: The mapping has no such collection, or the layout no such shard.
     """
     collection = whole_of(name)
-    if collection is None or collection not in around.mapping.shards:
-        if name not in around.mapping.collections:
-            raise BadInput(
-                f"the mapping has no collection {name}: it has {', '.join(around.mapping.collections)}",
-                hint="name one of them with --collection, or give the mapping of the collection",
-            )
+    if name in around.mapping.collections:
         return around
+    if collection is None or collection not in around.mapping.collections:
+        raise BadInput(
+            f"the mapping has no collection {name}: it has {', '.join(around.mapping.collections)}",
+            hint="name one of them with --collection, or give the mapping of the collection",
+        )
     layout = read_layout(around.store, collection).layout
     require_same_routing(around.mapping, layout)
     shard = next((shard for shard in layout.shards if shard.name == name), None)
@@ -123,7 +141,7 @@ def lineage_surroundings(around: Surroundings, name: str) -> Surroundings:
 def lineage_mapping(mapping: TableMapping, name: str) -> TableMapping:
     """Return the mapping as the lineage of this name sees it."""
     collection = whole_of(name)
-    if collection is None or collection not in mapping.shards:
+    if name in mapping.collections or collection is None or collection not in mapping.collections:
         return mapping
     return shard_mapping(mapping, collection, name, lambda _: True)
 

@@ -200,6 +200,60 @@ def test_wrong_use_is_told(shell: Shell) -> None:
     assert "how many shards are there to be?" in shell("bulk", "reshard", code=2)
     assert "--shards" in shell("bulk", "reshard", "--shards", "0", code=2)
     assert "--shards" in shell("bulk", "reshard", "--shards", "300", code=2)
+    for command in (["reshard", "--shards", "2"], ["sweep"]):
+        assert "has neither a HEAD nor a layout" in shell("bulk", *command, "--collection", "other", code=2)
+    (shell.home / "mapping.yaml").write_text(MAPPING.replace("notes:", "others:").replace("[notes]", "[others]"))
+    refused = shell("bulk", "reshard", "--shards", "2", "--collection", "notes", code=2)
+    assert "the mapping has no collection notes: it has others" in refused
+
+
+@pytest.fixture
+def whole(shell: Shell) -> Shell:
+    """A collection in one piece, of two notes; the mapping says nothing of shards."""
     (shell.home / "mapping.yaml").write_text(MAPPING.replace("shards:\n  notes: 3\n", ""))
-    assert "no collection notes in shards" in shell("bulk", "reshard", "--shards", "2", code=2)
-    assert "has no layout" in shell("bulk", "sweep", "--collection", "other", code=2)
+    for name in ("store", "workspace"):
+        shutil.rmtree(shell.home / name)
+    (shell.home / "notes.jsonl").write_text(
+        "\n".join(json.dumps({"id": f"USER#{user}#NOTE#1", "embedding": [1.0, 2.0, 3.0]}) for user in "ab")
+    )
+    shell("init", "--from", "notes.jsonl")
+    return shell
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_one_piece_is_cut_from_its_estimate_to_what_it_leaves(whole: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the mapping as it is; what stands in the way is told, and the same again does nothing."""
+    table = Table()
+    title = table.put("USER#a", "NOTE#1", title="one")
+    (whole.home / "title.json").write_text(json.dumps({"Records": [title]}))
+    told = whole("bulk", "reshard", "--shards", "2", "--dry-run")
+    assert "notes: from one piece to 2, 2 records" in told
+    assert "its history ends where its shards begin" in told
+    assert "notes is in one piece: there is nothing to do" in whole("bulk", "reshard", "--shards", "1")
+    assert "rebuild --vectors" in whole("bulk", "reembed", ".", "--dimension", "2", code=2)
+    whole("pin", "first")
+    assert "notes has pins (first)" in whole("bulk", "reshard", "--shards", "2", code=2)
+    whole("unpin", "first")
+
+    here = Here(str(whole.home / "store"), whole.home / "workspace", str(whole.home / "mapping.yaml"), 500)
+    run_task({"task": "reshard", "collection": "notes", "shards": 2}, here)
+    assert "A reshard to 2 shards is under way." in whole("status")
+    assert "notes.1-0 holds records of notes too" in whole("erase", "USER#a#NOTE#1", code=2)
+    run_task({"task": "close", "collection": "notes", "generation": 1}, here)
+    assert "The collection is closed: a reshard hands over to generation 1" in whole("status")
+    assert "notes is closed" in whole("compact", "title.json", code=3)
+    given_up = printed(whole, "bulk reshard", "--undo")
+    assert (0, ["notes"], ["notes"]) == (given_up["generation"], given_up["shards"], given_up["opened"])
+    assert "notes: it is in one piece, and no other shards come" in whole("bulk", "reshard", "--undo")
+
+    done = printed(whole, "bulk reshard", "--shards", "2")
+    assert ("resharded", 2, 1) == (done["outcome"], done["generation"], done["from"])
+    assert "notes is in 2 shards: there is nothing to do" in whole("bulk", "reshard", "--shards", "2")
+    assert "1 applied" in whole("compact", "title.json")
+    assert "one" in whole("query", "--id", "USER#a#NOTE#1")
+    (whole.home / "mirror").mkdir()
+    assert "notes: 1 lineage" in (told := whole("bulk", "sweep", "--mirror", "mirror"))
+    assert "in the mirror" in told
+    swept = printed(whole, "bulk sweep", "--delete", "--grace", "0s", "--mirror", "mirror")
+    assert (["notes"], []) == ([each["name"] for each in swept["shards"]], swept["mirror"])
+    assert 2 == len(whole.json("verify"))

@@ -28,7 +28,8 @@ from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.planning.planner import Planned, plan
 from chroma_lifecycle.planning.withheld import left_behind, reapply
-from chroma_lifecycle.publishing.layout import Layout, Shard, even_layout, whole_of
+from chroma_lifecycle.publishing.layout import Layout, even_layout
+from chroma_lifecycle.publishing.shard import Shard, whole_of
 from chroma_lifecycle.sharding.works import by_shard
 from chroma_lifecycle.values import Digest, digest_of
 from tests.model.flat import flat_messages

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.ports import HEAD_LIMIT_BYTES
 from chroma_lifecycle.publishing.head import Expiry, Head, Unpinned, decode_head, encode_head
+from chroma_lifecycle.publishing.shard import Successors, even_shards
 from chroma_lifecycle.values import Era, Version
 from tests.support.heads import COLLECTION, LINEAGE, NOON, head_spec, manifest_ref, write_id
 
@@ -33,6 +34,7 @@ FULL = head_spec(
     moved_to="s3://another-bucket/words",
     closed_for=2,
     holds=manifest_ref(9, 7, sweeps=3).digest,
+    successors=Successors(2, 2, even_shards(COLLECTION, 2, ["00000000000000a0", "00000000000000a1"])),
     writer="function words-compactor, request 1",
 )
 
@@ -71,6 +73,15 @@ heads = st.builds(
     moved_to=st.none() | st.just("s3://elsewhere/x"),
     closed_for=st.none() | st.integers(1, 10**9 - 1),
     holds=st.none() | refs.map(lambda ref: ref.digest),
+    successors=st.none()
+    | st.builds(
+        lambda generation, segments, lineages: Successors(
+            generation, segments, even_shards(COLLECTION, generation, lineages)
+        ),
+        st.integers(1, 10**9 - 1),
+        st.integers(1, 64),
+        st.lists(st.integers(0, 2**64 - 1).map(write_id), max_size=4),
+    ),
 )
 
 

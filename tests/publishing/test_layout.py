@@ -23,14 +23,8 @@ from chroma_lifecycle.errors import (
 )
 from chroma_lifecycle.ports import StoredHead, SwapUnanswered
 from chroma_lifecycle.publishing.head import decode_head, encode_head
-from chroma_lifecycle.publishing.layout import (
-    Shard,
-    decode_layout,
-    encode_layout,
-    publish_layout,
-    read_layout,
-    whole_of,
-)
+from chroma_lifecycle.publishing.layout import decode_layout, encode_layout, publish_layout, read_layout
+from chroma_lifecycle.publishing.shard import Shard, whole_of
 from chroma_lifecycle.slots import SLOTS, even_slots, routing_key, slot_of
 from chroma_lifecycle.stores.directory import DirectoryStore
 from tests.support.heads import COLLECTION, head_spec, write_id

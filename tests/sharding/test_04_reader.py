@@ -18,7 +18,8 @@ import pytest
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NotInitialised, NotOwned, Retryable, Sharded
-from chroma_lifecycle.publishing.layout import Layout, Shard, publish_layout, read_layout
+from chroma_lifecycle.publishing.layout import Layout, publish_layout, read_layout
+from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.reader import ShardedReader, SnapshotReader
 from chroma_lifecycle.reader.fanning import shards_asked
 from tests.support.heads import write_id
@@ -240,9 +241,9 @@ def test_it_only_reads_and_says_what_is_wrong(reader: ShardedReader, twins: Twin
     assert words.name == "words"
     with SnapshotReader(twins.sharded.store, "words") as plain, pytest.raises(Sharded, match="in shards"):
         plain.refresh()
-    with ShardedReader(twins.plain.store, "words") as sharded, pytest.raises(BadInput, match="not in shards"):
-        sharded.refresh()
-    with pytest.raises(LifecycleError), sharded.collection():
+    with ShardedReader(twins.sharded.store, "none") as nothing, pytest.raises(NotInitialised, match="neither a HEAD"):
+        nothing.refresh()
+    with pytest.raises(LifecycleError), nothing.collection():
         pass
 
 

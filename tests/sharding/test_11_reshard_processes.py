@@ -35,9 +35,9 @@ def _no_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bring, "read_chroma_delta", read_here)
 
 
-def killed_and_done_again(world: ShardedWorld, table: Table, step: str, *, after: bool) -> None:
+def killed_and_done_again(world: ShardedWorld, table: Table, step: str, *, after: bool, generation: int = 2) -> None:
     late, later = [label(table, image) for image in IMAGES[:4]], [label(table, image, "later") for image in IMAGES]
-    assert -signal.SIGKILL == die_resharding(world.home, 2, step, late, after=after)
+    assert -signal.SIGKILL == die_resharding(world, 2, step, late, after=after)
 
     owed = [*late, *later]
     report = world.compact(owed)  # whatever lies there, writers and readers are as before, or wait
@@ -47,7 +47,7 @@ def killed_and_done_again(world: ShardedWorld, table: Table, step: str, *, after
     if rest := [record for number, record in enumerate(owed) if f"message-{number}" in waiting]:
         assert not world.compact(rest).failed
 
-    assert (2, 2, ()) == (world.layout().generation, len(world.layout().shards), world.layout().coming)
+    assert (generation, 2, ()) == (world.layout().generation, len(world.layout().shards), world.layout().coming)
     records = world.records()
     assert all(records[word(image)][2]["label_later"] for image in IMAGES)
     assert all(records[word(image)][2]["label_total"] for image in IMAGES[:4])
@@ -71,7 +71,7 @@ def test_killed_at_every_step_the_same_again_ends_it(
 
 def test_of_two_processes_that_begin_at_once_one_begins(filled: ShardedWorld) -> None:
     """Both have read the layout when either swaps it: one is told of the other, and the collection is as it was."""
-    records, ends = filled.records(), race_to_begin(filled.home, 2, 4)
+    records, ends = filled.records(), race_to_begin(filled, 2, 4)
 
     assert ["begun"] == [end for end in ends if end == "begun"], ends
     (other,) = [end for end in ends if end != "begun"]
@@ -133,10 +133,10 @@ class Life:
                 owed = [record for number, record in enumerate(owed) if f"message-{number}" in failed]
 
 
-def reshard_by_command(world: ShardedWorld, shards: int) -> None:
+def reshard_by_command(world: ShardedWorld, shards: int, declared: str = "shards: {words: 3, lines: 3}") -> None:
     mapping = world.home / "mapping.yaml"
     shipped = (files("chroma_lifecycle") / "intake/mappings/receipts.yaml").read_text()
-    mapping.write_text(f"{shipped}\nshards: {{words: 3, lines: 3}}\n")
+    mapping.write_text(f"{shipped}\n{declared}\n")
     at = {"store": world.store.address, "mapping": mapping, "workspace": world.home / "bulk", "collection": "words"}
     options = [word for name, value in at.items() for word in (f"--{name}", str(value))]
     ended = subprocess.run(
