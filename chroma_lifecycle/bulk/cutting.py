@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from chroma_lifecycle.bulk.brought import held, require_brought, require_shard
 from chroma_lifecycle.clock import new_id
-from chroma_lifecycle.errors import BadInput, Retryable
+from chroma_lifecycle.errors import BadInput, HeadMoved, Retryable, Sharded
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import Head
@@ -41,7 +41,6 @@ def begin(
 
     Raises:
         BadInput: Another one is; or the collection cannot be in shards; or it has pins.
-        Sharded: Somebody else has cut it meanwhile.
         HeadMoved, OutcomeUnknown: As a swap; the same again goes on.
     """
     segments = _segments(mapping, collection)
@@ -65,7 +64,7 @@ def begin(
                 hint="shards are named after the collection, so its name must be shorter",
             ) from problem
 
-    return layout_of(amend_head(store, collection, amend, writer=writer).head)
+    return layout_of(_amended(store, collection, amend, writer))
 
 
 def _segments(mapping: TableMapping, collection: str) -> int:
@@ -108,7 +107,7 @@ def close(store: Store, collection: str, generation: int, writer: str) -> None:
         _require_no_pins(head)
         return None if head.closed_for == generation else replace(head, closed_for=generation)
 
-    amend_head(store, collection, amend, writer=writer)
+    _amended(store, collection, amend, writer)
 
 
 def finish(store: Store, seen: SeenLayout, generation: int, writer: str) -> Layout:
@@ -136,7 +135,7 @@ def reopen(store: Store, collection: str, generation: int, writer: str) -> None:
     """Let writers go on; whoever was about to put the layout in HEAD's place has lost.
 
     Raises:
-        Sharded: Another one has put it there.
+        HeadMoved: Another one has put it there.
         BadInput: The reshard was given up.
     """
 
@@ -144,14 +143,14 @@ def reopen(store: Store, collection: str, generation: int, writer: str) -> None:
         _require_under_way(head, generation)
         return None if head.closed_for is None else replace(head, closed_for=None)
 
-    amend_head(store, collection, amend, writer=writer)
+    _amended(store, collection, amend, writer)
 
 
 def give_up(store: Store, collection: str, writer: str) -> tuple[Layout, list[str]]:
     """End a reshard that is not in force; return what is, and the collection if it was closed and is open now.
 
     Raises:
-        Sharded: It was put in force meanwhile.
+        HeadMoved: It was put in force meanwhile.
         OutcomeUnknown: Run it again.
     """
     opened: list[str] = []
@@ -163,7 +162,21 @@ def give_up(store: Store, collection: str, writer: str) -> tuple[Layout, list[st
         left = replace(head.successors, shards=()) if head.successors else None
         return replace(head, closed_for=None, successors=left)
 
-    return layout_of(amend_head(store, collection, amend, writer=writer).head), opened
+    return layout_of(_amended(store, collection, amend, writer)), opened
+
+
+def _amended(store: Store, collection: str, amend: Callable[[Head], Head | None], writer: str) -> Head:
+    """Change HEAD, and return it.
+
+    Raises:
+        HeadMoved: There is a layout in its place now; or others were quicker each time.
+    """
+    try:
+        return amend_head(store, collection, amend, writer=writer).head
+    except Sharded as problem:
+        raise HeadMoved(
+            f"shards of {collection} came into force meanwhile", hint="run the same again: it finds them"
+        ) from problem
 
 
 def _require_under_way(head: Head, generation: int) -> None:

@@ -10,14 +10,18 @@ import pytest
 
 from chroma_lifecycle import errors
 from chroma_lifecycle.bulk import bring
+from chroma_lifecycle.bulk.resharding import give_up
 from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.config import Settings
+from chroma_lifecycle.publishing.head import read_head
+from chroma_lifecycle.publishing.layout import read_layout
+from chroma_lifecycle.wiring import open_store
 from handler import bulk
 from tests.support.bulk import Build, data_set_records, ids
 from tests.support.cloudformation import Stack, read
 from tests.support.pages import blocks
 from tests.support.resharding import read_here
-from tests.support.states import walk
+from tests.support.states import ExecutionFailed, walk
 from tests.template.conftest import ROOT
 from tests.template.test_roles import WITHOUT_RESOURCE, actions, statements
 
@@ -87,6 +91,124 @@ def test_the_state_machine_reshards_as_the_command_does(
     assert [] == build.left()
 
 
+def failing(build: Build, task: str, problems: list[Exception], tasks: list[str]) -> Any:
+    """Return what runs tasks of *build*, and notes them; a named one fails as often as there are problems."""
+
+    def invoke(event: Any) -> Any:
+        tasks.append(event["task"])
+        if event["task"] == task and problems:
+            raise problems.pop(0)
+        return json.loads(json.dumps(run_task(event, build.here)))
+
+    return invoke
+
+
+@pytest.fixture
+def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """A collection in one shard of its own, which a reshard cuts into two."""
+    monkeypatch.setattr(bring, "read_chroma_delta", read_here)
+    build = Build(tmp_path, 2).write(ids(0, 6))
+    build.run()
+    return build
+
+
+def is_closed(build: Build) -> bool:
+    """Return whether writers wait: HEAD of every shard in force says so, or none does."""
+    store = open_store(build.here.store)
+    layout = read_layout(store, build.event["collection"]).layout
+    (closed,) = {read_head(store, shard.name).head.closed_for is not None for shard in layout.shards}
+    return closed
+
+
+ASKED = {"collection": "notes", "shards": 1}
+
+
+@pytest.mark.parametrize("task", ["close", "swap", "bring"])
+def test_what_fails_while_writers_wait_lets_them_go_on(stack: Stack, built: Build, task: str) -> None:
+    """C15: the shards are open again when the execution has failed, and the same input ends the reshard."""
+    tasks: list[str] = []
+    full = errors.NoRoom("the disk is full", hint="make room")
+    invoke = failing(built, task, [], tasks)
+
+    def after_close(event: Any) -> Any:
+        if event["task"] == task and (task == "close" or "close" in tasks):
+            tasks.append(task)
+            if task == "close":
+                run_task(event, built.here)  # and then the function ends
+            raise full
+        return invoke(event)
+
+    with pytest.raises(ExecutionFailed, match="the disk is full") as ended:
+        walk(definition(stack, "Reshard"), ASKED, after_close)
+    assert ("States.ExceedToleratedFailureThreshold" if task == "bring" else "NoRoom") == ended.value.error
+    assert [task, "reopen"] == tasks[-2:]
+    assert not is_closed(built)
+    assert {"generation": 2, "shards": ["notes.2-0"]} == walk(definition(stack, "Reshard"), ASKED, invoke)
+
+
+def test_what_fails_before_writers_wait_ends_it(stack: Stack, built: Build) -> None:
+    """There is nothing to open."""
+    tasks: list[str] = []
+    with pytest.raises(ExecutionFailed, match="the disk is full"):
+        full = errors.NoRoom("the disk is full", hint="make room")
+        walk(definition(stack, "Reshard"), ASKED, failing(built, "bring", [full], tasks))
+    assert ["reshard", "bring"] == tasks
+
+
+def test_what_passes_is_tried_again_and_no_longer_than_a_few_times(stack: Stack, built: Build) -> None:
+    """A store that is away for a while delays it; one that stays away while writers wait is told by its own name."""
+    away = [errors.StoreUnavailable("away", hint="wait") for _ in range(50)]
+    tasks: list[str] = []
+    walked = failing(built, "reopen", away, tasks)
+
+    def invoke(event: Any) -> Any:
+        if event["task"] == "swap":
+            tasks.append("swap")
+            raise errors.StoreUnavailable("away", hint="wait")
+        return walked(event)
+
+    with pytest.raises(ExecutionFailed, match="bulk reshard --undo") as ended:
+        walk(definition(stack, "Reshard"), ASKED, invoke)
+    assert ("StayClosed", 6, 6) == (ended.value.error, tasks.count("swap"), tasks.count("reopen"))
+    assert is_closed(built)
+    again = failing(built, "swap", away[:2], tasks)
+    assert {"generation": 2, "shards": ["notes.2-0"]} == walk(definition(stack, "Reshard"), ASKED, again)
+
+
+def test_one_that_was_given_up_meanwhile_ends_with_that(stack: Stack, built: Build) -> None:
+    """Whoever gave it up has opened the shards: nobody is told that they stay closed."""
+    invoke = failing(built, "", [], [])
+
+    def given_up_first(event: Any) -> Any:
+        if event["task"] == "swap":
+            give_up(open_store(built.here.store), "notes", "test")
+        return invoke(event)
+
+    with pytest.raises(ExecutionFailed, match="was given up") as ended:
+        walk(definition(stack, "Reshard"), ASKED, given_up_first)
+    assert "BadInput" == ended.value.error
+    assert not is_closed(built)
+
+
+def test_a_reshard_that_does_not_end_wakes_somebody(stack: Stack) -> None:
+    """D8: failed, timed out or stopped, by the numbers of this machine; what did not happen counts as none."""
+    alarm = stack.properties("ReshardAlarm")
+    ended, *parts = alarm["Metrics"]
+    names = {part["Id"]: part["MetricStat"]["Metric"] for part in parts}
+    assert "FILL(failed, 0) + FILL(timedout, 0) + FILL(aborted, 0)" == ended["Expression"]
+    assert {"failed": "ExecutionsFailed", "timedout": "ExecutionsTimedOut", "aborted": "ExecutionsAborted"} == {
+        name: metric["MetricName"] for name, metric in names.items()
+    }
+    machine = [{"Name": "StateMachineArn", "Value": "Reshard"}]
+    assert all(machine == each["Dimensions"] for each in names.values())
+    assert (1, "GreaterThanOrEqualToThreshold", "notBreaching") == (
+        alarm["Threshold"],
+        alarm["ComparisonOperator"],
+        alarm["TreatMissingData"],
+    )
+    assert "bulk reshard --undo" in alarm["AlarmDescription"]
+
+
 def test_the_function_runs_the_task_that_it_is_given(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +238,7 @@ def test_what_can_be_tried_again_is_and_nothing_else(stack: Stack) -> None:
     for each in every:
         states += each.get("ItemProcessor", {}).get("States", {}).values()
 
-    assert 5 + 6 == len(states)
+    assert 5 + 7 == len(states)
     for state in states:
         (retry,) = state["Retry"]
         ours = {name for name in retry["ErrorEquals"] if not name.startswith("Lambda.")}
