@@ -221,13 +221,15 @@ def test_one_damaged_shard_is_told_and_the_others_are_still_proven(shell: Shell)
     assert "== notes.1-2" in told
 
 
-def test_the_function_of_a_mapping_that_forgot_its_shards_is_refused(shell: Shell) -> None:
-    """And the other way round: a collection in one piece is not taken for one in shards."""
+def test_the_store_says_whether_there_are_shards(shell: Shell) -> None:
+    """A mapping that forgot them compacts into all of them; one that names them compacts what is in one piece."""
     shell("init", "--dimension", "3")
     Path("plain.yaml").write_text(MAPPING.replace("shards:\n  notes: 3\n", ""))
-    assert "is a layout" in shell("compact", "runs.json", "--mapping", "plain.yaml", code=2)
+    assert "6 applied" in shell("compact", "runs.json", "--mapping", "plain.yaml")
+    assert 3 == len(shell.json("verify", "--mapping", "plain.yaml"))
     shell("init", "--dimension", "3", "--mapping", "plain.yaml", "--store", "plain")
-    assert "not in shards" in shell("compact", "runs.json", "--store", "plain", code=2)
+    assert "6 applied" in shell("compact", "runs.json", "--store", "plain")
+    assert "notes version 2" in shell("verify", "--store", "plain")
 
 
 def test_a_delta_for_shards_is_written_and_checked_as_for_one_collection(shell: Shell) -> None:
