@@ -42,6 +42,6 @@ def test_wrong_use_is_told(cli: CommandLine) -> None:
         ended = cli.at(*rebuild, *options)
         assert (2, True) == (ended.code, said in ended.err), ended.err
     for_shards = cli.at("bulk", "reembed", "new", "--dimension", "5", "--mapping", "notes.yaml")
-    assert "hint: leave it out of the mapping's 'shards'" in for_shards.err
+    assert "hint: `chroma-lifecycle bulk reshard --shards N` cuts it into shards" in for_shards.err
     assert "`chroma-lifecycle rebuild --vectors`" in for_shards.err
     assert before == cli.contents()
