@@ -48,6 +48,9 @@ def decode(name: str, attribute: object) -> Value:
     Raises:
         BadInput: It is not what DynamoDB writes.
     """
+    # Nearly every attribute that a mapping reads is plain text, and each is decoded more than once.
+    if type(attribute) is dict and len(attribute) == 1 and type(text := attribute.get("S")) is str and text.isascii():
+        return text
     return _decode(name, attribute, _DEEPEST)
 
 

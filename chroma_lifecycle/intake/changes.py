@@ -7,11 +7,10 @@ it is done when each of them is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.values import ItemKey, Position
+from chroma_lifecycle.values import ItemKey, Position, value_class
 
 AttributeValue: TypeAlias = Mapping[str, object]
 """A value in DynamoDB's own JSON: ``{"S": "text"}``, ``{"N": "7"}``, ``{"SS": [...]}`` ..."""
@@ -20,7 +19,7 @@ Image: TypeAlias = Mapping[str, AttributeValue]
 """Attributes of an item by name, in DynamoDB's own JSON."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Origin:
     """Where a change comes from.
 
@@ -40,7 +39,7 @@ class Origin:
     position: Position
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class MergeDelta:
     """Write the records of a delta: a run began.
 
@@ -54,7 +53,7 @@ class MergeDelta:
     below: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ContributeFields:
     """An item gives values to metadata keys of the records that it reaches.
 
@@ -70,7 +69,7 @@ class ContributeFields:
     partial: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WithdrawFields:
     """An item is gone: it contributes nothing to the keys that its rule owns."""
 
@@ -78,7 +77,7 @@ class WithdrawFields:
     reach: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class DeleteRecords:
     """Delete the records that an item reaches: the item was removed."""
 
@@ -86,7 +85,7 @@ class DeleteRecords:
     reach: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RefusedFields:
     """An image with a value that no record can take.
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from chroma_lifecycle.intake.attributes import Value, decode, metadata_value
 from chroma_lifecycle.intake.changes import Image
 from chroma_lifecycle.intake.patterns import Pattern
-from chroma_lifecycle.values import Scalar
+from chroma_lifecycle.values import Scalar, value_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ FOLDS = (*SIMPLE_FOLDS, "{first: [...]}")
 """Every fold, as a mapping writes it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Contribution:
     """What one item does to one key of the records that it reaches.
 

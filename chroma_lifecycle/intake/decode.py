@@ -43,7 +43,11 @@ def changes_of(record: StreamRecord, mapping: TableMapping) -> tuple[Change, ...
     if item is None or match is None:
         return ()
     decoder = _Decoder(record, mapping, match, item)
-    return tuple(change for collection in mapping.collections for change in decoder.changes(collection))
+    changes: list[Change] = []
+    for collection in mapping.collections:
+        if collection in match.rule.collections and record.collection in (None, collection):
+            changes += decoder.changes(collection)
+    return tuple(changes)
 
 
 class _Decoder:
@@ -56,10 +60,8 @@ class _Decoder:
         self._item = item
 
     def changes(self, collection: str) -> Iterator[Change]:
-        """Yield what the record asks for in *collection*."""
+        """Yield what the record asks for in *collection*, which the rule touches."""
         rule, record = self._match.rule, self._record
-        if record.collection not in (None, collection) or collection not in rule.collections:
-            return
         origin = Origin(record.source, collection, rule.name, self._item, record.position)
         if collection in rule.merges and record.event_name != "REMOVE":
             yield from self._run(origin, rule.merges[collection])

@@ -15,7 +15,15 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.flat import is_flat_message, parse_flat_message
 from chroma_lifecycle.intake.json_text import parse_json, shorten
 from chroma_lifecycle.intake.mapping import TableMapping
-from chroma_lifecycle.intake.records import StreamRecord, is_stream_record, member, parse_stream_record, sequence_text
+from chroma_lifecycle.intake.records import (
+    OBJECT,
+    StreamRecord,
+    is_stream_record,
+    member,
+    parse_stream_record,
+    sequence_text,
+)
+from chroma_lifecycle.values import value_class
 
 
 class Kind(StrEnum):
@@ -30,7 +38,7 @@ _SOURCES = {Kind.SQS: "aws:sqs", Kind.STREAM: "aws:dynamodb"}
 _FORMS = "a queue's event, a DynamoDB stream's event, or a list of stream records"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Received:
     """One record of an event.
 
@@ -78,7 +86,7 @@ def _recognise(event: object) -> tuple[Kind, Sequence[object]]:
 
 
 def _kind_of(records: list[object]) -> Kind:
-    sources = [member(record, "eventSource") if isinstance(record, Mapping) else None for record in records]
+    sources = [member(record, "eventSource") if isinstance(record, OBJECT) else None for record in records]
     for kind, name in _SOURCES.items():
         if name in sources:
             return kind
@@ -103,7 +111,7 @@ def _receive(kind: Kind, number: int, record: object, mapping: TableMapping) -> 
 
 
 def _identifier(kind: Kind, number: int, record: object) -> str:
-    if isinstance(record, Mapping):
+    if isinstance(record, OBJECT):
         found = record.get("messageId") if kind is Kind.SQS else sequence_text(record)
         if isinstance(found, str) and found:
             return found
@@ -117,7 +125,7 @@ def _identifier(kind: Kind, number: int, record: object) -> str:
 
 
 def _open(kind: Kind, record: object, source: str, mapping: TableMapping) -> StreamRecord:
-    if not isinstance(record, Mapping):
+    if not isinstance(record, OBJECT):
         raise _unknown(type(record).__name__)
     if kind is Kind.DIRECT:
         return _content(record, source, mapping, None)
@@ -152,10 +160,10 @@ def _content(value: object, source: str, mapping: TableMapping, collection: str 
 def _attribute(message: Mapping[str, Any], name: str) -> str | None:
     """Return a message attribute of text, as Lambda or a queue's own API writes it."""
     attributes = message.get("messageAttributes")
-    attribute = attributes.get(name) if isinstance(attributes, Mapping) else None
+    attribute = attributes.get(name) if isinstance(attributes, OBJECT) else None
     if attribute is None:
         return None
-    text = member(attribute, "stringValue") if isinstance(attribute, Mapping) else None
+    text = member(attribute, "stringValue") if isinstance(attribute, OBJECT) else None
     if not isinstance(text, str) or not text:
         raise _unknown(f"whose attribute {name!r} is no text")
     return text

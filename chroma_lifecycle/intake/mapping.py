@@ -48,7 +48,7 @@ class TableMapping:
     flat_messages: Mapping[str, FlatMessage]
     shards: Mapping[str, int] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def collections(self) -> tuple[str, ...]:
         """The names of the collections."""
         return tuple(self.ids)
@@ -87,7 +87,7 @@ class TableMapping:
         Raises:
             BadInput: A key attribute is missing or malformed, or the table has another key.
         """
-        if keys.keys() != set(self.key_names):
+        if keys.keys() != self._key_names:
             raise BadInput(
                 f"the item's key attributes are {', '.join(sorted(keys)) or 'missing'}, "
                 f"but the mapping's table has {', '.join(self.key_names)}",
@@ -206,6 +206,10 @@ class TableMapping:
         return (self.partition_key,) if self.sort_key is None else (self.partition_key, self.sort_key)
 
     @cached_property
+    def _key_names(self) -> frozenset[str]:
+        return frozenset(self.key_names)
+
+    @cached_property
     def _reads(self) -> dict[tuple[str, str], frozenset[str]]:
         return {
             (rule.name, collection): frozenset(
@@ -247,10 +251,10 @@ class TableMapping:
 
 def _key_text(name: str, attribute: object) -> str | None:
     value = decode(name, attribute)
-    if isinstance(value, Decimal):
-        return plain_number(value)
     if isinstance(value, str):
         return value
+    if isinstance(value, Decimal):
+        return plain_number(value)
     if isinstance(value, bytes):
         return None
     raise BadInput(

@@ -54,14 +54,13 @@ class Segment:
             return re.escape(self.before)
         return f"{re.escape(self.before)}({_expression(self.digits)}){re.escape(self.after)}"
 
-    def format(self, values: Mapping[str, str]) -> str:
-        return self.before if self.name is None else self.before + self._value(values[self.name]) + self.after
-
-    def _value(self, text: str) -> str:
+    def filled(self, text: str) -> str:
+        """Return the segment with *text* in the place of its placeholder; a number may be padded or not."""
         if self.digits is not None and text.isascii() and text.isdigit():
-            return _plain(text).zfill(self.digits)
+            number = text if len(text) == self.digits else _plain(text).zfill(self.digits)
+            return self.before + number + self.after
         if self.digits is None and text and "#" not in text:
-            return text
+            return self.before + text + self.after
         raise BadInput(f"{text!r} does not fit {self.placeholder}", hint=_allowed(self.digits))
 
 
@@ -122,7 +121,9 @@ class Pattern:
             BadInput: A value does not fit its placeholder.
             KeyError: A value is missing.
         """
-        return "#".join([segment.format(values) for segment in self.segments])
+        return "#".join(
+            [each.before if each.name is None else each.filled(values[each.name]) for each in self.segments]
+        )
 
     def beginning(self, known: Collection[str]) -> Pattern | None:
         """Return what *known* placeholders alone can fill: all of it, or a beginning that ends with one.

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, cast
 
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.changes import Image
 from chroma_lifecycle.intake.json_text import shorten
-from chroma_lifecycle.values import Position
+from chroma_lifecycle.values import Position, value_class
 
 EventName: TypeAlias = Literal["INSERT", "MODIFY", "REMOVE"]
 
 EVENT_NAMES = ("INSERT", "MODIFY", "REMOVE")
+OBJECT = (dict, Mapping)
+"""What can stand for a JSON object; nearly always it is the first, which is quick to tell."""
+
 REPLICATION = "aws:rep:"
 """Begins the attributes that global tables add; they are nobody's."""
 
 MAX_SEQUENCE_DIGITS = 1_000
 """AWS writes 21 to 40; more than this is no number of a stream."""
 
+_LATEST_SECONDS = 1 << 40
 _LABEL = re.compile(r"[!-~]{1,200}")
 _SEQUENCE = re.compile(r"[0-9]+")
+_LABELS_REMEMBERED = 64
 _HINT = "see whether the message is what DynamoDB Streams wrote; it stays in the queue, or goes where failed ones go"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class StreamRecord:
     """One change of a table item.
 
@@ -54,13 +59,13 @@ class StreamRecord:
 
 def is_stream_record(value: object) -> bool:
     """Return whether *value* says that it is a stream record, sound or not."""
-    return isinstance(value, Mapping) and member(value, "dynamodb") is not None
+    return isinstance(value, OBJECT) and member(value, "dynamodb") is not None
 
 
 def sequence_text(value: Mapping[str, Any]) -> str | None:
     """Return the SequenceNumber as the stream wrote it, sound or not; ``None`` without one."""
     body = member(value, "dynamodb")
-    text = member(body, "SequenceNumber") if isinstance(body, Mapping) else None
+    text = member(body, "SequenceNumber") if isinstance(body, OBJECT) else None
     return text if isinstance(text, str) and text else None
 
 
@@ -71,7 +76,7 @@ def parse_stream_record(value: Mapping[str, Any], source: str, collection: str |
         BadInput: A field is missing or malformed.
     """
     body = member(value, "dynamodb")
-    if not isinstance(body, Mapping):
+    if not isinstance(body, OBJECT):
         raise _malformed("'dynamodb' is no object")
     name = event_name(member(value, "eventName"))
     keys = _image(body, "Keys")
@@ -109,18 +114,21 @@ def _image(body: Mapping[str, Any], name: str) -> Image | None:
     image = member(body, name)
     if image is None:
         return None
-    if not isinstance(image, Mapping) or not all(isinstance(attribute, str) for attribute in image):
+    if not isinstance(image, OBJECT):
         raise _malformed(f"{name!r} is no object")
-    return {attribute: value for attribute, value in image.items() if not attribute.startswith(REPLICATION)}
+    try:
+        return {attribute: value for attribute, value in image.items() if not attribute.startswith(REPLICATION)}
+    except (AttributeError, TypeError):  # what no JSON has: a name that is no text
+        raise _malformed(f"{name!r} is no object") from None
 
 
 def _position(value: Mapping[str, Any], body: Mapping[str, Any]) -> Position:
     sequence = member(body, "SequenceNumber")
     if not isinstance(sequence, str) or not _SEQUENCE.fullmatch(sequence) or len(sequence) > MAX_SEQUENCE_DIGITS:
         raise _malformed(f"its SequenceNumber is {shorten(sequence)}; expected decimal digits")
-    return Position.of_stream(
-        _label(member(value, "eventSourceARN")), int(sequence), _seconds(member(body, "ApproximateCreationDateTime"))
-    )
+    arn, created = member(value, "eventSourceARN"), member(body, "ApproximateCreationDateTime")
+    label = _known_label(arn) if isinstance(arn, str) else _label(arn)
+    return Position.of_stream(label, int(sequence), _seconds(created))
 
 
 def _label(arn: object) -> str:
@@ -136,11 +144,17 @@ def _label(arn: object) -> str:
     return label
 
 
+# The messages of a batch are mostly of one stream.
+_known_label = lru_cache(_LABELS_REMEMBERED)(_label)
+
+
 def _seconds(created: object) -> int:
     """Return seconds since 1970 of a number, a time, or an ISO 8601 text."""
+    if type(created) is int and 0 <= created < _LATEST_SECONDS:
+        return created
     moment = datetime_of(created) if isinstance(created, (str, datetime)) else None
     seconds = created if moment is None else moment.timestamp()
-    if isinstance(seconds, (int, float, Decimal)) and not isinstance(seconds, bool) and 0 <= seconds < 1 << 40:
+    if isinstance(seconds, (int, float, Decimal)) and not isinstance(seconds, bool) and 0 <= seconds < _LATEST_SECONDS:
         return int(seconds)
     raise _malformed(f"its ApproximateCreationDateTime is {shorten(created)}; expected seconds since 1970, or ISO 8601")
 

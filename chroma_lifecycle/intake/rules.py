@@ -10,7 +10,7 @@ from chroma_lifecycle.intake.attributes import decode
 from chroma_lifecycle.intake.changes import Image
 from chroma_lifecycle.intake.contributions import Condition, Key
 from chroma_lifecycle.intake.patterns import Pattern
-from chroma_lifecycle.values import ItemKey
+from chroma_lifecycle.values import ItemKey, value_class
 
 PENDING = "PENDING"
 """The state that announces a run."""
@@ -90,6 +90,8 @@ class Rule:
         merges: By collection, the attributes that announce a delta.
         removal_deletes: Collections in which removing the item deletes the records that it reaches.
         line: In the mapping's file.
+        key: Both keys as one pattern.
+        collections: Every collection that the rule touches.
     """
 
     name: str
@@ -101,15 +103,12 @@ class Rule:
     removal_deletes: frozenset[str]
     line: int = field(compare=False)
     key: Pattern = field(init=False, compare=False, repr=False)
+    collections: frozenset[str] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         sort = self.sort.segments if self.sort else ()
         object.__setattr__(self, "key", Pattern(self.partition.segments + sort))
-
-    @property
-    def collections(self) -> frozenset[str]:
-        """Every collection that the rule touches."""
-        return self.removal_deletes.union(self.sets, self.merges)
+        object.__setattr__(self, "collections", self.removal_deletes.union(self.sets, self.merges))
 
     def match(self, item: ItemKey) -> dict[str, str] | None:
         """Return the values of the placeholders in the key of *item*, or ``None`` if it does not fit."""
@@ -135,7 +134,7 @@ class Rule:
         return {name: part for name, part in parts.items() if part}
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Match:
     """An item, seen by the rule that takes it.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chroma_lifecycle.intake.mapping import Contribution, TableMapping
 from chroma_lifecycle.planning.facts import FieldFact, RunFact, Tombstone
-from chroma_lifecycle.planning.folds import fold_values
+from chroma_lifecycle.planning.folds import fold
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.planner import prefixes, same
 from chroma_lifecycle.values import ItemKey, Position, Scalar
@@ -77,12 +77,8 @@ class _Explain:
     collection: str
 
     def keys(self, facts: Iterable[FieldFact]) -> dict[str, Scalar | None]:
-        feeding: dict[str, list[tuple[tuple[object, ...], Contribution]]] = {}
-        for fact in facts:
-            place = fact.seen.among(self.mapping.ordering, fact.item)
-            for each in self._contributions(fact):
-                feeding.setdefault(each.key, []).append((place, each))
-        return {key: fold_values(feeding[key]) for key in sorted(feeding)}
+        folded = fold(((fact, each) for fact in facts for each in self._contributions(fact)), self.mapping.ordering)
+        return dict(sorted(folded.items()))
 
     def fields(self, facts: Iterable[FieldFact], keys: dict[str, Scalar | None], *, withheld: bool) -> Iterator[Given]:
         found = [(each.key, each.value, fact) for fact in facts for each in self._contributions(fact)]

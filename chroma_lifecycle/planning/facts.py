@@ -7,17 +7,17 @@ in any order, in any batches, any number of times, end the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from chroma_lifecycle.intake.changes import AttributeValue, ContributeFields, DeleteRecords, Image, WithdrawFields
-from chroma_lifecycle.values import ADOPTED, Digest, ItemKey, Ordering, Position
+from chroma_lifecycle.values import ADOPTED, Digest, ItemKey, Ordering, Position, value_class
 
 LEEWAY_SECONDS = 2
 """A change is told to be older than a reading of the table by its time, which is exact to one second; a
 change as near as this to the reading is compared by its sequence instead."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class FieldFact:
     """The attributes of an item that its rule reads, each as new as we know it.
 
@@ -52,15 +52,21 @@ class FieldFact:
         """Return the position of the newest event that told the value of *attribute*."""
         return self.later[attribute][0] if attribute in self.later else self.position
 
+    def among(self, ordering: Ordering) -> tuple[object, ...]:
+        """Return what orders this fact among those of any item."""
+        return self.seen.among(ordering, self.item)
+
     @property
     def image(self) -> Image | None:
         """What the item holds by all that we know; ``None`` if it is gone."""
         if not self.present:
             return None
+        if not self.later:
+            return self.attributes
         return {**self.attributes, **{name: value for name, (_, value) in self.later.items()}}
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Tombstone:
     """The newest REMOVE of an item whose removal deletes records; nothing lifts it."""
 
@@ -74,7 +80,7 @@ RunKey = tuple[ItemKey, str]
 """A run item and the address of a delta."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RunFact:
     """A delta that was merged for a run item.
 

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from chroma_lifecycle.intake.mapping import Contribution
-from chroma_lifecycle.values import Scalar
+from chroma_lifecycle.planning.facts import FieldFact
+from chroma_lifecycle.values import Ordering, Scalar
+
+Given: TypeAlias = tuple[FieldFact, Contribution]
+"""What an item gives to a key, beside the fact that it comes from."""
 
 
-def fold_values(contributions: Sequence[tuple[tuple[object, ...], Contribution]]) -> Scalar | None:
-    """Return the value of a key, or ``None`` if no item contributes one.
+def fold(given: Iterable[Given], ordering: Ordering) -> dict[str, Scalar | None]:
+    """Return the value of every key that something is given to; ``None`` where no item contributes one.
 
     Args:
-        contributions: All that is given to one key, each with the place of its item in the order.
+        given: By facts that reach the same records.
+        ordering: How items are ordered among each other.
     """
-    given = [(place, each.value) for place, each in contributions if each.value is not None]
+    feeding: dict[str, list[Given]] = {}
+    for each in given:
+        feeding.setdefault(each[1].key, []).append(each)
+    return {key: _folded(contributions, ordering) for key, contributions in feeding.items()}
+
+
+def _folded(contributions: Sequence[Given], ordering: Ordering) -> Scalar | None:
+    given = [each for each in contributions if each[1].value is not None]
     if not given:
         return None
-    fold = contributions[0][1].fold
-    values = [value for _, value in given]
-    match fold.kind if fold else "newest":
+    how = contributions[0][1].fold
+    values = [contribution.value for _, contribution in given]
+    match how.kind if how else "newest":
         case "any":
             return any(values)
         case "count":
             return len(values)
         case "first":
-            assert fold is not None
-            return min(values, key=fold.order.index)
+            assert how is not None
+            return min(values, key=how.order.index)
         case _:
-            return max(given, key=itemgetter(0))[1]
+            # Nearly every key is given one value, and then there is nothing to put in order.
+            newest = given[0] if len(given) == 1 else max(given, key=lambda each: each[0].among(ordering))
+            return newest[1].value

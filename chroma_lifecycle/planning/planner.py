@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from chroma_lifecycle.intake.contributions import Key
-from chroma_lifecycle.intake.mapping import Contribution, TableMapping
+from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.planning.facts import FieldFact, RunFact
-from chroma_lifecycle.planning.folds import fold_values
+from chroma_lifecycle.planning.folds import fold
 from chroma_lifecycle.planning.join import Joined
 from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, RunKey
 from chroma_lifecycle.planning.plan import OwnedKeys, Plan, Write
@@ -77,13 +78,13 @@ class Resolver:
 
     def resolve(self, facts: Iterable[FieldFact]) -> dict[str, Scalar | None]:
         """Return the value of every key that *facts*, all of one reach, own."""
-        ordering = self._mapping.ordering
-        feeding: dict[str, list[tuple[tuple[object, ...], Contribution]]] = {}
-        for fact in facts:
-            place = fact.seen.among(ordering, fact.item)
-            for given in self._mapping.given(fact.rule, fact.item, self._keys_of(fact), fact.image):
-                feeding.setdefault(given.key, []).append((place, given))
-        return {key: fold_values(contributions) for key, contributions in feeding.items()}
+        mapping = self._mapping
+        given = (
+            (fact, each)
+            for fact in facts
+            for each in mapping.given(fact.rule, fact.item, self._keys_of(fact), fact.image)
+        )
+        return fold(given, mapping.ordering)
 
     def _keys_of(self, fact: FieldFact) -> Sequence[tuple[str, Key]]:
         """Return the keys of a fact; they are the same before a batch moves it and afterwards."""
@@ -108,9 +109,7 @@ class Planner:
     def fresh(self) -> int:
         """Return how many of the moved facts the ledger has no fact of yet."""
         ledger, joined = self._ledger, self._joined
-        fields = {
-            (fact.reach, fact.item) for facts in ledger.field_facts(self._moved_by_reach).values() for fact in facts
-        }
+        fields = {(fact.reach, fact.item) for facts in self._known_by_reach.values() for fact in facts}
         stones = {
             (fact.reach, fact.item)
             for facts in ledger.tombstones({reach for reach, _ in joined.tombstones}).values()
@@ -118,6 +117,11 @@ class Planner:
         }
         runs = sum(ledger.run(item, address) is None for item, address in joined.runs)
         return len(joined.fields.keys() - fields) + len(joined.tombstones.keys() - stones) + runs
+
+    @cached_property
+    def _known_by_reach(self) -> Mapping[str, Sequence[FieldFact]]:
+        """The field facts, as published, of the reaches that move."""
+        return self._ledger.field_facts(self._moved_by_reach)
 
     # Existence
 
@@ -185,12 +189,11 @@ class Planner:
 
     def updates(self, besides: set[str]) -> dict[str, OwnedKeys]:
         """Return the keys that change in records that stay, apart from *besides*."""
-        known = self._ledger.field_facts(self._moved_by_reach)
         changes: dict[str, dict[str, Scalar | None]] = {}
         for reach, moved in self._moved_by_reach.items():
             rules = {fact.rule for fact in moved.values()}
-            before = [fact for fact in known.get(reach, []) if fact.rule in rules]
-            was = self._resolver.resolve(before)
+            before = [fact for fact in self._known_by_reach.get(reach, ()) if fact.rule in rules]
+            was = self._resolver.resolve(before) if before else {}
             now = self._resolver.resolve(self._as_moved_now(before, reach))
             changed = {key: value for key, value in now.items() if key not in was or not same(value, was[key])}
             if changed:
