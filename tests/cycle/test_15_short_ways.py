@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.cycle import Cycle
 from chroma_lifecycle.errors import BadInput
@@ -117,3 +119,21 @@ def _counted(world: World) -> dict[str, int]:
     manifest, stores = world.published().manifest, Stores(world.store)
     with files_of(manifest, stores) as files, Ledger.open(files / "ledger.sqlite3", read_only=True) as ledger:
         return ledger.counts()
+
+
+def test_a_few_labels_keep_chroma_on_one_processor(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chroma and its threads change from one to the next some thousand times; afterwards nobody is held."""
+    table, apply = Table(), ManagedClient.apply
+    allowed = os.sched_getaffinity(0)
+    held: list[int] = []
+
+    def noted(self: ManagedClient, *arguments: Any) -> object:
+        held.append(len(os.sched_getaffinity(0)))
+        return apply(self, *arguments)
+
+    with_word(world, table)
+    monkeypatch.setattr(ManagedClient, "apply", noted)
+    with world.compactor() as machine:
+        assert 1 == machine.compact(in_sqs([label(table, "total")])).applied
+
+    assert ([1], allowed) == (held, os.sched_getaffinity(0))
