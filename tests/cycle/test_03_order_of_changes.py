@@ -12,7 +12,7 @@ import pytest
 
 from tests.model.reference import Record
 from tests.support.table import Table, in_sqs
-from tests.support.world import IMAGE, LINE, RUN, WORD, World, begins, label
+from tests.support.world import IMAGE, LINE, RUN, WORD, World, begins, label, with_word
 
 Ends = Callable[..., list[dict[str, Record]]]
 
@@ -55,6 +55,30 @@ def test_labels_removed_and_added_in_one_batch_end_as_the_table(ends: Ends) -> N
 
     owned = {"label_b": True, "label_c": False, "label_status": "validated"}
     assert [{WORD: (1, None, owned)}] == ends(records, {"r1": {WORD: (1, None, {})}})
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_straggler_between_two_equal_values_does_not_win(world: World, warm: bool) -> None:
+    """D1c: X is published, X again is a version of facts alone, the Y from between comes late and moves nothing."""
+    table = Table()
+    with_word(world, table)
+    first, straggler, again = (label(table, "a", status) for status in ("VALID", "INVALID", "VALID"))
+    machine, ends, published = world.compactor(), [], []
+    for record in (first, again, straggler):
+        machine = machine if warm else world.compactor()
+        report = machine.compact(in_sqs([record]))
+        ends.append((report.applied, report.no_op, report.failed))
+        published.append((world.version(), world.records()[WORD][2]))
+        if not warm:
+            machine.close()
+            shutil.rmtree(world.home / "workspace")
+    machine.close()
+
+    x = {"x": 1, "label_a": True, "label_status": "validated"}
+    assert [(1, 0, 0), (1, 0, 0), (0, 1, 0)] == ends
+    assert [(3, x), (4, x), (4, x)] == published
+    assert 1 == world.compact([label(table, "a", "INVALID")]).applied
+    assert {**x, "label_a": False} == world.records()[WORD][2] | {"label_status": "validated"}
 
 
 def test_a_run_that_began_after_a_removal_stands(ends: Ends) -> None:

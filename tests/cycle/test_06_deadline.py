@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.errors import NoTime
+from tests.support.dying import die_at
 from tests.support.story import expect_model, story, write_pool
 from tests.support.table import Table, in_sqs
 from tests.support.watching import WatchedStore, whole_store
@@ -88,6 +90,46 @@ def test_a_collection_with_much_to_do_takes_no_time_from_one_with_little(world: 
     assert tuple(f"message-{number}" for number in range(6)) == report.failed_sources()
     assert {"words": 2, "lines": 1} == {name: world.version(name) for name in ("words", "lines")}
     assert 100 == len(world.records())
+
+
+def test_a_long_queue_of_one_collection_takes_no_time_from_another_for_hours(world: World) -> None:
+    """S8: five invocations of a warm container, a container that is killed, two of the next.
+
+    Deltas pile up for lines, which take all the time that there is, each time. What comes for words is published by the
+    invocation that it comes with; what the killed one had, by the next. In the end nothing waits.
+    """
+    table, clock = Table(), ManualClock()
+    for number in range(6):
+        world.write_delta(f"l{number}", {f"{IMAGE}#RECEIPT#{number:05d}#LINE#00001": (number + 1, None, {})})
+    waiting = [
+        table.put(IMAGE, f"RECEIPT#{number:05d}#COMPACTION_RUN#l", **begins(f"l{number}", "lines"))
+        for number in range(6)
+    ]
+    runs, done = words(world, table, 8), list[int]()
+
+    def pass_time(number: int, call: str) -> None:
+        if call == "read_head lines":
+            clock.seconds += 1_000
+
+    def invoke(machine: Compactor, came: list[Any]) -> None:
+        report = machine.compact(in_sqs([*waiting, *came]), Deadline.after(900, clock))
+        assert {"lines"} == {failure.collection for failure in report.failures}
+        assert (len(waiting), len(came)) == (report.failed, report.applied)
+        done.append(len(world.records()))
+
+    slow = WatchedStore(world.store, after=pass_time)
+    with world.compactor(store=slow) as machine:
+        for number in range(5):
+            invoke(machine, runs[number : number + 1])
+    assert -signal.SIGKILL == die_at(world, [*waiting, runs[5]], "head", after=False)
+    with world.compactor(store=slow) as machine:
+        invoke(machine, runs[5:7])
+        invoke(machine, runs[7:])
+
+    assert [100, 200, 300, 400, 500, 700, 800] == done
+    assert (8, 1) == (world.version(), world.version("lines"))
+    assert 6 == world.compact(waiting).applied
+    assert 6 == len(world.records("lines"))
 
 
 @pytest.mark.parametrize("call", ["read words/manifests", "read words/objects", "write words/manifests"])
