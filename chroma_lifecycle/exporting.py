@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chroma_lifecycle.chroma.client import SPACES, CollectionSettings
@@ -15,7 +15,7 @@ from chroma_lifecycle.chroma.uploading import Uploaded, upload
 from chroma_lifecycle.deltas.checks import Expectation
 from chroma_lifecycle.deltas.convert import convert
 from chroma_lifecycle.deltas.marks import Origin
-from chroma_lifecycle.deltas.model import Delta
+from chroma_lifecycle.deltas.model import Delta, Rows
 from chroma_lifecycle.deltas.open import open_delta
 from chroma_lifecycle.deltas.sources import directory_deltas
 from chroma_lifecycle.errors import BadInput
@@ -73,8 +73,23 @@ def export_records(manifest: Manifest, stores: Stores, to: Path, tell: Callable[
     return records
 
 
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """The records of several versions, which have none in common."""
+
+    parts: Sequence[Delta]
+
+    @property
+    def ids(self) -> list[str]:
+        return [record_id for part in self.parts for record_id in part.ids]
+
+    def batches(self) -> Iterator[Rows]:
+        for part in self.parts:
+            yield from part.batches()
+
+
 def upload_records(
-    manifest: Manifest,
+    manifests: Sequence[Manifest],
     stores: Stores,
     address: ServerAddress,
     name: str,
@@ -85,6 +100,7 @@ def upload_records(
     """Bring the records of a version into collection *name* of a Chroma server, and prove that they are there.
 
     Args:
+        manifests: Of the version; or of a version of each shard of one collection.
         name: Of the collection there; it is made like the one here if it is not there.
         tell: Is told how many records are done so far.
         delete_others: Delete what else the collection there holds.
@@ -93,9 +109,14 @@ def upload_records(
         LifecycleError: As :func:`read_records`; or the server cannot be reached, refuses, or holds something else.
     """
     with tempfile.TemporaryDirectory(prefix="chroma-lifecycle-") as scratch:
-        records = read_records(manifest, stores, Path(scratch))
-        origin = records.origin
+        parts = []
+        # One without records is an error where it is the only one.
+        for manifest in [each for each in manifests if each.details.counts.records] or manifests[:1]:
+            own = Path(scratch) / manifest.collection
+            own.mkdir()
+            parts.append(read_records(manifest, stores, own))
+        origin = parts[0].origin
         assert origin is not None  # the version's own
         settings = CollectionSettings(SPACES[origin.space], origin.dimension, origin.metadata, origin.hnsw)
         with ServerCollection.open(address, name, settings) as target:
-            return upload(records, target, tell=tell, delete_others=delete_others)
+            return upload(_Together(parts), target, tell=tell, delete_others=delete_others)

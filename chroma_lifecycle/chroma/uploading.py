@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from chroma_lifecycle.chroma.apply import delete_records, upsert_rows
 from chroma_lifecycle.chroma.server import ServerCollection
-from chroma_lifecycle.deltas.model import Delta, Rows
+from chroma_lifecycle.deltas.model import Rows
 from chroma_lifecycle.errors import BadInput, Retryable
 from chroma_lifecycle.values import Scalar
 
@@ -48,8 +48,21 @@ class _Differing:
     there: set[str] = field(default_factory=set)
 
 
+class Records(Protocol):
+    """What is brought to a server."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Every record's."""
+        ...
+
+    def batches(self) -> Iterator[Rows]:
+        """Yield all records; the same ones each time."""
+        ...
+
+
 def upload(
-    records: Delta, target: ServerCollection, *, tell: Callable[[int], None], delete_others: bool = False
+    records: Records, target: ServerCollection, *, tell: Callable[[int], None], delete_others: bool = False
 ) -> Uploaded:
     """Bring *target* to hold *records* and nothing else; what is there already as it should be is not sent.
 
@@ -87,7 +100,7 @@ def upload(
     return Uploaded(len(records.ids), sent, len(others))
 
 
-def _prove(records: Delta, target: ServerCollection) -> None:
+def _prove(records: Records, target: ServerCollection) -> None:
     wrong = sum(len(_differing(rows, target).rows) for rows in _portions(records, target.max_batch))
     with target.errors("counting"):
         count = int(target.collection.count())
@@ -109,7 +122,7 @@ def _ids_there(target: ServerCollection) -> set[str]:
             return found
 
 
-def _portions(records: Delta, most: int) -> Iterator[Rows]:
+def _portions(records: Records, most: int) -> Iterator[Rows]:
     """Yield the records, as many at a time as one request can hold."""
     for rows in records.batches():
         costs = [_BYTES_OF_A_NUMBER * rows.embeddings.shape[1] + len(document or "") for document in rows.documents]

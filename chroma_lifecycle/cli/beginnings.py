@@ -34,6 +34,7 @@ from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.shard import shard_name
 from chroma_lifecycle.snapshot.soundness import DATABASE
 from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.values import Ordering
 from chroma_lifecycle.wiring import (
     BUCKET,
     create_store,
@@ -85,11 +86,12 @@ def init(
         )
     output, name = Output(as_json), choose_collection(collection, mapping)
     table = load_mapping(mapping) if mapping else None
-    if table is not None and name in table.shards:
-        if dimension is None:
-            raise _begun_by_bulk(name, source or "")
+    shards = table.shards.get(name) if table is not None else None
+    if table is not None and shards and dimension is not None:
         _in_shards(output, name, table, store, space or SpaceName.COSINE, dimension, workspace, checksums, dry_run)
         return
+    if table is not None and shards and table.ordering is not Ordering.EXACT:
+        raise _begun_by_bulk(name, source or "")
     target = _require_unused(store, name, checksums) if dry_run else create_store(store, checksums=checksums)
     doing = f"checking what would become version 1 of {name}" if dry_run else f"publishing version 1 of {name}"
     with output.watching(doing, target) as watched, Workspace.open(workspace / name) as local:
@@ -105,18 +107,20 @@ def init(
     lines = [f"{name}: {'would be ' if dry_run else ''}version 1 in {target.address} {what}"]
     if source is not None:
         lines += [f"  from {told['from']}", *([] if dry_run else [_AFTER_ADOPTING])]
+    if shards and not dry_run:
+        lines.append(f"it is in one piece; `chroma-lifecycle bulk reshard --shards {shards}` cuts it")
     output.result(told, *lines)
 
 
 def _begun_by_bulk(name: str, source: str) -> BadInput:
-    """Return the refusal of records for a collection in shards, which names the commands that take them."""
+    """Return the refusal of records that cannot be cut into shards later; it names the commands that take them."""
     build, file = "chroma-lifecycle bulk build {} --dimension N", f"{name}.parquet"
     if source.lower().endswith(".parquet"):
         way = f"`{build.format(source)}`"
     else:
         way = f"`chroma-lifecycle delta convert {source} {file}`, then `{build.format(file)}`"
     return BadInput(
-        f"the mapping has {name} in shards, and `init` begins them empty",
+        f"the mapping has {name} in shards and orders to the second, so that no reshard cuts one piece into them",
         hint=f"to begin them with these records: {way}",
     )
 

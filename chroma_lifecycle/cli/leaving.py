@@ -21,20 +21,40 @@ from chroma_lifecycle.cli.options import (
 )
 from chroma_lifecycle.cli.output import Output
 from chroma_lifecycle.cli.progress import stored_size
-from chroma_lifecycle.cli.shards import each_shard, into_files_of_their_own
+from chroma_lifecycle.cli.shards import Given, Portion, each_shard, into_files_of_their_own, require_no_version
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import TOKEN_NAME, Checksums
 from chroma_lifecycle.deltas.snapshots import POINTER, SNAPSHOT
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, Sharded
+from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.export import export_version
+from chroma_lifecycle.publishing.layout import Layout, read_layout
 from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.publishing.unpack import Stores, find_manifest
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.wiring import open_export, open_mirror, open_store
 from chroma_lifecycle.words import size
 
 
-@each_shard(into_files_of_their_own("to_file"))
+def _with_records(portion: Portion) -> Portion:
+    """Return *portion* for a file of records: a shard that has none gets no file, unless none of them has any."""
+
+    def narrowed(given: Given, shard: Shard, layout: Layout) -> Given | None:
+        if given["to_file"] is None:
+            return portion(given, shard, layout)
+        store = open_store(given["store"], checksums=given["checksums"])
+        some = [each for each in layout.shards if _records(store, each)]
+        return portion(given, shard, layout) if shard in (some or layout.shards) else None
+
+    return narrowed
+
+
+def _records(store: Store, shard: Shard) -> int:
+    return read_published(store, shard.name).manifest.details.counts.records
+
+
+@each_shard(_with_records(into_files_of_their_own("to_file")))
 def export(
     store: StoreOption,
     to_file: Annotated[
@@ -144,22 +164,39 @@ def upload(
     output, source_name = Output(as_json), choose_collection(collection, mapping)
     there = choose_collection(name, None) if name else source_name
     source = open_store(store)
-    manifest = find_manifest(source, read_published(source, source_name), version)
+    manifests = _manifests(source, source_name, version)
     with output.counting(f"uploading {source_name}") as tell:
         done = upload_records(
-            manifest, Stores(source, open_mirror(mirror)), address, there, tell=tell, delete_others=delete_others
+            manifests, Stores(source, open_mirror(mirror)), address, there, tell=tell, delete_others=delete_others
         )
+    in_shards = manifests[0].collection != source_name
+    which = f", {len(manifests)} shards," if in_shards else f" version {manifests[0].version.number}"
     output.result(
         {
             "collection": source_name,
-            "version": manifest.version.number,
+            "version": None if in_shards else manifests[0].version.number,
+            "shards": {each.collection: each.version.number for each in manifests} if in_shards else None,
             "server": to,
             "name": there,
             **asdict(done),
         },
-        f"{source_name} version {manifest.version.number} is in {there} on {to}: {done.records:,} records, "
+        f"{source_name}{which} is in {there} on {to}: {done.records:,} records, "
         f"every one compared; {done.sent:,} were sent, {done.deleted:,} others deleted",
     )
+
+
+def _manifests(store: Store, name: str, version: int | None) -> list[Manifest]:
+    """Return the version that is meant; of a collection in shards the newest of each.
+
+    Raises:
+        BadInput: There is no such version, or each shard has versions of its own.
+    """
+    try:
+        return [find_manifest(store, read_published(store, name), version)]
+    except Sharded:
+        require_no_version(name, version)
+        shards = read_layout(store, name).layout.shards
+        return [read_published(store, shard.name).manifest for shard in shards]
 
 
 COMMANDS = (export, upload)

@@ -17,7 +17,7 @@ from chroma_lifecycle.cli.options import (
     StoreOption,
     choose_collection,
 )
-from chroma_lifecycle.cli.output import Output, printable
+from chroma_lifecycle.cli.output import Output, gathering, printable
 from chroma_lifecycle.cli.shards import Given, each_shard
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import BadInput, Sharded
@@ -50,7 +50,6 @@ def _that_are_broken(given: Given, shard: Shard, layout: Layout) -> Given | None
     return given if is_broken(open_store(given["store"]), open_mirror(given["mirror"]), shard.name) else None
 
 
-@each_shard(_that_are_broken)
 def recover(
     store: StoreOption,
     collection: CollectionOption = None,
@@ -65,15 +64,47 @@ def recover(
     """Make a HEAD again that was deleted or damaged: from an older one, the mirror's, or the newest version."""
     output, name = Output(as_json), choose_collection(collection, mapping)
     source, second = open_store(store), open_mirror(mirror)
-    if (lost := find_lost_layout(source, second, name)) is not None:
-        if dry_run:
-            output.result({"collection": name, "shards": []}, *_layout_told(lost, done=False))
-            return
+    lost = find_lost_layout(source, second, name)
+    if lost is not None and dry_run:
+        value = {"collection": name, "layout": _layout_value(lost, done=False), "shards": []}
+        output.result(value, *_layout_told(lost, done=False))
+        return
+    if lost is not None:
         bring_back(source, lost, writer())
         output.tell(*_layout_told(lost, done=True))
+    given = {"collection": name, "mapping": mapping, "mirror": mirror, "manifest": manifest, "dry_run": dry_run}
+    with gathering() as results:
+        _recover_heads(**given, store=store, as_json=as_json)
+    for value in results:
+        output.result({**value, "layout": _layout_value(lost, done=True)} if lost is not None else value)
+
+
+@each_shard(_that_are_broken)
+def _recover_heads(
+    store: str,
+    collection: str,
+    mapping: str | None,
+    mirror: str | None,
+    manifest: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    del mapping  # the name is known
+    output, name = Output(as_json), collection
+    source, second = open_store(store), open_mirror(mirror)
     with output.doing(f"looking for what is left of {name}"):
         found = recover_head(source, second, name, manifest=manifest, dry_run=dry_run, writer=writer())
     output.result(_recovery_value(found), *_recovery_told(found))
+
+
+def _layout_value(lost: LostLayout, *, done: bool) -> dict[str, Any]:
+    return {
+        "done": done,
+        "taken_from": lost.place,
+        "serial": lost.layout.serial,
+        "generation": lost.layout.generation,
+        "shards": [shard.name for shard in lost.layout.shards],
+    }
 
 
 def _layout_told(lost: LostLayout, *, done: bool) -> Iterator[str]:

@@ -122,11 +122,8 @@ def _run_on_each(
     then: Callable[[Given, Layout, Output], None] | None,
 ) -> None:
     name = choose_collection(given["collection"], given["mapping"])
-    if any(_is_number(given.get(option)) for option in ("version", "before", "after")):
-        raise BadInput(
-            f"{name} is in shards, and each has versions of its own",
-            hint="name one shard with --collection; or leave the version out, or say a time where that can be said",
-        )
+    for option in ("version", "before", "after"):
+        require_no_version(name, given.get(option))
     layout = read_layout(open_store(given["store"]), name).layout
     output, found, failures, worst = Output(given["as_json"]), [], list[tuple[Shard, LifecycleError]](), 0
     if layout.coming:
@@ -153,6 +150,19 @@ def _run_on_each(
         raise _all_of(failures, layout)
     if worst:
         raise typer.Exit(worst)
+
+
+def require_no_version(name: str, version: object) -> None:
+    """Refuse the number of a version of a collection in shards.
+
+    Raises:
+        BadInput: It is one.
+    """
+    if _is_number(version):
+        raise BadInput(
+            f"{name} is in shards, and each has versions of its own",
+            hint="name one shard with --collection; or leave the version out, or say a time where that can be said",
+        )
 
 
 def _is_number(value: object) -> bool:

@@ -155,6 +155,7 @@ class _Search:
 
     Attributes:
         heads: Every HEAD that could be read, the store's first, each from the newest.
+        own: How many of them are the store's.
         rows: The store's listing.
         held: Every name that the store has.
         second: Every name that the mirror has.
@@ -164,6 +165,7 @@ class _Search:
     mirror: Store | None
     names: Names
     heads: tuple[tuple[Head, str], ...]
+    own: int
     rows: tuple[StoredObject, ...]
     held: frozenset[str]
     second: frozenset[str]
@@ -174,14 +176,14 @@ class _Search:
         names, notes = Names(collection), list[str]()
         rows = tuple(store.list(names.everything))
         heads = [*heads_in(store, collection, [stored.body] if stored else [], "an older HEAD", notes)]
-        second: frozenset[str] = frozenset()
+        own, second = len(heads), frozenset[str]()
         if mirror is not None:
             try:
                 second = frozenset(row.name for row in mirror.list(names.everything))
                 heads += heads_in(mirror, collection, [], "the mirror's HEAD", notes)
             except LifecycleError as problem:
                 notes.append(f"the mirror could not be looked at: {problem.message}")
-        return cls(store, mirror, names, tuple(heads), rows, frozenset(row.name for row in rows), second, notes)
+        return cls(store, mirror, names, tuple(heads), own, rows, frozenset(row.name for row in rows), second, notes)
 
     def choose(self, manifest: str | None) -> _Choice:
         """Return the version that HEAD is to name."""
@@ -233,7 +235,16 @@ class _Search:
         return ref.version >= self._floor(ref) and self.whole(ref) is not None
 
     def _floor(self, ref: ManifestRef) -> Version:
-        heads = [head for head, _ in self.heads if ref.era.lineage in {head.lineage, *head.came_from}]
+        """Return the oldest version of the lineage that was not condemned, as far as the HEADs that are left tell.
+
+        The floor of the mirror's HEAD may say no more than since when it follows. It counts if there was a fence that
+        no HEAD of the store knows of.
+        """
+        heads = [head for head, _ in self.heads[: self.own] if ref.era.lineage in {head.lineage, *head.came_from}]
+        fences = {head.lineage: max(each.sweeps for each in heads if each.lineage == head.lineage) for head in heads}
+        for head, _ in self.heads[self.own :]:
+            if ref.era.lineage in {head.lineage, *head.came_from} and head.sweeps > fences.get(head.lineage, -1):
+                heads.append(head)
         return max((head.floor for head in heads), default=Version(1))
 
     def whole(self, ref: ManifestRef, *, in_store: bool = False) -> Manifest | None:

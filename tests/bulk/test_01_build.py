@@ -11,9 +11,12 @@ import pytest
 from chroma_lifecycle.bulk import shards
 from chroma_lifecycle.bulk.tasks import run_task
 from chroma_lifecycle.bulk.work import Work
+from chroma_lifecycle.chroma.client import CollectionSettings
+from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import Settings
 from chroma_lifecycle.deltas import allowance
 from chroma_lifecycle.errors import BadInput, LifecycleError, NotInitialised, NotOwned, Retryable
+from chroma_lifecycle.lifecycle import Beginning, begin
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.publishing import publication
 from chroma_lifecycle.publishing.history import verify_store
@@ -22,7 +25,7 @@ from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.snapshot.files import LEDGER
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import ADOPTED
-from chroma_lifecycle.wiring import compactor
+from chroma_lifecycle.wiring import compactor, create_store
 from tests.support import bombs
 from tests.support.bulk import COLLECTION, Build, data_set_records, ids, write_input
 from tests.support.table import Table, in_sqs
@@ -257,6 +260,19 @@ def test_a_collection_that_is_there_is_left_alone(tmp_path: Path, parts: int) ->
 
     assert before == whole_store(tmp_path / "store")
     assert not list((tmp_path / "other").iterdir())
+
+
+@pytest.mark.parametrize("parts", [0, 2])
+def test_what_was_cut_anew_is_not_built_over(tmp_path: Path, parts: int) -> None:
+    """The layout was lost, and a later generation is there: what was built then would stand beside what has gone on."""
+    build = Build(tmp_path, parts).write(ids(0, 5))
+    with Workspace.open(tmp_path / "other") as workspace:
+        name = f"{COLLECTION}.2-0"
+        store = create_store(build.here.store)
+        begin(Beginning(name, None, store, workspace, SYSTEM_CLOCK, "x"), CollectionSettings("l2", 4))
+    with pytest.raises(BadInput, match=rf"{name} says that {COLLECTION} was cut anew"):
+        build.run()
+    assert not (tmp_path / build.work / COLLECTION).exists()
 
 
 def test_a_shard_that_somebody_else_has_begun_is_left_alone(tmp_path: Path) -> None:

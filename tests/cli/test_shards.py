@@ -50,6 +50,10 @@ class Shell:
         return printed.out + printed.err
 
     def json(self, *arguments: str, code: int = 0) -> Any:
+        """Run a command on each shard; return what it says of each."""
+        return self.whole(*arguments, code=code)["shards"]
+
+    def whole(self, *arguments: str, code: int = 0) -> Any:
         """Run a command on each shard; what it prints for programs is as the schemas say."""
         self._capsys.readouterr()
         assert code == run([*arguments, "--json"])
@@ -58,7 +62,7 @@ class Shell:
         for shard in value["shards"]:
             if shard["result"] is not None:
                 assert [] == problems(arguments[0], shard["result"])
-        return value["shards"]
+        return value
 
     def ids(self) -> set[str]:
         self._capsys.readouterr()
@@ -152,11 +156,35 @@ def test_what_does_not_work_on_shards_refuses(shell: Shell) -> None:
         assert "versions of its own" in shell(*command, code=2)
     assert "versions of its own" in shell("query", "--id", "x", "--version", "1", code=2)
     assert "manifests of its own" in shell("recover", "--manifest", "x", code=2)
-    told = shell("init", "--from", "out", code=2)
+    seconds = MAPPING.replace("mapping: 1", "mapping: 1\nordering: to_the_second")
+    Path("seconds.yaml").write_text(seconds)
+    told = shell("init", "--from", "out", "--mapping", "seconds.yaml", code=2)
     assert "delta convert out notes.parquet`, then `chroma-lifecycle bulk build notes.parquet" in told
-    assert "bulk build s3://b/x.parquet --dimension N" in shell("init", "--from", "s3://b/x.parquet", code=2)
+    told = shell("init", "--from", "s3://b/x.parquet", "--mapping", "seconds.yaml", code=2)
+    assert "bulk build s3://b/x.parquet --dimension N" in told
     assert "version 1" in shell("show", "--version", "1", "--collection", "notes.1-0")
     assert "is no shard of notes any more" in shell("reapply", "--collection", "notes.1-9", code=2)
+
+
+def test_records_leave_the_shards_that_have_some(shell: Shell) -> None:
+    """An empty shard gets no file, and is no failure; where none has any, that is one."""
+    shell("init", "--dimension", "3")
+    assert "of notes.1-0 has no records" in shell("export", "--output", "none.jsonl", code=2)
+    assert not list(Path().glob("none*"))
+    shell("compact", "runs.json")
+    written = [each["result"]["records"] for each in shell.json("export", "--output", "notes.jsonl")]
+    assert (2, 18) == (len(written), sum(written))
+    assert {"notes-notes.1-0.jsonl", "notes-notes.1-2.jsonl"} == {path.name for path in Path().glob("notes-*")}
+
+
+def test_records_begin_in_one_piece_and_are_cut_then(shell: Shell) -> None:
+    """What the mapping says of shards is named as the next step."""
+    shell("init", "--dimension", "3", "--store", "first")
+    shell("compact", "runs.json", "--store", "first")
+    shell("export", "--output", "notes.jsonl", "--store", "first")
+    told = shell("init", "--from", "notes-notes.1-0.jsonl")
+    assert "it is in one piece; `chroma-lifecycle bulk reshard --shards 3` cuts it" in told
+    assert "notes version 1" in shell("verify")
 
 
 def test_what_differs_is_told_of_each_shard(shell: Shell) -> None:
@@ -201,8 +229,11 @@ def test_it_is_copied_and_moved_and_comes_back(shell: Shell) -> None:
     Path("third/notes.1-1/HEAD").unlink()
     assert "recover" in shell("status", "--store", "third", code=2)
     assert "the layout would be that of serial" in shell("recover", "--store", "third", "--dry-run")
-    assert [] == shell.json("recover", "--store", "third", "--dry-run")
-    assert ["notes.1-1"] == [each["shard"] for each in shell.json("recover", "--store", "third")]
+    shards = [f"notes.1-{number}" for number in range(3)]
+    would, did = (shell.whole("recover", "--store", "third", *options) for options in (["--dry-run"], []))
+    assert ([], False, shards) == (would["shards"], would["layout"]["done"], would["layout"]["shards"])
+    assert (["notes.1-1"], True) == ([each["shard"] for each in did["shards"]], did["layout"]["done"])
+    assert (1, "third") == (did["layout"]["generation"], did["layout"]["taken_from"])
     assert "there is nothing to do in any shard" in shell("recover", "--store", "third")
     assert "18 records" in shell("query", "--vector", "[1,2,3]", "-n", "100", "--store", "third")
 

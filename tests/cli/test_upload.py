@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.cli.test_shards import MAPPING, Shell
 from tests.support.chroma_server import Server, chroma_server, free_port
 from tests.support.command_line import CommandLine
+from tests.support.schemas import problems
+from tests.support.table import Table
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +43,32 @@ def test_versions_are_brought_into_a_server(cli: CommandLine, server: Server) ->
     assert "is no URL of a server" in no_url.err
     assert "has no records: there is nothing to take out" in empty.err
     assert ["copy"] == [each.name for each in server.client().list_collections()]
+
+
+def test_all_shards_are_brought_into_one_collection(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The records of each, one of them empty; again nothing is sent, and a version by its number is refused."""
+    monkeypatch.chdir(tmp_path)
+    shell = Shell(tmp_path, capsys)
+    (tmp_path / "mapping.yaml").write_text(MAPPING)
+    table = Table()
+    for user in "abc":
+        rows = [{"id": f"USER#{user}#NOTE#{n}", "embedding": [n, 1, 0]} for n in range(2)]
+        (tmp_path / f"{user}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    runs = [table.put(f"USER#{user}", "RUN#1", delta=f"{user}.jsonl", state="PENDING") for user in "abc"]
+    (tmp_path / "runs.json").write_text(json.dumps({"Records": runs}))
+    at = ["--store", "store", "--mapping", "mapping.yaml"]
+    shell("init", "--dimension", "3", "--workspace", "workspace", *at)
+    shell("compact", "runs.json", "--workspace", "workspace", "--deltas", ".", *at)
+    upload = ["upload", "--to", server.url, "--name", "in-shards", *at]
+
+    done = json.loads(shell(*upload, "--json").splitlines()[-1])
+    assert [] == problems("upload", done)
+    assert (None, 6, 6) == (done["version"], done["records"], done["sent"])
+    assert {"notes.1-0", "notes.1-1", "notes.1-2"} == done["shards"].keys()
+    assert "notes, 3 shards, is in in-shards" in (again := shell(*upload))
+    assert "0 were sent" in again
+    assert "versions of its own" in shell(*upload, "--version", "1", code=2)
+    found = server.client().get_collection("in-shards", embedding_function=None)
+    assert 6 == found.count()

@@ -211,6 +211,34 @@ def test_the_floor_is_the_oldest_version_found_whole(tiny: Tiny) -> None:
     assert_whole(tiny.store)
 
 
+def test_a_mirror_that_began_later_takes_no_history(tiny: Tiny, tmp_path: Path) -> None:
+    """Its floor says since when it follows, and nothing of what the store has: every version that is whole stays."""
+    (tmp_path / "late").mkdir()
+    late = DirectoryStore(tmp_path / "late", mirror_only=True)
+    copy_versions(tiny.store, late, COLLECTION, deadline=Deadline())
+    before = head_of(tiny.store)
+    assert before.floor < head_of(late).floor
+    delete_head(tiny.store)
+    recovered(tiny.store, late)
+    assert (before.manifest, before.floor) == (head_of(tiny.store).manifest, head_of(tiny.store).floor)
+    assert_whole(tiny.store)
+
+
+def test_a_fence_that_the_mirror_alone_knows_of_counts(tiny: Tiny, mirror: DirectoryStore) -> None:
+    """What was condemned after the last HEAD that the store still has does not come back."""
+    expire(tiny.store, COLLECTION, keep=1, writer="test")
+    tiny.store.by += timedelta(days=2)  # type: ignore[attr-defined]
+    slow = FaultyStore(tiny.store)
+    slow.delete = lambda names: None  # type: ignore[attr-defined]
+    known = [*tiny.store.past_heads(COLLECTION)]
+    sweep(slow, COLLECTION, delete=True, writer="test")
+    assert Version(4) == copy_versions(tiny.store, mirror, COLLECTION, deadline=Deadline()).head.floor  # type: ignore[union-attr]
+    delete_head(tiny.store)
+    tiny.store.inner.past[:] = [*known]  # type: ignore[attr-defined]
+    recovered(tiny.store, mirror)
+    assert Version(4) == head_of(tiny.store).floor
+
+
 def test_what_was_condemned_does_not_come_back(tiny: Tiny) -> None:
     """A sweep that sleeps before its deletes may wake later: nothing below the floor that was raised is named."""
     expire(tiny.store, COLLECTION, keep=1, writer="test")
