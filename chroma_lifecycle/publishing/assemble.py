@@ -181,7 +181,10 @@ class _Assembly:
 
 def _proven(part: BasePart, path: Path, offset: int) -> tuple[bytes, bytes] | None:
     """Return the bytes at a place of the local disk, and the digests of their pages, if they are those of *part*."""
-    with path.open("rb", buffering=0) as file:
-        raw = os.pread(file.fileno(), part.size, offset)
+    try:
+        with path.open("rb", buffering=0) as file:
+            raw = os.pread(file.fileno(), part.size, offset)
+    except OSError:  # what the disk does not give is fetched
+        return None
     pages = FilePages(len(raw), page_digests(raw))
     return (raw, pages.digests) if pages.digest == part.raw else None

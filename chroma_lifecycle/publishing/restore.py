@@ -73,7 +73,9 @@ def bring_forward(
     sources = Sources(store, mirror)
     for _ in range(_ATTEMPTS):
         try:
-            way = _bring(workspace, published, sources, deadline)
+            with disk_errors(workspace.root):
+                way = _bring(workspace, published, sources, deadline)
+                workspace.drop_half_made()
         except ObjectMissing as missing:
             # 404 half-way: the version was swept, and then HEAD is another one by now.
             newer = read_published(store, published.collection)
@@ -81,7 +83,6 @@ def bring_forward(
                 raise Corrupt(f"{missing.message}, and HEAD still needs it", hint=missing.hint) from missing
             published = newer
         else:
-            workspace.drop_half_made()
             read = sum(sources.from_store), sum(sources.from_mirror)
             return Restored(published, way, *read, missed=tuple(sources.missed))
     raise ObjectMissing(
@@ -115,7 +116,8 @@ def _apply_packs(
     table, change = local.pages, None
     try:
         for run in fetched_runs(packs, target, sources, deadline):
-            changes, table = run.changes(pristine.root, table, {})
+            with pristine.readable():
+                changes, table = run.changes(pristine.root, table, {})
             # Begun only now: until the first packs are here and fit, the copy stays what it was.
             change = change or pristine.change(target)
             change.make(changes)

@@ -20,11 +20,12 @@ from chroma_lifecycle.snapshot.pages import (
     FilePages,
     PageNumbers,
     ReadPages,
+    body_length,
     in_groups,
+    in_stretches,
     page_digests,
-    stretches,
 )
-from chroma_lifecycle.snapshot.patch import GROUP_PAGES, FileState, Patch, body_length, pages_within
+from chroma_lifecycle.snapshot.patch import GROUP_PAGES, FileState, Patch, pages_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +101,7 @@ class _Held:
 
     def writes(self) -> tuple[tuple[int, memoryview], ...]:
         """Return the stretches of these pages, by their first page."""
-        offset, pages, found = 0, self._bytes, []
-        for first, count in stretches(self._there):
-            found.append((first, pages[offset : offset + PAGE_BYTES * count]))
-            offset += PAGE_BYTES * count
-        return tuple(found)
+        return tuple(in_stretches(self._there, self._bytes))
 
     @property
     def _there(self) -> PageNumbers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,12 @@ from chroma_lifecycle.snapshot.pages import (
     changed_pages,
     entries,
     hash_file,
+    in_groups,
+    in_stretches,
     no_pages,
     page_count,
     pages_reader,
     rehash,
-    stretches,
 )
 from chroma_lifecycle.snapshot.patch import Patch, make_patch
 from chroma_lifecycle.snapshot.rewriting import FileChange, Remove, Replace, Rewrite
@@ -120,10 +120,8 @@ def file_changes(image: Image) -> Iterator[FileChange]:
             yield Replace(path, image.files[path])
 
 
-def _pages(place: Path, numbers: PageNumbers) -> Iterator[tuple[int, bytes]]:
+def _pages(place: Path, numbers: PageNumbers) -> Iterator[tuple[int, memoryview]]:
     """Yield stretches of pages, by their first page."""
-    if not len(numbers):
-        return
-    with place.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as window:
-        for first, count in stretches(numbers):
-            yield first, window[PAGE_BYTES * first : PAGE_BYTES * (first + count)]
+    with pages_reader(place) as read:
+        for group in in_groups(numbers):
+            yield from in_stretches(group, memoryview(read(group)))

@@ -3,20 +3,19 @@
 A file digest is the SHA-256 over the SHA-256s of the file's pages, so that after a change only
 the changed pages are hashed again. The last page is as long as it is, never padded.
 
-Files are read through windows of bounded size: a snapshot may be larger than memory.
+Files are read in blocks of bounded size: a snapshot may be larger than memory.
 They must be closed; nothing here may touch a file that Chroma has open.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +26,8 @@ from chroma_lifecycle.values import Digest
 
 PAGE_BYTES = 4096
 DIGEST_BYTES = 32
-# A multiple of the page and of the allocation granularity; two of them are mapped at a time.
-_WINDOW_BYTES = 16 << 20
+# A multiple of the page; two of them are compared at a time.
+_BLOCK_BYTES = 1 << 20
 _WORDS = PAGE_BYTES // 8
 
 # Pages are read and hashed in groups: few calls, and memory that does not follow their number.
@@ -46,7 +45,12 @@ def page_count(size: int) -> int:
     return -(-size // PAGE_BYTES)
 
 
-def page_digests(data: bytes | bytearray | memoryview | mmap.mmap) -> bytes:
+def body_length(size: int, numbers: PageNumbers) -> int:
+    """Return how many bytes these pages of a file of *size* bytes have; none past its end."""
+    return int(np.clip(size - PAGE_BYTES * numbers, 0, PAGE_BYTES).sum())
+
+
+def page_digests(data: bytes | memoryview) -> bytes:
     """Return the SHA-256s of the pages of *data*, 32 bytes each, one after the other."""
     with memoryview(data) as view:
         starts = range(0, len(view), PAGE_BYTES)
@@ -97,10 +101,8 @@ def table_digest(table: PageTable) -> Digest:
 
 def hash_file(path: Path) -> FilePages:
     """Read the whole file and return its pages."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        digests = b"".join([page_digests(window) for _, window in _windows(file, size)])
-    return FilePages(size, digests)
+    with _opened(path) as file:
+        return FilePages(file.size, b"".join([page_digests(block) for _, block in file.blocks(file.size)]))
 
 
 def changed_pages(before: Path, after: Path) -> PageNumbers:
@@ -109,14 +111,13 @@ def changed_pages(before: Path, after: Path) -> PageNumbers:
     Those are the pages whose bytes differ, every page at or past the old end, and, when the
     size changes, the last page of either size.
     """
-    old_size, new_size = before.stat().st_size, after.stat().st_size
-    common = min(old_size, new_size)
-    with before.open("rb") as old, after.open("rb") as new:
+    with _opened(before) as old, _opened(after) as new:
+        common = min(old.size, new.size)
         differing = [
-            _differing(old_window, new_window) + start // PAGE_BYTES
-            for (start, old_window), (_, new_window) in zip(_windows(old, common), _windows(new, common), strict=True)
+            _differing(old_block, new_block) + start // PAGE_BYTES
+            for (start, old_block), (_, new_block) in zip(old.blocks(common), new.blocks(common), strict=True)
         ]
-    return np.unique(np.concatenate([*differing, _pages_by_size(old_size, new_size)])).astype(np.int64)
+    return np.unique(np.concatenate([*differing, _pages_by_size(old.size, new.size)])).astype(np.int64)
 
 
 def _pages_by_size(old_size: int, new_size: int) -> PageNumbers:
@@ -128,21 +129,53 @@ def _pages_by_size(old_size: int, new_size: int) -> PageNumbers:
     return np.array([number for number in sorted(forced) if 0 <= number < new_pages], np.int64)
 
 
-def _windows(file: IO[bytes], size: int) -> Iterator[tuple[int, mmap.mmap]]:
-    """Yield (start, window) over the first *size* bytes of *file*; a window lives until the next."""
-    for start in range(0, size, _WINDOW_BYTES):
-        length = min(_WINDOW_BYTES, size - start)
-        with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=start) as window:
-            yield start, window
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A file that is read. It is never mapped: a page that a failing disk cannot give would end the process."""
+
+    path: Path
+    descriptor: int
+    size: int
+
+    def fill(self, buffer: memoryview, offset: int) -> None:
+        """Read what lies at *offset* until *buffer* is full.
+
+        Raises:
+            OSError: With the path. The disk fails, or the file has become shorter.
+        """
+        while buffer:
+            try:
+                count = os.preadv(self.descriptor, [buffer], offset)
+            except OSError as problem:
+                raise OSError(problem.errno, problem.strerror, str(self.path)) from problem
+            if not count:
+                raise OSError(errno.EIO, "the file became shorter while it was read", str(self.path))
+            buffer, offset = buffer[count:], offset + count
+
+    def blocks(self, size: int) -> Iterator[tuple[int, memoryview]]:
+        """Yield (start, block) over the first *size* bytes; a block is gone with the next."""
+        buffer = memoryview(bytearray(min(size, _BLOCK_BYTES)))
+        for start in range(0, size, _BLOCK_BYTES):
+            block = buffer[: size - start]
+            self.fill(block, start)
+            yield start, block
 
 
-def _differing(old: mmap.mmap, new: mmap.mmap) -> PageNumbers:
-    """Return the pages that differ between two windows of the same length."""
+@contextmanager
+def _opened(path: Path) -> Iterator[_Opened]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield _Opened(path, descriptor, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
+
+
+def _differing(old: memoryview, new: memoryview) -> PageNumbers:
+    """Return the pages that differ between two blocks of the same length."""
     whole = len(new) // PAGE_BYTES
     # As 64-bit words: comparing bytes takes twenty times as long.
-    left, right = (np.frombuffer(window, np.uint64, whole * _WORDS).reshape(whole, _WORDS) for window in (old, new))
+    left, right = (np.frombuffer(block, np.uint64, whole * _WORDS).reshape(whole, _WORDS) for block in (old, new))
     pages: PageNumbers = np.flatnonzero((left != right).any(axis=1))
-    del left, right  # a window cannot be closed while an array looks into it
     if old[whole * PAGE_BYTES :] != new[whole * PAGE_BYTES :]:
         pages = np.append(pages, whole)
     return pages
@@ -178,24 +211,15 @@ class DigestRows:
 @contextmanager
 def pages_reader(path: Path) -> Iterator[ReadPages]:
     """Open a closed file and give a function that reads some of its pages; it is of use inside the block only."""
-    with ExitStack() as stack:
-        file = stack.enter_context(path.open("rb"))
-        size = os.fstat(file.fileno()).st_size
-        whole = size // PAGE_BYTES
-        # One copy of scattered pages out of a mapping takes a fifth of as many reads.
-        window = stack.enter_context(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)) if size else b""
-        rows: npt.NDArray[np.uint8] | None = np.frombuffer(window, np.uint8, whole * PAGE_BYTES).reshape(-1, PAGE_BYTES)
+    with _opened(path) as file:
 
-        def read(numbers: PageNumbers) -> bytes | memoryview:
-            assert rows is not None
-            inside = numbers[: np.searchsorted(numbers, whole)]
-            pages = rows.take(inside, axis=0).reshape(-1).data
-            return b"".join([pages, window[whole * PAGE_BYTES :]]) if whole in numbers[len(inside) :] else pages
+        def read(numbers: PageNumbers) -> memoryview:
+            pages = np.empty(body_length(file.size, numbers), np.uint8).data
+            for first, piece in in_stretches(numbers, pages):
+                file.fill(piece, PAGE_BYTES * first)
+            return pages
 
-        try:
-            yield read
-        finally:
-            rows = None  # a mapping cannot be closed while an array looks into it
+        yield read
 
 
 def no_pages(numbers: PageNumbers) -> bytes:
@@ -217,6 +241,14 @@ def stretches(numbers: PageNumbers) -> list[tuple[int, int]]:
     begins = np.concatenate(([0], np.flatnonzero(np.diff(numbers) != 1) + 1))
     lengths = np.diff(begins, append=len(numbers))
     return list(zip(numbers[begins].tolist(), lengths.tolist(), strict=True))
+
+
+def in_stretches(numbers: PageNumbers, pages: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield the stretches of *pages*, which lie one after the other, by their first page."""
+    offset = 0
+    for first, count in stretches(numbers):
+        yield first, pages[offset : offset + PAGE_BYTES * count]
+        offset += PAGE_BYTES * count
 
 
 _CACHE_NAME = b"chroma-lifecycle pages 1\n"

@@ -16,6 +16,7 @@ from chroma_lifecycle.snapshot.pages import (
     FilePages,
     PageNumbers,
     ReadPages,
+    body_length,
     in_groups,
     page_count,
     page_digests,
@@ -64,11 +65,6 @@ class Patch:
     after: FileState
     numbers: tuple[int, ...]
     frames: tuple[bytes | memoryview, ...]
-
-
-def body_length(size: int, numbers: PageNumbers) -> int:
-    """Return how many bytes these pages of a file of *size* bytes have; none past its end."""
-    return int(np.clip(size - PAGE_BYTES * numbers, 0, PAGE_BYTES).sum())
 
 
 def make_patch(

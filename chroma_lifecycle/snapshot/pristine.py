@@ -7,7 +7,8 @@ until the machine is started again, since its crash is what loses writes that we
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,15 +130,30 @@ class Pristine:
         """Read every byte of the copy.
 
         Raises:
-            Corrupt: A file is not as published; the stamp is taken away.
+            Corrupt: A file is not as published, or the disk does not give it; the stamp is taken away.
         """
         if (version := self.version()) is None:
             return
-        with disk_errors(self.root):
-            for path, pages in version.pages.items():
-                if hash_file(self.root / path) != pages:
-                    self.forget()
-                    raise Corrupt(f"{self.root / path} is not as published", hint=_AGAIN)
+        for path, pages in version.pages.items():
+            with self.readable():
+                found = hash_file(self.root / path)
+            if found != pages:
+                self.forget()
+                raise Corrupt(f"{self.root / path} is not as published", hint=_AGAIN)
+
+    @contextmanager
+    def readable(self) -> Iterator[None]:
+        """Read the copy in this block; where the disk does not give it, it is no copy.
+
+        Raises:
+            Corrupt: A file cannot be read; the stamp is taken away.
+        """
+        try:
+            yield
+        except OSError as problem:
+            self.forget()
+            place = problem.filename or self.root
+            raise Corrupt(f"{place} cannot be read ({problem.strerror})", hint=_AGAIN) from problem
 
     def _write_stamp(self, version: LocalVersion) -> None:
         """Say which version the copy is, when everything else has been written."""

@@ -74,12 +74,12 @@ def test_an_empty_file_has_no_page(tmp_path: Path) -> None:
 def test_changed_pages_are_those_that_differ_and_those_that_a_new_size_adds(
     tmp_path_factory: pytest.TempPathFactory, versions: tuple[bytes, bytes]
 ) -> None:
-    """Also across the windows through which files are read."""
+    """Also across the blocks in which files are read."""
     old, new = (tmp_path_factory.getbasetemp() / name for name in ("old", "new"))
     old.write_bytes(versions[0])
     new.write_bytes(versions[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "_WINDOW_BYTES", 2 * PAGE_BYTES)
+        patch.setattr(pages, "_BLOCK_BYTES", 2 * PAGE_BYTES)
         changed = changed_pages(old, new)
 
         assert expected_pages(*versions) == changed.tolist()

@@ -222,9 +222,7 @@ def on_a_limited_disk(home: Path, records: list[Any], file_bytes: int) -> list[s
 
 
 def ends_elsewhere(home: Path, workspace: str, records: list[Any], file_bytes: int | None = None) -> list[str]:
-    """Return the kinds of errors that a compaction in a process of its own ends with, or the signal.
-
-    A page of a mapped file that a disk cannot give ends a process by SIGBUS; for the store it is one more kill.
+    """Return the kinds of errors that a compaction in a process of its own ends with.
 
     Args:
         file_bytes: How long a file can become: to every write past it the disk is full.
@@ -234,8 +232,6 @@ def ends_elsewhere(home: Path, workspace: str, records: list[Any], file_bytes: i
     process = context.Process(target=_ending, args=(home, workspace, records, file_bytes, results))
     process.start()
     process.join(120)
-    if process.exitcode == -signal.SIGBUS:
-        return [signal.SIGBUS.name]
     assert process.exitcode == 0, process.exitcode
     found: list[str] = results.get(timeout=10)
     return found
