@@ -17,7 +17,7 @@ from chroma_lifecycle.batch.summary import counts_of, record_counts
 from chroma_lifecycle.bulk.brought import Brought, brought_of, find_brought, held, owner, require_shard, sources
 from chroma_lifecycle.bulk.vectors import FindVectors, reembedded
 from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient
-from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
+from chroma_lifecycle.chroma.delta_reader import read_chroma_delta, read_proven
 from chroma_lifecycle.chroma.stored_settings import stored_settings
 from chroma_lifecycle.chroma.tail import settle_tail
 from chroma_lifecycle.clock import Clock, Deadline
@@ -44,6 +44,8 @@ from chroma_lifecycle.snapshot.sealed import SealedSnapshot, seal
 from chroma_lifecycle.snapshot.workspace import HEADROOM_BYTES, Workspace
 from chroma_lifecycle.upkeep import Site
 from chroma_lifecycle.values import Digest
+
+_FEW = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,10 @@ class _Bringing:
             return become(ledger, wanted)
 
     def _read(self, ids: Collection[str], dimension: int) -> dict[str, Delta]:
-        """Return the records of *ids*, those of each shard in force below its name; a child opens a copy of it."""
+        """Return the records of *ids*, those of each shard in force below its name; Chroma opens a copy of it.
+
+        A child does, whose memory is given back; but for a few records it would be most of what writers wait for.
+        """
         portions: dict[Shard, list[str]] = {}
         for record_id in sorted(ids):
             portions.setdefault(self.layout.shard_of(record_id), []).append(record_id)
@@ -184,7 +189,8 @@ class _Bringing:
         for shard, portion in portions.items():
             source = directory_deltas(self.old[shard].workspace.pristine.root)
             expected = Expectation(shard.name, dimension, None, bool)
-            delta = open_delta(CHROMA, source, self.scratch, expected, partial(read_chroma_delta, ids=portion))
+            read = read_proven if len(portion) <= _FEW else read_chroma_delta
+            delta = open_delta(CHROMA, source, self.scratch, expected, partial(read, ids=portion))
             if sorted(delta.ids) != portion:
                 raise Corrupt(
                     f"{shard.name} holds {len(delta.ids):,} of {len(portion):,} records that its ledger has",

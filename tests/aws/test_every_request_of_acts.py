@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from chroma_lifecycle import rebuild as rebuilding
-from chroma_lifecycle.bulk import bring
 from chroma_lifecycle.publishing import swap as swapping
 from tests.support.act_grid import ActGrid
 from tests.support.acts import ACTS
@@ -26,7 +25,6 @@ MakeGrid = Callable[[str], ActGrid]
 def grid_of(tmp_path: Path, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> MakeGrid:
     """Prepare an act; Chroma reads its records here, and not in a child that takes seconds to start."""
     monkeypatch.setattr(swapping, "_PAUSES_SECONDS", (0.0,) * len(swapping._PAUSES_SECONDS))
-    monkeypatch.setattr(bring, "read_chroma_delta", read_here)
     monkeypatch.setattr(rebuilding, "read_chroma_delta", read_here)
     use_server(monkeypatch, proxy.url)
 

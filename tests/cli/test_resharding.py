@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chroma_lifecycle.bulk import bring, local_reshard, reshard_tasks
+from chroma_lifecycle.bulk import local_reshard, reshard_tasks
 from chroma_lifecycle.bulk.here import Here
 from chroma_lifecycle.bulk.local import Run
 from chroma_lifecycle.bulk.tasks import run_task
@@ -23,7 +23,6 @@ from chroma_lifecycle.publishing.head import read_head
 from chroma_lifecycle.publishing.layout import read_layout
 from chroma_lifecycle.wiring import open_store
 from tests.cli.test_shards import MAPPING, Shell
-from tests.support.resharding import read_here
 from tests.support.schemas import problems
 from tests.support.table import Table
 
@@ -65,7 +64,6 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         yield lambda events, tell: [run_task(event, here, tell) for event in events]
 
     monkeypatch.setattr(local_reshard, "processes", here_and_now)
-    monkeypatch.setattr(bring, "read_chroma_delta", read_here)
 
 
 def printed(shell: Shell, name: str, *arguments: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -42,11 +43,6 @@ def word(image: str, number: int = 1) -> str:
 def label(table: Table, image: str, name: str = "total", number: int = 1) -> dict[str, Any]:
     key = f"RECEIPT#00001#LINE#00001#WORD#{number:05}#LABEL#{name}"
     return table.put(f"IMAGE#{image}", key, validation_status="VALID")
-
-
-@pytest.fixture(autouse=True)
-def _no_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bring, "read_chroma_delta", read_here)
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +100,22 @@ def test_facts_travel_with_their_records(filled: ShardedWorld, table: Table, sha
     late = table.put("IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#late", **announced)
     assert 1 == filled.compact([late]).applied
     assert {"label_early": True, "label_status": "validated"} == filled.records()[word("a", 7)][2]
+
+
+def test_many_records_are_read_by_a_child(filled: ShardedWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few are read here; the records are the same."""
+    before, asked = filled.records(), list[int]()
+
+    def read(*place: Any, ids: Sequence[str]) -> None:
+        asked.append(len(ids))
+        read_here(*place, ids=ids)
+
+    monkeypatch.setattr(bring, "read_chroma_delta", read)
+    monkeypatch.setattr(bring, "_FEW", 5)
+    Reshard(filled, 2).run()
+
+    assert [6, 6] == asked, "and four of another shard, here"
+    assert before == filled.records()
 
 
 def test_what_comes_meanwhile_is_in_the_new_shards(filled: ShardedWorld, table: Table) -> None:
