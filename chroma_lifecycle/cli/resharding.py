@@ -168,7 +168,7 @@ def _give_up(output: Output, here: Any, name: str) -> None:
 def _in_force(layout: Layout) -> str:
     if layout.in_one_piece:
         return "it is in one piece"
-    return f"{len(layout.shards)} shards of generation {layout.generation} are in force"
+    return f"it is in {_pieces(layout)} of generation {layout.generation}"
 
 
 def _size(layout: Layout, store: str) -> tuple[int, int]:
@@ -205,14 +205,17 @@ def _told(name: str, store: str, before: Layout, done: Resharded) -> tuple[dict[
         return value, f"{name} is in {_pieces(before)}: there is nothing to do"
     records = sum(each["records"] for each in done.shards)
     return value, (
-        f"{name}: {len(done.shards)} shards in force, generation {done.generation} ({records:,} records); "
+        f"{name}: {_shards(len(done.shards))} in force, generation {done.generation} ({records:,} records); "
         f"writers waited {duration(1000 * done.closed_seconds)}"
     )
 
 
 def _pieces(layout: Layout) -> str:
-    count = len(layout.shards)
-    return "one piece" if layout.in_one_piece else f"{count} shard{'s' if count > 1 else ''}"
+    return "one piece" if layout.in_one_piece else _shards(len(layout.shards))
+
+
+def _shards(count: int) -> str:
+    return f"{count} shard{'s' if count > 1 else ''}"
 
 
 _OF_A_SHARD = ("name", "lineage", "version", "records", "size_bytes")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chroma_lifecycle.clock import Clock, Deadline, new_id
-from chroma_lifecycle.errors import BadInput, HeadMoved
+from chroma_lifecycle.errors import BadInput, HeadMoved, Sharded
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.beside import require_no_shards
 from chroma_lifecycle.publishing.head import Head, SeenHead, find_head
@@ -67,7 +67,11 @@ class Publication:
 
     def require_empty(self, *, but_for: str | None = None) -> None:
         """Refuse to begin a lineage beside another, or on what is left of one; *but_for* what is left of its own."""
-        if seen := find_head(self.store, self.collection):
+        try:
+            seen = find_head(self.store, self.collection)
+        except Sharded:
+            raise already_initialised(self.collection, self.store) from None
+        if seen is not None:
             raise already_initialised(self.collection, self.store, seen.head)
         require_no_shards(self.store, self.collection)
         names = Names(self.collection)

@@ -117,6 +117,7 @@ def test_what_is_under_way_is_named_and_can_be_given_up(shell: Shell) -> None:
     given_up = printed(shell, "bulk reshard", "--undo")
     assert ["notes.1-0", "notes.1-1", "notes.1-2"] == given_up["opened"]
     assert [] == printed(shell, "bulk reshard", "--undo")["opened"]
+    assert "notes: it is in 3 shards of generation 1, and no other shards come" in shell("bulk", "reshard", "--undo")
     assert () == read_layout(open_store(str(shell.home / "store")), "notes").layout.coming
 
 
@@ -247,6 +248,7 @@ def test_one_piece_is_cut_from_its_estimate_to_what_it_leaves(whole: Shell, monk
     done = printed(whole, "bulk reshard", "--shards", "2")
     assert ("resharded", 2, 1) == (done["outcome"], done["generation"], done["from"])
     assert "notes is in 2 shards: there is nothing to do" in whole("bulk", "reshard", "--shards", "2")
+    assert "already initialised" in whole("init", "--dimension", "3", code=2)
     assert "1 applied" in whole("compact", "title.json")
     assert "one" in whole("query", "--id", "USER#a#NOTE#1")
     (whole.home / "mirror").mkdir()

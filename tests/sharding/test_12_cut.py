@@ -217,6 +217,25 @@ def test_it_is_not_opened_under_a_swap_that_was_proven(
     assert whole.records()[word("a")][2]["label_total"]
 
 
+def test_closing_while_it_is_given_up_leaves_it_open(
+    whole: OnePieceWorld, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever closes looks at what HEAD says then: nobody else would open it."""
+    reshard = Reshard(whole, 2)
+    reshard.begin()
+    amended = cutting.amend_head
+
+    def given_up_first(*given: Any, **options: Any) -> Any:
+        monkeypatch.setattr(cutting, "amend_head", amended)
+        reshard.give_up()
+        return amended(*given, **options)
+
+    monkeypatch.setattr(cutting, "amend_head", given_up_first)
+    with pytest.raises(BadInput, match="was given up"):
+        reshard.close(1)
+    assert 1 == whole.compact([label(table, "a")]).applied
+
+
 def test_a_second_reshard_is_refused_while_one_is_under_way(whole: OnePieceWorld) -> None:
     """With the number to go on with; the same number goes on, and what is in force then is left alone."""
     first = Reshard(whole, 2).begin()

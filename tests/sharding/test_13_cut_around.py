@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from chroma_lifecycle.bulk import bring
-from chroma_lifecycle.bulk.leftovers import left_behind, remove_left_behind
+from chroma_lifecycle.bulk.leftovers import erase_left_behind, left_behind, remove_left_behind
 from chroma_lifecycle.chroma.client import CollectionSettings
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Deadline
-from chroma_lifecycle.errors import BadInput, LifecycleError
+from chroma_lifecycle.errors import BadInput, LifecycleError, NoRoom
 from chroma_lifecycle.lifecycle import Beginning, begin
 from chroma_lifecycle.publishing.head import read_head
 from chroma_lifecycle.publishing.layout import read_layout
@@ -23,6 +23,7 @@ from chroma_lifecycle.publishing.relocating_shards import move_shards
 from chroma_lifecycle.publishing.relocation import copy, move
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.rebuild import Renewal, rebuild
+from chroma_lifecycle.snapshot import workspace as workspaces
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.stores.directory import DirectoryStore
 from chroma_lifecycle.upkeep import Site
@@ -30,7 +31,7 @@ from tests.sharding.test_09_reshard import IMAGES, label, word
 from tests.sharding.test_12_cut import begun_whole, table, whole
 from tests.support.one_piece import OnePieceWorld
 from tests.support.resharding import Reshard, read_here
-from tests.support.table import Table
+from tests.support.table import Table, in_sqs
 
 __all__ = ["begun_whole", "table", "whole"]
 
@@ -84,6 +85,29 @@ def test_the_layout_replaces_head_in_the_mirror(whole: OnePieceWorld, table: Tab
     assert lineage == read_head(whole.mirror, "words").head.lineage
     assert 1 == whole.compact([label(table, "a")]).applied
     assert layout == read_layout(whole.mirror, "words").layout
+    left = left_behind(whole.mirror, layout)
+    assert ["words"] == [each.name for each in left]
+    erase_left_behind(whole.mirror, layout, left)
+    assert ([], layout) == (left_behind(whole.mirror, layout), read_layout(whole.mirror, "words").layout)
+
+
+def test_the_local_copy_of_one_piece_makes_room(
+    whole: OnePieceWorld, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S4: a shard that finds no room gets that of what the collection was; what is in one piece still is kept."""
+    root = whole.home / "workspace"
+    with whole.compactor() as machine:
+        assert 1 == machine.compact(in_sqs([label(table, "a")])).applied
+        Reshard(whole, 2).run()
+
+        def full(directory: Path, needed: int, what: str) -> None:
+            if directory.relative_to(root).parts[0].startswith("words.") and (root / "words/pristine").exists():
+                raise NoRoom(f"{what} finds no room", hint="none")
+
+        monkeypatch.setattr(workspaces, "require_room", full)
+        monkeypatch.setattr(workspaces, "clone_file", lambda source, target: False)
+        assert (1, 0) == ((report := machine.compact(in_sqs([label(table, "b")]))).applied, report.failed)
+    assert (False, True) == tuple((root / name / "pristine").exists() for name in ("words", "lines"))
 
 
 def test_a_reshard_under_way_is_not_taken_elsewhere(whole: OnePieceWorld, tmp_path: Path) -> None:
