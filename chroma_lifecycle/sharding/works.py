@@ -14,6 +14,7 @@ from chroma_lifecycle.logs import Log
 from chroma_lifecycle.publishing.layout import Layout, SeenLayout, read_in_force, read_layout
 from chroma_lifecycle.publishing.layout_mirror import mirror_layout
 from chroma_lifecycle.publishing.shard import Shard, whole_of
+from chroma_lifecycle.values import Ordering
 
 log = Log(__name__)
 
@@ -135,7 +136,9 @@ def lineage_surroundings(around: Surroundings, name: str) -> Surroundings:
             f"{name} is no shard of {collection} any more",
             hint=f"name one of {', '.join(shard.name for shard in layout.shards)}",
         )
-    return shard_surroundings(around, layout, shard)
+    found = shard_surroundings(around, layout, shard)
+    # A run that has all its records in one shard is merged when that has merged it.
+    return replace(found, status=around.status) if around.mapping.ordering is Ordering.EXACT else found
 
 
 def lineage_mapping(mapping: TableMapping, name: str) -> TableMapping:

@@ -1,4 +1,4 @@
-"""Resync of a collection in shards: the table is read once, and each shard comes in step with its items."""
+"""Resync of a collection in shards: the table is read once, and each shard comes in step with its items; reapply."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 
 from chroma_lifecycle.errors import BadInput, Sharded
+from chroma_lifecycle.repair.reapplying import reapply
 from chroma_lifecycle.repair.resyncing import Resynced
 from chroma_lifecycle.repair.resyncing_shards import resync_shards
+from chroma_lifecycle.repair.rollback import rollback
+from chroma_lifecycle.sharding.works import lineage_surroundings
 from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.values import Version
 from chroma_lifecycle.wiring import surroundings
 from tests.sharding.test_01_compaction import CATALOGUE, A, B, label, run
+from tests.support.repairs import site
 from tests.support.scanned import Scan, images
 from tests.support.sharded import ShardedWorld
 from tests.support.table import Table
@@ -82,3 +87,22 @@ def test_runs_of_any_partition_are_not_judged(tmp_path: Path) -> None:
     around = replace(surroundings(world.settings), mapping=world.mapping)
     with pytest.raises(Sharded, match="any partition"):
         list(resync_shards(around, lambda name: Workspace.open(tmp_path / name), "products", Scan([])))
+
+
+def test_a_reapply_tells_the_table_of_the_runs_of_its_shard(world: ShardedWorld) -> None:
+    """The table did not answer when it was merged, and somebody went back; going forward says that it is done."""
+    table = Table()
+    world.status = told = ToldTable(table, away=True)
+    world.write_delta("a", {A: (1, "text", {})})
+    assert 1 == world.compact([run(table, "a")]).failed
+    name = world.layout().shard_of(A).name
+    with site(world, name) as there:
+        rollback(there, Version(1))
+    assert {} == world.records()
+
+    told.away = False
+    around = replace(surroundings(world.settings), mapping=world.mapping, status=told)
+    with Workspace.open(world.home / "workspace" / name) as local:
+        reapply(lineage_surroundings(around, name), local, name)
+    assert {A: (1, "text", {})} == world.records()
+    assert ["COMPLETED"] == [item["words_state"] for item in table.items.values() if "words_state" in item]
