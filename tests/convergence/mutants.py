@@ -10,20 +10,22 @@ import pytest
 
 from chroma_lifecycle import compactor, cycle, run_status
 from chroma_lifecycle.batch.portion import Portion
+from chroma_lifecycle.bulk import bring, brought, resharding
 from chroma_lifecycle.chroma import apply
 from chroma_lifecycle.cycle import Cycle
 from chroma_lifecycle.errors import LifecycleError, StoreUnavailable
 from chroma_lifecycle.intake.changes import WithdrawFields
 from chroma_lifecycle.intake.rules import MergeTarget
-from chroma_lifecycle.planning import join, reading
+from chroma_lifecycle.planning import join, portions, reading, remapping
 from chroma_lifecycle.planning.join import Joined, Outcome
 from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, Withheld
 from chroma_lifecycle.publishing import publish, sweep
 from chroma_lifecycle.publishing.condemned import judge
-from chroma_lifecycle.publishing.head import read_head
+from chroma_lifecycle.publishing.head import Head, read_head
 from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.publication import Publication
 from chroma_lifecycle.publishing.published import Published
+from chroma_lifecycle.publishing.shard import whole_of
 from chroma_lifecycle.publishing.swap import _Swap
 from chroma_lifecycle.repair import reapplying, rollback
 from chroma_lifecycle.snapshot import workspace
@@ -280,6 +282,96 @@ def what_a_dead_process_left_stays(patch: Patch) -> None:
     patch.setattr(workspace, "_clear", lambda root: None)
 
 
+def what_is_older_than_the_reading_counts(patch: Patch) -> None:
+    """Of an item that the table no longer holds an old message brings values, under a mapping that came later."""
+    patch.setattr(Ledger, "read_at", lambda self: 0)
+
+
+def a_key_that_no_rule_sets_any_more_stays(patch: Patch) -> None:
+    """A changed mapping leaves what the old one set."""
+    patch.setattr(remapping._Remapper, "_of_deltas", lambda self, freed: iter(()))
+
+
+def a_function_goes_on_under_the_old_mapping(patch: Patch) -> None:
+    """Its facts lack what the new mapping reads."""
+    patch.setattr(Cycle, "_check_mapping", lambda self, published: None)
+
+
+def a_changed_mapping_keeps_the_facts_of_the_old_one(patch: Patch) -> None:
+    """What the new mapping takes from nobody is still known."""
+    original = Ledger.store
+
+    def store(self: Ledger, changes: LedgerChanges, **options: Any) -> None:
+        original(self, replace(changes, anew=False), **options)
+
+    patch.setattr(Ledger, "store", store)
+
+
+def a_reshard_forgets_what_came_meanwhile(patch: Patch) -> None:
+    """What is there is taken for brought."""
+
+    def found(*args: Any) -> Any:
+        published, _ = brought.find_brought(*args)
+        return published, published is not None
+
+    patch.setattr(bring, "find_brought", found)
+    patch.setattr(resharding, "require_brought", lambda *args: None)
+
+
+def a_closed_shard_takes_changes(patch: Patch) -> None:
+    """What is published behind the reshard's back is in no new shard."""
+    patch.setattr(Head, "require_open", lambda self: None)
+
+
+def a_reshard_leaves_records_that_are_gone(patch: Patch) -> None:
+    """What was brought once, and removed since, is still there."""
+    become = bring.become
+    patch.setattr(bring, "become", lambda *args: replace(become(*args), removed=frozenset()))
+
+
+def a_reshard_leaves_behind_what_is_withheld(patch: Patch) -> None:
+    """Duplicates of what was undone bring it back in the new shards."""
+    copy = portions._copy
+
+    def careless(connection: Any, table: str, condition: str) -> None:
+        if not table.startswith("withheld"):
+            copy(connection, table, condition)
+
+    patch.setattr(portions, "_copy", careless)
+
+
+def a_reshard_forgets_the_reading_of_the_table(patch: Patch) -> None:
+    """Under a changed mapping old messages count again, once the collection is cut anew."""
+    add_portion = bring.add_portion
+
+    def careless(ledger: Ledger, *args: Any) -> None:
+        add_portion(ledger, *args)
+        ledger._connection.execute("UPDATE mappings SET as_of = 0")
+
+    patch.setattr(bring, "add_portion", careless)
+
+
+def what_came_meanwhile_keeps_its_old_vectors(patch: Patch) -> None:
+    """New vectors are given in the first round alone."""
+    given = bring._Bringing._with_new_vectors
+
+    def once(self: Any, deltas: Any) -> Any:
+        return given(self, deltas) if self.new.workspace.pristine.version() is None else deltas
+
+    patch.setattr(bring._Bringing, "_with_new_vectors", once)
+
+
+def a_failed_shard_is_answered_for(patch: Patch) -> None:
+    """Early acknowledgement: the messages of a shard are not named when its cycle failed."""
+    lost = compactor._Ends.lost
+
+    def early(self: Any, collection: str, *args: Any) -> None:
+        if whole_of(collection) is None:
+            lost(self, collection, *args)
+
+    patch.setattr(compactor._Ends, "lost", early)
+
+
 MUTANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -310,5 +402,22 @@ MUTANTS: dict[str, Plant] = {
         a_sweep_spares_what_nobody_reaches,
         a_resync_believes_what_is_known,
         a_partial_image_is_taken_for_a_whole_one,
+        what_is_older_than_the_reading_counts,
+        a_key_that_no_rule_sets_any_more_stays,
+        a_function_goes_on_under_the_old_mapping,
+        a_changed_mapping_keeps_the_facts_of_the_old_one,
     )
 }
+IN_SHARDS: dict[str, Plant] = {
+    plant.__name__: plant
+    for plant in (
+        a_reshard_forgets_what_came_meanwhile,
+        a_closed_shard_takes_changes,
+        a_reshard_leaves_records_that_are_gone,
+        a_reshard_leaves_behind_what_is_withheld,
+        a_reshard_forgets_the_reading_of_the_table,
+        what_came_meanwhile_keeps_its_old_vectors,
+        a_failed_shard_is_answered_for,
+    )
+}
+"""Those that only collections in shards can show."""

@@ -5,54 +5,65 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.support.machine import ENVELOPES, PromiseMachine, examples
+from tests.support.envelopes import ENVELOPES
+from tests.support.machine import PromiseMachine, ShardedMachine, examples
 
+MACHINES = (PromiseMachine, ShardedMachine)
 SCHEDULES = int(os.environ.get("SCHEDULES", "400"))
-"""How many a long run goes through."""
-SEEDS = (2, 5, 1, 3, 4, 6, 7, 8)
-"""Of rounds of ten schedules; the first two go through all that has to happen."""
-HAPPENED = {
+"""How many a long run goes through, with each machine."""
+SEEDS = (1, 2, 3, 4)
+"""Of rounds of ten schedules with each machine; the first goes through all that has to happen."""
+OFTEN = {
     *(f"envelope {name}" for name in ENVELOPES),
     *(f"event {item} {name}" for item in ("COMPACTION_RUN", "PLACE", "LABEL") for name in ("INSERT", "MODIFY")),
     *(f"event {item} REMOVE" for item in ("PLACE", "LABEL", "RECEIPT", "LINE", "WORD")),
     *(f"outcome {outcome}" for outcome in ("applied", "no-op", "failed", "ignored")),
-    *(f"other writer: {what}" for what in ("compact", "pin", "rebase", "expire", "rollback", "reapply")),
     *("envelope flat", "expired", "swept", "rolled back", "withheld", "reapplied", "resynced", "died mending"),
-    *("status write", "late", "refused value", "one collection failed", "swap lost", "cold", "warm"),
+    *("status write", "late", "refused value", "one collection failed", "cold", "warm"),
     *("died DiesAtCall", "died DiesAtStep", "died DiesAtSwap", "delta missing", "stale mirror", "damaged mirror"),
+    *("mapping changed", "mapping receipts", "old mapping"),
+    *(f"other writer: {what}" for what in ("compact", "pin", "rebase", "expire", "rollback", "reapply")),
 }
-
-
-@pytest.fixture(autouse=True)
-def _machine(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PromiseMachine, "begun", begun, raising=False)
-    monkeypatch.setattr(PromiseMachine, "seen", Counter())
+"""What every run goes through, and a long one with each machine."""
+IN_SHARDS = {"resharded", "reembedded", "a reshard was given up", "a step of a reshard died", "other writer: cut"}
+"""What every run goes through with collections in shards."""
+SELDOM = {"swap lost", "mapping refused", "rollback refused", "died changing the mapping"}
+"""What a long run goes through as well."""
 
 
 def test_nothing_is_lost_whatever_happens() -> None:
-    """C13, L5, L6, C8, L9, L24, D1, D6: the promise of `PromiseMachine`, and what it speaks of really happens.
+    """L2, L5, L6, L9, L17, L18, L19, L20, L21, L22, L24, C7, C8, C13, D1, D6: the promise of `PromiseMachine`,
+    and what it speaks of really happens.
 
-    Always the same schedules: twenty, and then on until each thing happened.
+    Of whole collections and of collections in shards. Always the same schedules: twenty, and then on until each
+    thing happened.
     """
-    for rounds, number in enumerate(SEEDS, 1):
-        run_state_machine_as_test(seed(number)(PromiseMachine), settings=examples(10))
-        if rounds > 1 and PromiseMachine.seen.keys() >= HAPPENED:
+    for number in SEEDS:
+        for machine in MACHINES:
+            run_state_machine_as_test(seed(number)(machine), settings=examples(10))
+        seen = sum((machine.seen for machine in MACHINES), Counter())
+        if seen.keys() >= OFTEN | IN_SHARDS:
             break
-    assert set() == HAPPENED - PromiseMachine.seen.keys(), sorted(PromiseMachine.seen.items())
-    assert PromiseMachine.seen["compared"] >= 40
+    assert set() == (OFTEN | IN_SHARDS) - seen.keys(), sorted(seen.items())
+    assert seen["compared"] >= 40
 
 
 @pytest.mark.soak
-def test_nothing_is_lost_in_many_schedules(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("machine", MACHINES)
+def test_nothing_is_lost_in_many_schedules(
+    machine: type[PromiseMachine], request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
     """C13, L5, L6, C8, L9, L24, D1, D6: the same for 400 schedules of a seed that is printed; SEED=n replays it."""
     number = int(request.config.getoption("--hypothesis-seed") or random.SystemRandom().randrange(1 << 30))
     with capsys.disabled():
-        print(f"\nschedules of seed {number}")
-        run_state_machine_as_test(seed(number)(PromiseMachine), settings=examples(SCHEDULES, steps=30))
-        print(sorted(PromiseMachine.seen.items()))
+        print(f"\nschedules of {machine.__name__}, seed {number}")
+        run_state_machine_as_test(seed(number)(machine), settings=examples(SCHEDULES, steps=30))
+        print(sorted(machine.seen.items()))
+    if SCHEDULES >= 100:
+        expected = OFTEN | SELDOM | (IN_SHARDS if machine is ShardedMachine else set())
+        assert set() == expected - machine.seen.keys()

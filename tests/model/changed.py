@@ -50,6 +50,9 @@ rules:
     removal_deletes: [words]
 """
 
+NARROWER = CHANGED.replace("    set: {words: [text]}\n", "")
+"""The same, but that a removed word does not tell two things."""
+
 
 def long_there() -> dict[tuple[str, str], dict[str, Any] | None]:
     """Return the items that the table held before the stream of a history began."""
@@ -58,6 +61,8 @@ def long_there() -> dict[tuple[str, str], dict[str, Any] | None]:
 
 class ChangedReference(Reference):
     """What the published records must be under `CHANGED`."""
+
+    sets_text = True
 
     def _overlaid(self, collection: str, id_: str, row: Record) -> Record:
         vector, document, metadata = row
@@ -68,7 +73,7 @@ class ChangedReference(Reference):
             if parts[2:] == ["PLACE"] and id_.startswith(f"{pk}#{'#'.join(parts[:2])}#"):
                 owned |= {"merchant": given.get("merchant_name"), "phone_number": given.get("phone_number")}
                 owned["ignored"] = given.get("ignored")
-            if collection == "words" and len(parts) == 6 and id_ == f"{pk}#{sk}":
+            if self.sets_text and collection == "words" and len(parts) == 6 and id_ == f"{pk}#{sk}":
                 owned["text"] = given.get("text")
             if collection == "words" and "LABEL" in parts and id_ == f"{pk}#{'#'.join(parts[:6])}":
                 valid = given.get("validation_status") == "VALID"
@@ -78,3 +83,9 @@ class ChangedReference(Reference):
         if statuses:
             owned["label_status"] = "good" if all(statuses) else "bad"
         return vector, document, {key: value for key, value in {**metadata, **owned}.items() if value is not None}
+
+
+class NarrowerReference(ChangedReference):
+    """What the published records must be under `NARROWER`."""
+
+    sets_text = False

@@ -5,7 +5,7 @@ Like the reference model it is written for the `receipts` mapping, and imports n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,11 @@ def judged_by(record: StreamRecord, key: Key) -> list[Key]:
     return [key, *(("value", *key[1:], name) for name in PLACE_KEYS if name in named)]
 
 
+def is_field(record: StreamRecord) -> bool:
+    """Return whether a record tells what an item gives, and not of a run or a removal."""
+    return any(kind in item_of(record)[1] for kind in ("LABEL", "PLACE"))
+
+
 def is_refused(record: StreamRecord) -> bool:
     """Return whether a place holds a list where a record's metadata takes text."""
     image = record["dynamodb"].get("NewImage", {})
@@ -101,6 +106,10 @@ class Counting:
     def copy(self) -> Counting:
         return Counting(dict(self.known), dict(self.taken))
 
+    def portion(self, owns: Callable[[str], bool]) -> Counting:
+        known = {key: number for key, number in self.known.items() if owns(key[1])}
+        return Counting(known, {id_: each for id_, each in self.taken.items() if owns(item_of(each)[0])})
+
     def and_also(self, other: Counting) -> Counting:
         newest = {key: max(self.known.get(key, 0), other.known.get(key, 0)) for key in self.known | other.known}
         return Counting(newest, {**self.taken, **other.taken})
@@ -109,94 +118,6 @@ class Counting:
         """Return the newest position of a thing; of one value of a place also that of the whole place."""
         whole = ("whole", *key[1:3]) if key[0] == "value" else key
         return max(self.known.get(key, 0), self.known.get(whole, 0))
-
-
-@dataclass
-class Expected:
-    """One collection, as everything that was published must have made it.
-
-    Attributes:
-        counts: What counts.
-        withheld: What was received, and a rollback took back.
-        moments: Both, at each version that was looked at.
-    """
-
-    collection: str
-    counts: Counting = field(default_factory=Counting)
-    withheld: Counting = field(default_factory=Counting)
-    moments: dict[int, tuple[Counting, Counting]] = field(default_factory=dict)
-
-    def join(self, messages: Iterable[Message], fails: Callable[[StreamRecord, str], bool]) -> Joined:
-        """Return what *messages* come to; the newest goes first, so that what it supersedes is a no-op."""
-        joined = Joined()
-        for source, record in sorted(messages, key=lambda message: sequence(message[1]), reverse=True):
-            key = moves(record, self.collection)
-            if key is None:
-                continue
-            known = self.counts.and_also(Counting(joined.moved))
-            if self._tells_nothing(record, key, known):
-                outcome = "no-op"
-            elif fails(record, self.collection):
-                outcome = "failed"
-            else:
-                outcome = "applied"
-                for moved in {key, *judged_by(record, key)}:
-                    joined.moved[moved] = max(sequence(record), known.known.get(moved, 0))
-            if outcome != "failed":
-                joined.taken.append(record)
-            joined.outcomes[source] = worst(outcome, joined.outcomes.get(source))
-        return joined
-
-    def _tells_nothing(self, record: StreamRecord, key: Key, known: Counting) -> bool:
-        number = sequence(record)
-        return number <= self.withheld.known.get(key, 0) or all(
-            number <= known.newest(part) for part in judged_by(record, key)
-        )
-
-    def keep(self, joined: Joined) -> None:
-        """The batch was published; what stands behind something withheld is withheld with it."""
-        self.counts.known |= joined.moved
-        for record in joined.taken:
-            key = moves(record, self.collection)
-            assert key is not None
-            barred = sequence(record) <= self.withheld.known.get(key, 0)
-            counts = not barred or record["eventID"] in self.counts.taken
-            (self.counts if counts else self.withheld).taken[record["eventID"]] = record
-
-    def holds(self, record: StreamRecord) -> bool:
-        """Return whether *record* is published, or does nothing any more, or never did."""
-        key = moves(record, self.collection)
-        return key is None or self._tells_nothing(record, key, self.counts)
-
-    @property
-    def facts(self) -> int:
-        """How many facts count."""
-        return sum(key[0] not in ("whole", "value") for key in self.counts.known)
-
-    @property
-    def withheld_facts(self) -> int:
-        """How many facts do not, and tell more than those that do."""
-        return sum(number > self.counts.known.get(key, 0) for key, number in self.withheld.known.items())
-
-    # Going back and forward
-
-    def note(self, version: int) -> None:
-        """The collection has a new version."""
-        self.moments[version] = self.counts.copy(), self.withheld.copy()
-
-    def rollback(self, version: int) -> None:
-        """Let count what counted then, and withhold all else that was received."""
-        counts, withheld = self.moments[version]
-        self.withheld = self.withheld.and_also(withheld).and_also(self.counts)
-        self.withheld.taken = {id_: each for id_, each in self.withheld.taken.items() if id_ not in counts.taken}
-        self.withheld.known = {
-            key: number for key, number in self.withheld.known.items() if number > counts.known.get(key, 0)
-        }
-        self.counts = counts.copy()
-
-    def reapply(self) -> None:
-        """Let everything count that was received."""
-        self.counts, self.withheld = self.counts.and_also(self.withheld), Counting()
 
 
 def worst(*outcomes: str | None) -> str:

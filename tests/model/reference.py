@@ -31,20 +31,30 @@ class Reference:
 
     Attributes:
         deltas: Records of every sound delta, by address and id.
+        vectors: New vectors that records got in place of a run's, by collection and id, each with that run's sequence.
+        written: By collection and id, the sequence of the run that wrote the record.
     """
 
     deltas: dict[str, dict[str, Record]]
     items: dict[tuple[str, str], dict[str, Any] | None] = field(default_factory=dict)
     rows: dict[str, dict[str, Record]] = field(default_factory=lambda: {"words": {}, "lines": {}})
+    vectors: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
+    written: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def replay(self, records: list[dict[str, Any]]) -> dict[str, dict[str, Record]]:
         """Return the records of both collections after *records*, in whatever order they are given."""
         for record in sorted(records, key=lambda each: int(each["dynamodb"]["SequenceNumber"])):
             self._event(record)
         return {
-            collection: {id_: self._overlaid(collection, id_, row) for id_, row in rows.items()}
+            collection: {
+                id_: self._overlaid(collection, id_, self._embedded(collection, id_, row)) for id_, row in rows.items()
+            }
             for collection, rows in self.rows.items()
         }
+
+    def _embedded(self, collection: str, id_: str, row: Record) -> Record:
+        run, vector = self.vectors.get((collection, id_), (None, None))
+        return (vector, *row[1:]) if run == self.written[collection, id_] else row
 
     def _event(self, record: dict[str, Any]) -> None:
         body = record["dynamodb"]
@@ -53,7 +63,7 @@ class Reference:
         parts = sk.split("#")
         if "COMPACTION_RUN" in parts:
             for collection in ("words", "lines"):
-                self._run(collection, new, old)
+                self._run(collection, new, old, int(body["SequenceNumber"]))
             return
         self.items[pk, sk] = new
         if new is None and len(parts) in (2, 4, 6) and parts[-2] in ("RECEIPT", "LINE", "WORD"):
@@ -63,7 +73,7 @@ class Reference:
                     for id_ in [id_ for id_ in rows if id_ == gone or id_.startswith(gone + "#")]:
                         del rows[id_]
 
-    def _run(self, collection: str, new: dict[str, Any] | None, old: dict[str, Any] | None) -> None:
+    def _run(self, collection: str, new: dict[str, Any] | None, old: dict[str, Any] | None, number: int) -> None:
         def pending(image: dict[str, Any] | None) -> str | None:
             if image is None or image.get(f"{collection}_state") != "PENDING":
                 return None
@@ -71,7 +81,9 @@ class Reference:
 
         address = pending(new)
         if address is not None and pending(old) != address:
-            self.rows[collection].update(self.deltas.get(address, {}))
+            delta = self.deltas.get(address, {})
+            self.rows[collection].update(delta)
+            self.written.update(((collection, id_), number) for id_ in delta)
 
     def _overlaid(self, collection: str, id_: str, row: Record) -> Record:
         vector, document, metadata = row

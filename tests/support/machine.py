@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,8 +31,10 @@ from tests.support.faults import (
     SwapFails,
 )
 from tests.support.operators import Operators
-from tests.support.promise import CONDITIONS, Promise, copy_of
+from tests.support.promise import CONDITIONS, MAPPINGS, Promise
+from tests.support.sharded import ShardedWorld
 from tests.support.table import Table
+from tests.support.world import World
 
 UNREADABLE = ("", "{", "[]", '{"detail-type": "x"}')
 FOREIGN = Table().put("SHOP#1", "ORDER#1")
@@ -39,6 +42,11 @@ TAILS = ("", *(f"#{line}{tail}" for line in LINES for tail in ("", *(f"#{word}" 
 """Of every item whose removal deletes records."""
 CALLS, CHANGES = 16, 60
 """About as many calls of the store, and changes of the disk, as a batch of both collections makes."""
+MEMORY = Path("/dev/shm")
+"""Where there is one, worlds are in memory: each brings its files to the disk some hundred times."""
+RECEIPT = st.tuples(st.sampled_from(IMAGES), st.sampled_from(RECEIPTS))
+LINEAGE = st.integers(0, 3)
+"""Which lineage something is about, by its number among those in force."""
 
 
 class PromiseMachine(RuleBasedStateMachine):
@@ -49,10 +57,12 @@ class PromiseMachine(RuleBasedStateMachine):
     that fail, swaps that lose their answer or lie about it, other writers between compare and write,
     warm, cold and new containers, mirrors that are lost, stale or damaged, deltas that are missing or
     spoiled for a while, a table that does not take a run's status, versions that expire and are swept
-    without any grace, rollbacks and their end, new bases, and changes that the stream forgets:
+    without any grace, rollbacks and their end, new bases, a mapping that changes and changes back, and
+    changes that the stream forgets:
 
     - the published records of each collection equal at every moment those of a model that sorts
-      what was published and is not withheld by sequence and replays it; ledger and records agree;
+      what was published and is not withheld by sequence and replays it, under the mapping in force;
+      ledger and records agree;
     - every message comes to one end: applied, no-op, ignored or failed, as the model says, and
       what was answered for is in a published version, or does nothing;
     - a batch that moves no fact publishes nothing;
@@ -66,10 +76,13 @@ class PromiseMachine(RuleBasedStateMachine):
     """A world that has begun; each example works on a copy."""
     seen: ClassVar[Counter[str]] = Counter()
     """What really happened in all examples so far."""
+    world: ClassVar[type[World]] = World
+    writers: ClassVar[Sequence[str]] = ("compact", "compact", "pin", "rebase", "expire", "rollback", "reapply")
+    """What another writer may do."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._place = Path(tempfile.mkdtemp(prefix="promise-"))
+        self._place = Path(tempfile.mkdtemp(prefix="promise-", dir=MEMORY if MEMORY.is_dir() else None))
         self._mirrors: list[Path] = []
 
     @initialize(
@@ -77,9 +90,15 @@ class PromiseMachine(RuleBasedStateMachine):
         pool=deltas(),
         missing=st.sets(st.sampled_from(["a1/words", "b1/lines", "a2/lines", "b2/words"]), max_size=2),
         flat=st.sampled_from([False, False, False, True]),
+        hot=RECEIPT,
     )
-    def begin(self, data: st.DataObject, pool: dict[str, Any], missing: set[str], flat: bool) -> None:
-        self.promise = Promise(copy_of(self.begun, self._place / "world"), pool, flat=flat)
+    def begin(
+        self, data: st.DataObject, pool: dict[str, Any], missing: set[str], flat: bool, hot: tuple[str, str]
+    ) -> None:
+        type(self).seen["schedules"] += 1
+        self._hot = hot
+        home = Path(shutil.copytree(self.begun, self._place / "world"))
+        self.promise = Promise(self.world(home), pool, flat=flat)
         self.others = Operators(self.promise)
         for image in IMAGES:
             for receipt in RECEIPTS:
@@ -102,10 +121,10 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), count=st.integers(3, 10))
     def write(self, data: st.DataObject, count: int) -> None:
-        """Items of every rule are inserted, modified and removed."""
+        """Items of every rule are inserted, modified and removed; half of them are of one receipt."""
         for _ in range(count):
             kind = data.draw(st.sampled_from(["run", "run", "place", "label", "label", "entity"]))
-            image, receipt = data.draw(st.sampled_from(IMAGES)), data.draw(st.sampled_from(RECEIPTS))
+            image, receipt = data.draw(st.one_of(st.just(self._hot), RECEIPT))
             self.promise.write(_KINDS[kind](data.draw, self.promise.table, image, receipt))
 
     @rule(image=st.sampled_from(IMAGES), receipt=st.sampled_from(RECEIPTS))
@@ -124,7 +143,7 @@ class PromiseMachine(RuleBasedStateMachine):
     # Deliveries
 
     def _batch(self, data: st.DataObject) -> list[Body]:
-        """Any subset of what is owed, in any order, some of it twice, and what was answered for long ago."""
+        """Any subset of what is owed, in any order, some of it twice, and what was answered for long ago, or undone."""
         owed = list(self.promise.owed.values())
         old = [record for record in self.promise.history if record["eventID"] not in self.promise.lost]
         chosen: list[Body] = []
@@ -132,6 +151,8 @@ class PromiseMachine(RuleBasedStateMachine):
             chosen += data.draw(st.lists(st.sampled_from(owed), min_size=min(3, len(owed)), max_size=12, unique_by=_id))
         if old:
             chosen += data.draw(st.lists(st.sampled_from(old), max_size=4))
+        if undone := [record for record in old if self.promise.is_withheld(record)]:
+            chosen += data.draw(st.lists(st.sampled_from(undone), min_size=1, max_size=4))
         chosen += data.draw(st.lists(st.sampled_from([FOREIGN, *UNREADABLE]), max_size=1))
         return data.draw(st.permutations(chosen)) if chosen else []
 
@@ -155,13 +176,14 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.promise.owed)
     @rule(
-        collection=st.sampled_from(COLLECTIONS),
+        which=LINEAGE,
         after=st.booleans(),
         what=st.sampled_from(["dies", "hears no", "nothing"]),
     )
-    def something_happens_at_the_swap(self, collection: str, after: bool, what: str) -> None:
+    def something_happens_at_the_swap(self, which: int, after: bool, what: str) -> None:
         """The one moment that decides: a HEAD that names what is not there yet would show."""
-        fault = DiesAtSwap(collection, after) if what == "dies" else SwapFails(collection, after, what == "hears no")
+        name = self._concerned(which)
+        fault = DiesAtSwap(name, after) if what == "dies" else SwapFails(name, after, what == "hears no")
         self.promise.deliver(list(self.promise.owed.values()), fault=fault)
 
     @precondition(lambda self: self.promise.owed)
@@ -175,9 +197,9 @@ class PromiseMachine(RuleBasedStateMachine):
         self._deliver(data, CallFails(number, after, refused))
 
     @precondition(lambda self: self.promise.owed)
-    @rule(collection=st.sampled_from(COLLECTIONS))
-    def one_collection_fails(self, collection: str) -> None:
-        self.promise.deliver(list(self.promise.owed.values()), fault=CollectionFails(collection))
+    @rule(which=LINEAGE)
+    def one_collection_fails(self, which: int) -> None:
+        self.promise.deliver(list(self.promise.owed.values()), fault=CollectionFails(self._concerned(which)))
 
     @precondition(lambda self: self.promise.owed)
     @rule(data=st.data(), step=st.sampled_from(sorted(STEPS)))
@@ -202,59 +224,99 @@ class PromiseMachine(RuleBasedStateMachine):
 
     # Other writers
 
-    def _somebody(self, data: st.DataObject, collection: str) -> Any:
-        """Return what another writer does."""
-        what = data.draw(st.sampled_from(["compact", "compact", "pin", "rebase", "expire", "rollback", "reapply"]))
+    def _lineage(self, which: int) -> str:
+        """Return one of the lineages in force that can hold something."""
+        there = [name for name, each in self.promise.expected.items() if any(map(each.owns, IMAGES))]
+        return there[which % len(there)]
+
+    def _concerned(self, which: int) -> str:
+        """Return one of the lineages that get a version when all is delivered that is owed; if none does, any."""
+        there = [name for name in self.promise.expected if self.promise.is_concerned(name)]
+        return there[which % len(there)] if there else self._lineage(which)
+
+    def _somebody(self, data: st.DataObject, lineage: str, batch: list[Body]) -> Any:
+        """Return what another writer does; whoever compacts has that batch."""
+        what = data.draw(st.sampled_from(self.writers))
         self.promise.seen[f"other writer: {what}"] += 1
         if what == "compact":
-            batch, envelope = self._batch(data), data.draw(st.sampled_from(sorted(ENVELOPES)))
+            envelope = data.draw(st.sampled_from(sorted(ENVELOPES)))
             act = partial(self.promise.deliver, batch, envelope=envelope, container="w3")
         elif what == "expire":
-            act = partial(self._expire_and_sweep, collection, data.draw(st.integers(1, 3)))
+            act = partial(self._expire_and_sweep, lineage, data.draw(st.integers(1, 3)))
         elif what == "rollback":
-            act = partial(self.others.rollback, collection, data.draw(st.integers(0, 8)))
+            act = partial(self.others.rollback, lineage, data.draw(st.integers(0, 8)))
+        elif what == "cut":
+            act = self._cutting(data, self.promise.expected[lineage].collection, Fault())
         else:
-            act = partial(getattr(self.others, what), collection)
+            act = partial(getattr(self.others, what), lineage)
         return partial(self.promise.somebody_else, act)
 
     @precondition(lambda self: self.promise.owed)
-    @rule(data=st.data(), collection=st.sampled_from(COLLECTIONS))
-    def somebody_is_quicker(self, data: st.DataObject, collection: str) -> None:
+    @rule(data=st.data(), which=LINEAGE)
+    def somebody_is_quicker(self, data: st.DataObject, which: int) -> None:
         """Another writer comes between our comparing and our writing."""
-        fault = ComesAtSwap(collection, self._somebody(data, collection))
-        self.promise.deliver(list(self.promise.owed.values()), fault=fault)
+        lineage, owed = self._concerned(which), list(self.promise.owed.values())
+        batch = data.draw(st.one_of(st.just(owed), st.just(self._batch(data))))
+        self.promise.deliver(owed, fault=ComesAtSwap(lineage, self._somebody(data, lineage, batch)))
 
     @precondition(lambda self: self.promise.owed)
-    @rule(data=st.data(), collection=st.sampled_from(COLLECTIONS), number=st.integers(1, CALLS), after=st.booleans())
-    def somebody_comes(self, data: st.DataObject, collection: str, number: int, after: bool) -> None:
-        self._deliver(data, SomebodyComes(number, after, self._somebody(data, collection)))
+    @rule(data=st.data(), which=LINEAGE, number=st.integers(1, CALLS), after=st.booleans())
+    def somebody_comes(self, data: st.DataObject, which: int, number: int, after: bool) -> None:
+        somebody = self._somebody(data, self._lineage(which), self._batch(data))
+        self._deliver(data, SomebodyComes(number, after, somebody))
 
-    @rule(
-        data=st.data(),
-        collection=st.sampled_from(COLLECTIONS),
-        what=st.sampled_from(["sweep", "rollback", "rollback", "reapply"]),
-    )
-    def somebody_operates(self, data: st.DataObject, collection: str, what: str) -> None:
-        """Versions expire and are swept; or somebody goes back, or forward again, and may die on the way."""
-        if what == "sweep":
-            self._expire_and_sweep(collection, data.draw(st.integers(1, 4)))
-        else:
-            death = DiesAtCall(data.draw(st.integers(1, 10)), data.draw(st.booleans()))
-            fault = data.draw(st.sampled_from([None, None, death]))
-            if what == "rollback":
-                self.others.rollback(collection, data.draw(st.integers(0, 8)), fault)
-            else:
-                self.others.reapply(collection, fault)
+    @rule(which=LINEAGE, keep=st.integers(1, 4))
+    def somebody_sweeps(self, which: int, keep: int) -> None:
+        """Versions expire, and are swept."""
+        self._expire_and_sweep(self._lineage(which), keep)
         self.promise.look()
 
-    @rule(collection=st.sampled_from(COLLECTIONS))
-    def rebase(self, collection: str) -> None:
-        self.others.rebase(collection)
+    @rule(data=st.data(), which=LINEAGE, number=st.integers(0, 8), comes=st.sampled_from([True, True, False]))
+    def somebody_goes_back(self, data: st.DataObject, which: int, number: int, comes: bool) -> None:
+        """An older version is the newest again, unless somebody dies on the way; what is undone comes again."""
+        self.others.rollback(self._lineage(which), number, self._death(data))
+        self.promise.look()
+        if comes:
+            self._deliver(data, Fault())
+
+    @rule(data=st.data(), which=LINEAGE)
+    def somebody_goes_forward(self, data: st.DataObject, which: int) -> None:
+        """All counts again, unless somebody dies on the way."""
+        self.others.reapply(self._lineage(which), self._death(data))
         self.promise.look()
 
-    def _expire_and_sweep(self, collection: str, keep: int) -> None:
-        self.others.expire(collection, keep)
-        self.others.sweep(collection)
+    def _death(self, data: st.DataObject) -> Fault | None:
+        death = DiesAtCall(data.draw(st.integers(1, 10)), data.draw(st.booleans()))
+        return data.draw(st.sampled_from([None, None, death]))
+
+    @rule(which=LINEAGE)
+    def rebase(self, which: int) -> None:
+        self.others.rebase(self._lineage(which))
+        self.promise.look()
+
+    def _cutting(self, data: st.DataObject, collection: str, fault: Fault) -> Callable[[], None]:
+        """Return what does the next step of a reshard, or begins one."""
+        shards, tag = data.draw(st.sampled_from([1, 2, 3, 4])), data.draw(st.sampled_from([None, None, 100, 101]))
+        return partial(self.promise.cuttings[collection].step, fault, shards, tag)
+
+    def _expire_and_sweep(self, lineage: str, keep: int) -> None:
+        self.others.expire(lineage, keep)
+        self.others.sweep(lineage, keep)
+
+    @precondition(lambda self: not self.promise.flat)
+    @rule(data=st.data(), ready=st.sampled_from([True, True, False]))
+    def the_mapping_changes(self, data: st.DataObject, ready: bool) -> None:
+        """Another mapping comes into force, or the rest of what was begun; not while something is withheld."""
+        death = DiesAtCall(data.draw(st.integers(1, 40)), data.draw(st.booleans()))
+        failure = CallFails(data.draw(st.integers(1, 40)), data.draw(st.booleans()))
+        fault = data.draw(st.sampled_from([None, None, death, failure]))
+        if ready:
+            for lineage in self.promise.expected:
+                self.others.reapply(lineage)
+        (other,) = {*MAPPINGS} - {self.promise.mapping}
+        self.others.change_mapping(other, fault)
+        if data.draw(st.booleans()):
+            self._deliver(data, Fault(), "w2")  # which may have been started before
 
     # Containers and mirrors
 
@@ -270,14 +332,14 @@ class PromiseMachine(RuleBasedStateMachine):
         """It is gone, it is replaced by a copy that was made of it once, or a bit of it flips."""
         mirror = self.promise.world.home / "mirror"
         if what == "lost":
-            shutil.rmtree(mirror / data.draw(st.sampled_from(COLLECTIONS)), ignore_errors=True)
-        elif what == "copied" or not self._mirrors:
+            shutil.rmtree(mirror / data.draw(st.sampled_from(sorted(self.promise.expected))), ignore_errors=True)
+        elif what == "copied":
             copy = self._place / f"mirror-{len(self._mirrors)}"
             shutil.copytree(mirror, copy)
             self._mirrors.append(copy)
         elif what == "stale":
             shutil.rmtree(mirror)
-            shutil.copytree(data.draw(st.sampled_from(self._mirrors)), mirror)
+            shutil.copytree(data.draw(st.sampled_from([self.begun / "mirror", *self._mirrors])), mirror)
             self.promise.seen["stale mirror"] += 1
         else:
             self._damage(mirror, data.draw(st.integers(0, 1 << 20)), data.draw(st.integers(0, 1 << 20)))
@@ -290,6 +352,45 @@ class PromiseMachine(RuleBasedStateMachine):
             content[place % len(content)] ^= 1
             path.write_bytes(bytes(content))
             self.promise.seen["damaged mirror"] += 1
+
+
+class ShardedMachine(PromiseMachine):
+    """The same of collections in three shards, which are cut anew while all of that goes on.
+
+    What else happens: a reshard to fewer shards or more, with other vectors or the same, each of its
+    steps by a process that may end in it, between deliveries or in their middle, gone on with or undone.
+    No reader of the layout sees anything of it: the records are those of the model that knows no shards.
+    """
+
+    world = ShardedWorld
+    writers = (*PromiseMachine.writers, "cut", "cut")
+
+    @rule(data=st.data(), collection=st.sampled_from(COLLECTIONS))
+    def cut(self, data: st.DataObject, collection: str) -> None:
+        """The next step of a reshard, whose process may end in it; or somebody compacts meanwhile."""
+        number, after = data.draw(st.integers(1, 30)), data.draw(st.booleans())
+        somebody = partial(self.promise.deliver, self._batch(data), container="w3")
+        faults = [DiesAtCall(number, after), CallFails(number, after), SomebodyComes(number, after, somebody)]
+        self._cutting(data, collection, data.draw(st.sampled_from([Fault(), Fault(), *faults])))()
+        self.promise.look()
+
+    @rule(data=st.data(), collection=st.sampled_from(COLLECTIONS))
+    def cut_to_the_end(self, data: st.DataObject, collection: str) -> None:
+        """All steps that are left, with changes between any two."""
+        self._cutting(data, collection, Fault())()
+        while self.promise.cuttings[collection].is_under_way:
+            if data.draw(st.booleans()):
+                self._deliver(data, Fault())
+            self._cutting(data, collection, Fault())()
+        self.promise.look()
+
+    @precondition(lambda self: any(each.is_under_way for each in self.promise.cuttings.values()))
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        """A reshard is undone."""
+        there = [name for name, each in self.promise.cuttings.items() if each.is_under_way]
+        self.promise.cuttings[data.draw(st.sampled_from(there))].give_up()
+        self.promise.look()
 
 
 def _id(record: StreamRecord) -> str:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, LifecycleError
 from chroma_lifecycle.publishing.retention import expire
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.publishing.sweep import sweep
 from chroma_lifecycle.repair.reapplying import reapply
-from chroma_lifecycle.repair.resyncing import Resynced
+from chroma_lifecycle.repair.resyncing import Resynced, resync
+from chroma_lifecycle.repair.resyncing_shards import resync_shards
 from chroma_lifecycle.repair.rollback import rollback
+from chroma_lifecycle.sharding.works import lineage_surroundings
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.upkeep import Site, rebase_now
 from chroma_lifecycle.values import Version
-from tests.model.expected import COLLECTIONS, StreamRecord, begins, is_refused, item_of
-from tests.model.histories import IMAGES, RECEIPTS
-from tests.model.reference import Reference, typed
+from tests.model.expected import COLLECTIONS, begins, is_field
+from tests.support.differences import require_same
 from tests.support.faults import Fault
-from tests.support.scanned import resync_with
+from tests.support.scanned import Scan, images
 from tests.support.watching import Crash
 
 if TYPE_CHECKING:
@@ -38,70 +39,85 @@ class Operators:
         self._promise = promise
         self._world = promise.world
 
-    def pin(self, collection: str) -> None:
+    def pin(self, lineage: str) -> None:
         """The newest version is pinned: HEAD moves, the content does not."""
 
         def amend(head: Any) -> Any:
             return replace(head, pins={**head.pins, f"pin-{head.serial}": head.manifest})
 
-        amend_head(self._world.store, collection, amend, writer="test")
+        amend_head(self._world.store, lineage, amend, writer="test")
 
-    def rebase(self, collection: str) -> None:
+    def rebase(self, lineage: str) -> None:
         """The chain gets a new base."""
-        before = self._world.version(collection)
+        before = self._world.version(lineage)
         packs = []
+        if lineage in self._promise.closed():
+            return
 
         def act(site: Site) -> None:
             packs.append(rebase_now(site).packs)
 
-        self._mend(collection, act, Fault())
-        assert before + bool(packs[0]) == self._world.version(collection)
+        self._mend(lineage, act, Fault())
+        assert before + bool(packs[0]) == self._world.version(lineage)
 
-    def expire(self, collection: str, keep: int) -> None:
+    def expire(self, lineage: str, keep: int) -> None:
         """Old versions may go."""
-        if expire(self._world.store, collection, keep=keep, writer="test").changed:
+        if expire(self._world.store, lineage, keep=keep, writer="test").changed:
             self._promise.seen["expired"] += 1
 
-    def sweep(self, collection: str) -> None:
-        """What nobody needs is deleted, without any grace: correctness asks for none."""
-        done = sweep(self._world.store, collection, grace=timedelta(0), delete=True, writer="test")
+    def sweep(self, lineage: str, keep: int) -> None:
+        """What nobody needs is deleted, without any grace: correctness asks for none. So many versions are left."""
+        done = sweep(self._world.store, lineage, grace=timedelta(0), delete=True, writer="test")
         self._promise.seen["swept"] += bool(done.judged.condemned)
         if not self._promise.is_delivering:  # nobody uploads meanwhile
-            live = self._promise.look_at_history(collection)
-            stored = {row.name for row in self._world.store.list(f"{collection}/")}
+            head = self._world.published(lineage).head
+            assert head.version.number - head.floor.number < keep, f"a sweep left more than {keep} versions"
+            live = self._promise.look_at_history(lineage)
+            stored = {row.name for row in self._world.store.list(f"{lineage}/")}
             left = {name for name in stored - live if "/objects/" in name or "/manifests/" in name}
             assert not left, f"a sweep left {left}"
 
-    def rollback(self, collection: str, number: int, fault: Fault | None = None) -> None:
+    def rollback(self, lineage: str, number: int, fault: Fault | None = None) -> None:
         """One of the versions that are there, but for the newest, is gone back to."""
-        promise, expected = self._promise, self._promise.expected[collection]
-        head = self._world.published(collection).head
+        promise, expected, fault = self._promise, self._promise.expected[lineage], fault or Fault()
+        head = self._world.published(lineage).head
         there = [each for each in sorted(expected.moments) if head.floor.number <= each < head.version.number]
-        if not there or promise.flat:
+        if not there or promise.flat or lineage in promise.closed():
             return
         version = there[number % len(there)]
 
         def act(site: Site) -> None:
             rollback(site, Version(version))
 
-        if self._mend(collection, act, fault or Fault()):
+        try:
+            moved = self._mend(lineage, act, fault)
+        except BadInput as problem:
+            if "made under another mapping" not in problem.message or expected.moments[version][2] == expected.mapping:
+                raise
+            promise.seen["rollback refused"] += 1
+            return
+        if moved:
             expected.rollback(version)
             promise.seen["rolled back"] += 1
             promise.seen["withheld"] += expected.withheld_facts
 
-    def reapply(self, collection: str, fault: Fault | None = None) -> None:
+    def reapply(self, lineage: str, fault: Fault | None = None) -> None:
         """Everything counts again."""
-        promise, expected, fault = self._promise, self._promise.expected[collection], fault or Fault()
+        promise, expected, fault = self._promise, self._promise.expected[lineage], fault or Fault()
+        if lineage in promise.closed():
+            return
 
         def act(site: Site) -> None:
             with self._world.compactor("unused") as machine:
-                around = replace(machine._around, store=site.store, status=promise.told)
-                reapply(around, site.workspace, collection)
+                mapping = promise.mappings[expected.mapping]
+                around = replace(machine._around, store=site.store, mapping=mapping, status=promise.told)
+                reapply(lineage_surroundings(around, lineage), site.workspace, lineage)
 
         try:
-            moved = self._mend(collection, act, fault)
+            moved = self._mend(lineage, act, fault)
         except BadInput:
-            assert self._unreadable(collection), "nothing stood in the way of reapplying"
+            if not self._unreadable(lineage):
+                raise
             promise.seen["reapply refused"] += 1
             return
         if moved:
@@ -111,63 +127,123 @@ class Operators:
         elif type(fault) is Fault:
             assert not expected.withheld_facts, "nothing was reapplied"
 
-    def _unreadable(self, collection: str) -> set[str]:
+    def _unreadable(self, lineage: str) -> set[str]:
         """Return the addresses of withheld runs whose deltas are not there, or spoiled."""
-        found = {begins(record, collection) for record in self._promise.expected[collection].withheld.taken.values()}
+        expected = self._promise.expected[lineage]
+        found = {begins(record, expected.collection) for record in expected.withheld.taken.values()}
         return {each for each in found if each is not None and self._promise.conditions.get(each) != "sound"}
 
-    def _mend(self, collection: str, act: Callable[[Site], None], fault: Fault) -> bool:
-        """Let somebody with a workspace of their own act; return whether the collection has a new version."""
-        world, before = self._world, self._world.version(collection)
-        local = Workspace.open(world.home / "mending" / collection)
+    def _mend(self, lineage: str, act: Callable[[Site], None], fault: Fault) -> bool:
+        """Let somebody with a workspace of their own act; return whether the lineage has a new version."""
+        world, before = self._world, self._world.version(lineage)
+        with suppress(Crash), self._mending(fault), self._own(lineage) as local:
+            act(Site(lineage, fault.store(world.store), world.mirror, local, SYSTEM_CLOCK, "test"))
+        return world.version(lineage) != before
+
+    @contextmanager
+    def _mending(self, fault: Fault) -> Iterator[None]:
         self._promise.is_mending = True
         try:
             with fault.around():
-                act(Site(collection, fault.store(world.store), world.mirror, local, SYSTEM_CLOCK, "test"))
+                yield
         except Crash:
             self._promise.seen["died mending"] += 1
-            os.close(local._lock)
+            raise
+        finally:
+            self._promise.is_mending = False
+
+    @contextmanager
+    def _own(self, lineage: str) -> Iterator[Workspace]:
+        """Own a workspace until somebody is done with it, or dies."""
+        local = Workspace.open(self._world.home / "mending" / lineage)
+        try:
+            yield local
+        except Crash:
+            os.close(local._lock)  # nothing is cleaned up
+            raise
         except BaseException:
             local.close()
             raise
-        else:
-            local.close()
-        finally:
-            self._promise.is_mending = False
-        return world.version(collection) != before
+        local.close()
 
     # In step with the table
+
+    def change_mapping(self, mapping: str, fault: Fault | None = None) -> None:
+        """Another mapping comes into force by a resync of each collection; or what was begun of it goes on.
+
+        Runs and removals are delivered first, as far as they can be: of those the ledger alone tells what was done.
+        And the deltas of merged runs are there: they say what keys hold that are no rule's any more.
+        """
+        promise, fault = self._promise, fault or Fault()
+        if promise.flat or promise.closed() or promise.is_delivering:
+            return
+        old = [name for name, each in promise.expected.items() if each.mapping != mapping]
+        if not old:
+            self._deploy(mapping)
+            return
+        self._get_ready(mapping)
+        withheld = any(promise.expected[name].withheld_facts for name in old)
+        try:
+            for collection in dict.fromkeys(promise.expected[name].collection for name in old):
+                with self._mending(fault):
+                    self._resync(collection, mapping, fault)
+        except Crash:
+            promise.seen["died changing the mapping"] += 1
+        except LifecycleError as problem:
+            if type(fault) is Fault and not (withheld and "a rollback withholds" in problem.message):
+                raise
+            promise.seen["mapping refused"] += 1
+        if all(each.mapping == mapping for each in promise.expected.values()):
+            self._deploy(mapping)
+        promise.look()
+
+    def _get_ready(self, mapping: str) -> None:
+        promise = self._promise
+        for each in promise.expected.values():
+            for key in each.counts.known:
+                if key[0] == "run" and promise.conditions.get(key[3], "sound") != "sound":
+                    promise.put_delta(key[3], "sound")
+        promise.deliver([record for record in promise.owed.values() if not is_field(record)])
+        with promise.under(mapping):  # where it stopped half-way
+            promise.deliver([record for record in promise.owed.values() if not is_field(record)], container="w4")
+
+    def _deploy(self, mapping: str) -> None:
+        """The function gets the mapping; one container is still to hear of it."""
+        if self._promise.mapping != mapping:
+            self._promise.mapping = mapping
+            self._promise.seen[f"mapping {mapping}"] += 1
+            self._promise.stop_all(but="w2")
 
     def resync(self) -> None:
         """What the stream forgot is read from the table; then nothing differs, and the statuses are written."""
         promise = self._promise
-        promise.stop_all()
         for collection in COLLECTIONS:
-            self._resync(collection)
-        known = [record for record in promise.history if not is_refused(record) and not self._is_unheard_of(record)]
-        replayed = Reference(promise.pool).replay([*self._never_there(), *known])
-        assert typed(replayed) == typed(self._world.everything())
+            self._resync(collection, promise.mapping, Fault())
+        promise.look()
+        require_same(promise.expected_records(), self._world.everything())
         for collection in COLLECTIONS:
-            found = self._resync(collection).differences
-            differ = found.missing, found.stale, found.withdrawn, found.withheld, found.missed, found.orphaned
-            assert ([],) * 6 == differ, f"{collection} still differs from the table"
+            for done in self._resync(collection, promise.mapping, Fault()):
+                found = done.differences
+                differ = found.missing, found.stale, found.withdrawn, found.withheld, found.missed, found.orphaned
+                assert ([],) * 6 == differ, f"{collection} still differs from the table"
         promise.seen["resynced"] += 1
 
-    def _resync(self, collection: str) -> Resynced:
-        return resync_with(self._world, self._promise.table, collection, status=self._promise.told)
-
-    def _is_unheard_of(self, record: StreamRecord) -> bool:
-        """Return whether nothing tells of a lost *record*: neither other records of its item, nor what the item is."""
-        promise, item = self._promise, item_of(record)
-        about = [each for each in promise.history if item_of(each) == item]
-        if record["eventID"] in promise.lost and is_refused(about[-1]):
-            return True  # what cannot be taken hides what was there before
-        gone = item not in promise.table.items
-        return gone and all(each["eventID"] in promise.lost for each in about)
-
-    def _never_there(self) -> Iterator[StreamRecord]:
-        """Yield, for each place that ids of records name and the table lacks, that it is gone: so says a resync."""
-        for image, receipt in product(IMAGES, RECEIPTS):
-            if (image, f"{receipt}#PLACE") not in self._promise.table.items:
-                keys = {"PK": {"S": image}, "SK": {"S": f"{receipt}#PLACE"}}
-                yield {"eventName": "REMOVE", "dynamodb": {"Keys": keys, "SequenceNumber": "1"}}
+    def _resync(self, collection: str, mapping: str, fault: Fault) -> list[Resynced]:
+        """Bring what is of a collection to a reading of the table; note what was published, whatever befell."""
+        promise, world = self._promise, self._world
+        promise.table.idle += 10
+        newest, items = promise.table.sequence, dict(promise.table.items)
+        scan = Scan(images(promise.table), promise.table.now)
+        before = {name: world.version(name) for name, each in promise.expected.items() if each.collection == collection}
+        try:
+            with world.compactor("unused", store=fault.store(world.store)) as machine:
+                around = replace(machine._around, mapping=promise.mappings[mapping], status=promise.told)
+                if [collection] != world.lineages(collection):
+                    return [done for _, done in resync_shards(around, self._own, collection, scan, dry_run=False)]
+                with self._own(collection) as local:
+                    return [resync(around, local, collection, scan, dry_run=False)]
+        finally:
+            for name, version in before.items():
+                if world.version(name) != version:
+                    promise.expected[name].resync(items, newest, mapping, promise.pool)
+            promise.table.idle += 10

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import reduce
 from typing import Any
 
 from chroma_lifecycle.clock import Deadline
@@ -22,13 +23,20 @@ from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.mirror import repair_mirror
 from chroma_lifecycle.publishing.published import read_manifest
+from chroma_lifecycle.publishing.shard import whole_of
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.report import Report
+from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import ItemKey
-from tests.model.expected import COLLECTIONS, Expected, Joined, StreamRecord, begins, is_refused, item_of, moves, worst
+from tests.model.changed import NARROWER
+from tests.model.cut import shard_of
+from tests.model.expected import COLLECTIONS, Joined, StreamRecord, begins, is_field, is_refused, worst
 from tests.model.flat import flat_messages
-from tests.model.reference import Record, Reference, typed
+from tests.model.lineage import Expected
+from tests.model.reference import Record
+from tests.support.cutting import Cutting, tag_of
 from tests.support.deltas import write_parquet
+from tests.support.differences import require_same
 from tests.support.envelopes import ENVELOPES, Body, flat
 from tests.support.faults import Fault
 from tests.support.operators import Operators
@@ -40,6 +48,8 @@ from tests.support.world import World, records_of, vector
 MISSING = "no delta lies here"
 CONDITIONS = ("sound", "missing", "corrupt", "other dimension")
 """What may be found at the address of a delta."""
+MAPPINGS = {"receipts": None, "changed": NARROWER}
+"""The rules of each mapping that may come into force."""
 
 
 @dataclass
@@ -48,12 +58,16 @@ class Delivery:
 
     Attributes:
         messages: What the queue calls each, and the record; those that are no records are left out.
-        versions: Of each collection that is not known to have taken the batch, when it set out.
-        joined: What the batch comes to in each collection, as far as we know.
+        mapping: Under which it is compacted.
+        versions: Of each lineage that is not known to have taken the batch, when it set out.
+        refusing: Lineages that take nothing of it: they are under another mapping, or closed.
+        joined: What the batch comes to in each lineage, as far as we know.
     """
 
     messages: list[tuple[str, StreamRecord]]
+    mapping: str
     versions: dict[str, int]
+    refusing: set[str] = field(default_factory=set)
     joined: dict[str, Joined] = field(default_factory=dict)
 
 
@@ -68,7 +82,8 @@ class Promise:
         lost: Records that the stream forgot before anybody read them, by eventID.
         untold: Whether runs count again whose items nobody but a resync tells how they ended.
         flat: Whether the table's changes come as an older producer tells them.
-        expected: What each collection must be.
+        mapping: The one that a new container is given.
+        expected: What each lineage in force must be: a collection, or a shard of one.
         seen: What really happened, counted.
     """
 
@@ -80,7 +95,8 @@ class Promise:
     lost: dict[str, StreamRecord] = field(default_factory=dict)
     untold: bool = False
     flat: bool = False
-    expected: dict[str, Expected] = field(default_factory=lambda: {name: Expected(name) for name in COLLECTIONS})
+    mapping: str = "receipts"
+    expected: dict[str, Expected] = field(default_factory=dict)
     conditions: dict[str, str] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
 
@@ -88,6 +104,14 @@ class Promise:
         self.told = ToldTable(self.table, on_completed=self._expect_published)
         self._machines: dict[str, Compactor] = {}
         self._looked_at: dict[str, str] = {}
+        self.mappings = {name: self.world.mapping_of(rules) for name, rules in MAPPINGS.items()}
+        self.cuttings = {name: Cutting(self, name) for name in COLLECTIONS if self.world.lineages(name) != [name]}
+        self._generations = dict.fromkeys(COLLECTIONS, 1)
+        for collection in COLLECTIONS:
+            names = self.world.lineages(collection)
+            self.expected |= {
+                name: Expected(collection, _owner(number, len(names))) for number, name in enumerate(names)
+            }
         for address in self.pool:
             self.put_delta(address, "sound")
 
@@ -103,8 +127,17 @@ class Promise:
     def unheard(self) -> list[StreamRecord]:
         """Return what no version has of labels and places: all that a reading of the table can tell later."""
         taken = {id_ for each in self.expected.values() for id_ in (*each.counts.taken, *each.withheld.taken)}
-        found = [record for id_, record in self.owed.items() if id_ not in taken]
-        return [record for record in found if any(kind in item_of(record)[1] for kind in ("LABEL", "PLACE"))]
+        return [record for id_, record in self.owed.items() if id_ not in taken and is_field(record)]
+
+    def is_concerned(self, lineage: str) -> bool:
+        """Return whether something is owed to a lineage that it can take now."""
+        expected = self.expected[lineage]
+        can = (each for each in self.owed.values() if not self.fails(each, expected.collection))
+        return lineage not in self._refusing(self.mapping) and any(not expected.holds(each) for each in can)
+
+    def is_withheld(self, record: StreamRecord) -> bool:
+        """Return whether *record* was received, and a rollback took it back."""
+        return any(record["eventID"] in each.withheld.taken for each in self.expected.values())
 
     def forget(self, records: Iterable[StreamRecord]) -> None:
         """The stream's day is over: nobody will ever see these."""
@@ -155,7 +188,9 @@ class Promise:
         if late := self._is_late(messages):
             self.seen["late"] += late
         self.seen[f"envelope {envelope}"] += 1
-        delivery = Delivery(messages, {name: self.world.version(name) for name in COLLECTIONS})
+        mapping = self._mapping_of(container)
+        delivery = Delivery(messages, mapping, {name: self.world.version(name) for name in self.expected})
+        delivery.refusing = self._refusing(mapping)
         self._under_way.append(delivery)
         report = None
         try:
@@ -163,6 +198,9 @@ class Promise:
         finally:
             self._under_way.pop()
             self._settle(delivery)
+        if mapping != self.mapping:
+            self.seen["old mapping"] += 1
+            self.stop(container)
         exact = type(fault) is Fault and not self.told.away
         self._answered(delivery, {name for name, _ in packed}, report, exact=exact)
         self.look()
@@ -198,11 +236,35 @@ class Promise:
         machine = self._machines.get(container)
         if machine is None:
             machine = self._machines[container] = self.world.compactor(container)
+            machine._around = replace(machine._around, mapping=self.mappings[self.mapping])
             self.seen["cold"] += 1
         else:
             self.seen["warm"] += 1
         machine._around = replace(machine._around, store=fault.store(self.world.store), status=self.told)
+        machine._shards._around = machine._around
         return machine
+
+    def _mapping_of(self, container: str) -> str:
+        """Return the mapping of a container: that of its start."""
+        if (machine := self._machines.get(container)) is None:
+            return self.mapping
+        return next(name for name, each in self.mappings.items() if each.digest == machine._around.mapping.digest)
+
+    def _refusing(self, mapping: str) -> set[str]:
+        return {name for name, each in self.expected.items() if each.mapping != mapping} | self.closed()
+
+    @contextmanager
+    def under(self, mapping: str) -> Iterator[None]:
+        """Let containers that start meanwhile have another mapping."""
+        before, self.mapping = self.mapping, mapping
+        try:
+            yield
+        finally:
+            self.mapping = before
+
+    def closed(self) -> set[str]:
+        """Return the lineages that take nothing: those that come are about to be put in force."""
+        return {name for name in self.expected if self.world.published(name).head.closed_for is not None}
 
     def _bury(self, container: str) -> None:
         """The container's process is gone, and the system has given up its locks."""
@@ -215,9 +277,10 @@ class Promise:
         if machine := self._machines.pop(container, None):
             machine.close()
 
-    def stop_all(self) -> None:
+    def stop_all(self, *, but: str | None = None) -> None:
         for container in list(self._machines):
-            self.stop(container)
+            if container != but:
+                self.stop(container)
 
     @property
     def is_delivering(self) -> bool:
@@ -229,7 +292,12 @@ class Promise:
     def _settle(self, delivery: Delivery) -> None:
         """Look at HEAD: what was published counts from now on."""
         for name, before in list(delivery.versions.items()):
-            found = delivery.joined[name] = self.expected[name].join(delivery.messages, self.fails)
+            expected = self.expected[name]
+            if name in delivery.refusing:
+                found = expected.refuse(delivery.messages, delivery.mapping)
+            else:
+                found = expected.join(delivery.messages, self.fails)
+            delivery.joined[name] = found
             if self.world.version(name) != before:
                 assert found.moved, f"version {before + 1} of {name} was published for a batch that moves no fact"
                 self.expected[name].keep(found)
@@ -241,8 +309,27 @@ class Promise:
             self._settle(delivery)
         act()
         for delivery in self._under_way:
-            for name in delivery.versions:
-                delivery.versions[name] = self.world.version(name)
+            left = [name for name in self.expected if name in delivery.versions or name not in delivery.joined]
+            delivery.versions = {name: self.world.version(name) for name in left}
+            delivery.refusing = self._refusing(delivery.mapping)
+
+    def follow(self) -> bool:
+        """Look which shards are in force: what each collection must be is theirs now; return whether they are new."""
+        is_new = False
+        for collection, known in self._generations.items():
+            if (layout := self.world.layout_of(collection)) is None or layout.generation == known:
+                continue
+            before = [self.expected.pop(name) for name in list(self.expected) if whole_of(name) == collection]
+            for number, shard in enumerate(layout.shards):
+                owns = _owner(number, len(layout.shards))
+                self.expected[shard.name] = reduce(Expected.and_also, (each.portion(owns) for each in before))
+                if layout.vectors:
+                    self.expected[shard.name].embed(tag_of(layout.vectors), self.pool)
+            self._generations[collection] = layout.generation
+            self.seen[f"shards of {collection}: {len(layout.shards)}"] += 1
+            self.seen["reembedded" if layout.vectors else "resharded"] += 1
+            is_new = True
+        return is_new
 
     def _answered(
         self,
@@ -269,8 +356,8 @@ class Promise:
         kept = {record["eventID"] for name, record in delivery.messages if name in failed}
         for name, record in delivery.messages:
             if name not in failed:
-                for collection in COLLECTIONS:
-                    assert self.expected[collection].holds(record), f"{name} was answered for early in {collection}"
+                for lineage, expected in self.expected.items():
+                    assert expected.holds(record), f"{name} was answered for early in {lineage}"
                 if record["eventID"] not in kept:
                     self.owed.pop(record["eventID"], None)
         if exact:
@@ -286,34 +373,35 @@ class Promise:
         return sum(
             1
             for _, record in messages
-            for name in COLLECTIONS
-            if begins(record, name)
+            for expected in self.expected.values()
+            if begins(record, expected.collection)
             and any(
                 key[1] == record["dynamodb"]["Keys"]["PK"]["S"] and position > int(record["dynamodb"]["SequenceNumber"])
-                for key, position in self.expected[name].counts.known.items()
+                for key, position in expected.counts.known.items()
             )
-            and not self.expected[name].holds(record)
+            and not expected.holds(record)
         )
 
     # What must be true
 
     def look(self) -> None:
-        """Compare each collection that has a new version with the models."""
-        for collection in COLLECTIONS:
-            published = self.world.published(collection)
-            if self._looked_at.get(collection) == published.head.swap_id:
+        """Compare each lineage that has a new version with the models."""
+        for lineage, expected in self.expected.items():
+            published = self.world.published(lineage)
+            if self._looked_at.get(lineage) == published.head.swap_id:
                 continue
-            self._looked_at[collection] = published.head.swap_id
-            self._compare(collection)
-            self.expected[collection].note(published.manifest.version.number)
-            self.look_at_history(collection)
+            self._looked_at[lineage] = published.head.swap_id
+            self._compare(lineage)
+            expected.note(published.manifest.version.number)
+            self.look_at_history(lineage)
 
-    def _compare(self, collection: str) -> None:
+    def _compare(self, lineage: str) -> None:
         store = self.world.store
-        expected = self.expected[collection]
-        manifest = self.world.published(collection).manifest
+        expected = self.expected[lineage]
+        manifest = self.world.published(lineage).manifest
+        assert self.mappings[expected.mapping].digest == (manifest.details.mapping or self.mappings["receipts"].digest)
         with files_of(manifest, Stores(store)) as files:
-            records = records_of(manifest, files, collection)
+            records = records_of(manifest, files, lineage)
             with Ledger.open(files / "ledger.sqlite3", read_only=True) as ledger:
                 assert sorted(records) == list(ledger.record_ids()), "ledger and records disagree"
                 counts = ledger.counts()
@@ -321,13 +409,12 @@ class Promise:
                 assert expected.withheld_facts == counts["withheld"], "other facts are withheld"
                 told = manifest.details.counts
                 assert counts == {"records": told.records, "facts": told.facts, "withheld": told.withheld}
-        model = Reference(self.pool).replay(list(expected.counts.taken.values()))[collection]
-        assert typed({collection: model}) == typed({collection: records})
+        require_same({lineage: expected.records(self.pool)}, {lineage: records})
         self.seen["compared"] += 1
 
-    def look_at_history(self, collection: str) -> set[str]:
+    def look_at_history(self, lineage: str) -> set[str]:
         """HEAD's chain is unbroken, and nothing that it reaches is gone; return what that is."""
-        store, head = self.world.store, self.world.published(collection).head
+        store, head = self.world.store, self.world.published(lineage).head
         history = list(walk(store, head))
         numbers = [ref.version.number for ref, _ in history]
         assert list(range(head.version.number, head.floor.number - 1, -1)) == numbers
@@ -344,10 +431,6 @@ class Promise:
 
     def drain(self) -> None:
         """The queue hands out what is owed until nothing is left but what can never succeed."""
-        self.told.away = False
-        for address, condition in list(self.conditions.items()):
-            if condition != "sound":
-                self.put_delta(address, "sound")
         for _ in range(6):
             before = set(self.owed)
             if not before:
@@ -356,25 +439,45 @@ class Promise:
             if before == set(self.owed):
                 break
         for record in self.owed.values():
-            assert any(moves(record, name) and self.fails(record, name) for name in COLLECTIONS), "it should have ended"
+            ends = [each.moves(record) and self.fails(record, each.collection) for each in self.expected.values()]
+            assert any(ends), "it should have ended"
 
     def end(self) -> None:
         """Everything is delivered and counts: records equal those of the model that replays the stream."""
-        self.drain()
         everybody = Operators(self)
-        for name in COLLECTIONS:
-            everybody.reapply(name)
+        self.told.away = False
+        for address, condition in list(self.conditions.items()):
+            if condition != "sound":
+                self.put_delta(address, "sound")
+        for cutting in self.cuttings.values():
+            cutting.end()
+        if any(each.mapping != self.mapping for each in self.expected.values()):
+            for lineage in self.expected:
+                everybody.reapply(lineage)
+            everybody.change_mapping(self.mapping)
+        self.drain()
+        for lineage in self.expected:
+            everybody.reapply(lineage)
         self.look()
         heard = [record for record in self.history if record["eventID"] not in self.lost and not is_refused(record)]
-        assert typed(Reference(self.pool).replay(heard)) == typed(self.world.everything())
+        require_same(self.expected_records(heard), self.world.everything())
         if self.lost or self.untold:
             everybody.resync()
         self._expect_statuses()
         self._expect_mirror()
         self.stop_all()
-        for container in self.world.home.glob("w*"):
-            left = [path for path in container.glob("*/*-*") if not path.name.startswith("manifest")]
+        for place in self.world.home.glob("w*/*"):
+            Workspace.open(place).close()  # whoever needs it next makes room
+            left = [path for path in place.glob("*-*") if not path.name.startswith("manifest")]
             assert not left, f"left in a workspace: {left}"
+
+    def expected_records(self, heard: Iterable[StreamRecord] | None = None) -> dict[str, dict[str, Record]]:
+        """Return what the records of each collection must be; when all that was *heard* is published, if given."""
+        found: dict[str, dict[str, Record]] = {name: {} for name in COLLECTIONS}
+        for each in self.expected.values():
+            of_all = None if heard is None else each.records_of_all(self.pool, heard)
+            found[each.collection] |= each.records(self.pool) if of_all is None else of_all
+        return found
 
     def _expect_published(self, item: ItemKey, target: MergeTarget, address: str) -> None:
         """The table is never ahead of the store."""
@@ -382,25 +485,25 @@ class Promise:
             self._settle(self._under_way[-1])  # the one whose container writes
         collection = target.state.partition("_")[0]
         key = ("run", item.partition, item.sort, address)
-        expected = self.expected[collection]
-        known = expected.counts.known | expected.withheld.known  # somebody may have gone back meanwhile
-        assert key in known, "a run was called completed before it was published"
+        there = [each for each in self.expected.values() if each.collection == collection]
+        # Somebody may have gone back meanwhile.
+        known = [key in each.counts.known or key in each.withheld.known for each in there]
+        assert any(known), "a run was called completed before it was published"
 
     def _expect_statuses(self) -> None:
         for key, item in self.table.items.items():
-            for name in COLLECTIONS:
-                address = item.get(f"{name}_delta_prefix")
-                if address in self.pool and ("run", *key, address) in self.expected[name].counts.known:
-                    assert "PENDING" != item[f"{name}_state"], (key, item)
+            for expected in self.expected.values():
+                address = item.get(f"{expected.collection}_delta_prefix")
+                if address in self.pool and ("run", *key, address) in expected.counts.known:
+                    assert "PENDING" != item[f"{expected.collection}_state"], (key, item)
 
     def _expect_mirror(self) -> None:
         """Whatever befell it, a repair makes it the store's equal."""
-        for name in COLLECTIONS:
+        for name in self.expected:
             repair_mirror(self.world.store, self.world.mirror, name, deadline=Deadline(), writer="test")
             assert self.world.published(name).manifest == self.world.published(name, self.world.mirror).manifest
-        assert typed(self.world.everything()) == typed(self.world.everything(self.world.mirror))
+        require_same(self.world.everything(), self.world.everything(self.world.mirror))
 
 
-def copy_of(begun: Path, place: Path) -> World:
-    """Return a world of its own that has begun."""
-    return World(Path(shutil.copytree(begun, place)))
+def _owner(number: int, shards: int) -> Callable[[str], bool]:
+    return lambda partition: shard_of(partition, shards) == number

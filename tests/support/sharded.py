@@ -9,7 +9,6 @@ from chroma_lifecycle.chroma.client import CollectionSettings
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.intake.mapping import TableMapping
-from chroma_lifecycle.intake.mapping_file import load_mapping, parse_mapping
 from chroma_lifecycle.lifecycle import begin_in_shards
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.layout import Layout, read_layout
@@ -35,8 +34,17 @@ class ShardedWorld(World):
 
     @property
     def mapping(self) -> TableMapping:
-        whole = load_mapping("receipts") if self.rules is None else parse_mapping(self.rules, "test.yaml")
+        return self.mapping_of(self.rules)
+
+    def mapping_of(self, rules: str | None = None) -> TableMapping:
+        whole = super().mapping_of(rules)
         return replace(whole, shards=dict.fromkeys(whole.collections, self.shards))
+
+    def lineages(self, collection: str) -> list[str]:
+        return [shard.name for shard in self.layout(collection).shards]
+
+    def layout_of(self, collection: str) -> Layout:
+        return self.layout(collection)
 
     def begin(self) -> ShardedWorld:
         for name in ("store", "mirror", "deltas"):

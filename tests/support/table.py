@@ -27,13 +27,28 @@ def attribute(value: Any) -> dict[str, Any]:
 
 
 class Table:
-    """Items by key; every write returns the record that the stream would carry."""
+    """Items by key; every write returns the record that the stream would carry.
+
+    Attributes:
+        idle: How many seconds passed in which nothing was written.
+    """
 
     def __init__(self, partition_key: str = "PK", sort_key: str | None = "SK", arn: str = ARN) -> None:
         self.items: dict[tuple[str, str], dict[str, Any]] = {}
         self._names = (partition_key, sort_key)
         self._arn = arn
         self._sequence = 100_000_000_000_000_000_000
+        self.idle = 0
+
+    @property
+    def sequence(self) -> int:
+        """That of the newest write."""
+        return self._sequence
+
+    @property
+    def now(self) -> int:
+        """When the newest write was, and what is idle since, in seconds of the Unix epoch."""
+        return CREATED + self._sequence % 1000 + self.idle
 
     def put(self, pk: str, sk: str = "", **attributes: Any) -> dict[str, Any]:
         """Write a whole item."""
@@ -56,7 +71,7 @@ class Table:
         if self._names[1]:
             keys[self._names[1]] = {"S": sk}
         body: dict[str, Any] = {
-            "ApproximateCreationDateTime": CREATED + self._sequence % 1000,
+            "ApproximateCreationDateTime": self.now,
             "Keys": keys,
             "SequenceNumber": str(self._sequence),
             "SizeBytes": 100,

@@ -14,10 +14,12 @@ from chroma_lifecycle.clock import SYSTEM_CLOCK, Deadline
 from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.config import Settings
 from chroma_lifecycle.deltas.writer import DeltaWriter
-from chroma_lifecycle.intake.mapping_file import load_mapping
+from chroma_lifecycle.intake.mapping import TableMapping
+from chroma_lifecycle.intake.mapping_file import load_mapping, parse_mapping
 from chroma_lifecycle.lifecycle import Beginning, begin
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import read_head
+from chroma_lifecycle.publishing.layout import Layout
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.report import Report
@@ -95,6 +97,19 @@ class World:
         """Return a container: warm as long as it is used; *store* may stand before the real one."""
         made = compactor(replace(self.settings, workspace=self.home / workspace))
         return made if store is None else Compactor(replace(made._around, store=store), made._root)
+
+    def mapping_of(self, rules: str | None = None) -> TableMapping:
+        """Return what the text of a mapping says, by default that of receipts."""
+        return load_mapping("receipts") if rules is None else parse_mapping(rules, "test.yaml")
+
+    def lineages(self, collection: str) -> list[str]:
+        """Return the names of the lineages that make up a collection."""
+        return [collection]
+
+    def layout_of(self, collection: str) -> Layout | None:
+        """Return the layout of a collection, if it is in shards."""
+        del collection
+        return None
 
     def compact(self, records: list[Any], *, deadline: Deadline | None = None) -> Report:
         """Compact one SQS batch in a container of its own."""
