@@ -13,7 +13,6 @@ from tests.support.machine import PromiseMachine, ShardedMachine, examples
 
 QUICK = {
     "a_lost_swap_is_taken_for_landed",
-    "a_refusal_is_taken_for_our_own_write",
     "an_older_image_replaces_a_newer_one",
     "a_failed_collection_is_answered_for",
     "any_event_of_a_pending_item_begins_its_run",
