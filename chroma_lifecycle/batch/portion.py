@@ -24,13 +24,15 @@ class Portion:
     @property
     def changes(self) -> tuple[Change, ...]:
         """What is worked on."""
+        if not self._aside:
+            return self._all
         return self.of({change.origin.source for change in self._all} - self._aside.keys())
 
     @property
     def is_of_fields(self) -> bool:
         """Whether there is something to work on, and none of it reads a delta."""
         changes = self.changes
-        return bool(changes) and not any(isinstance(change, MergeDelta) for change in changes)
+        return bool(changes) and MergeDelta not in set(map(type, changes))
 
     def of(self, sources: Collection[str]) -> tuple[Change, ...]:
         """Return the changes of some messages."""
@@ -75,6 +77,8 @@ class Portion:
 
         A run that cannot be merged as it is will be told so in its item; one that comes again is not.
         """
+        if not self._aside:
+            return
         for source, problem in self._aside.items():
             joined.outcomes[source] = Outcome.FAILED
             joined.problems[source] = problem

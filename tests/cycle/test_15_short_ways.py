@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from dataclasses import replace
@@ -137,3 +138,22 @@ def test_a_few_labels_keep_chroma_on_one_processor(world: World, monkeypatch: py
         assert 1 == machine.compact(in_sqs([label(table, "total")])).applied
 
     assert ([1], allowed) == (held, os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_what_a_batch_makes_is_not_looked_through_until_it_is_done(world: World, *, collects: bool) -> None:
+    """The collector rests while a batch is worked on, and does afterwards what it did before, whatever happened."""
+    seen: list[bool] = []
+
+    with world.compactor() as machine:
+        before = gc.isenabled()
+        try:
+            (gc.enable if collects else gc.disable)()
+            machine.compact(in_sqs([label(Table(), "total")]), told=lambda _: seen.append(gc.isenabled()))
+            with pytest.raises(BadInput):
+                machine.compact({})
+            after = gc.isenabled()
+        finally:
+            (gc.enable if before else gc.disable)()
+
+    assert ([False], collects) == (seen, after)
