@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import TypeAlias
@@ -170,7 +170,7 @@ class Cycle:
 
     def _attempt(self, portion: Portion, attempt: int, *, dry_run: bool) -> CycleEnd:
         around, pace = self._around, self._pace
-        with self._workspace.blank() as scratch:
+        with self._scratch() as scratch:
             # 1. The newest version, on the local disk. Mostly it is the one that is there already: so its facts
             #    are looked at while the store is asked.
             local = self._workspace.pristine.version()
@@ -214,7 +214,16 @@ class Cycle:
         report = self._report(child, joined, planned.plan, attempt, published=True)
         return CycleEnd(joined, replace(report, mirror=mirror, mirror_behind=behind))
 
-    def _deltas(self, parent: Manifest, scratch: Path) -> BatchDeltas:
+    @contextmanager
+    def _scratch(self) -> Iterator[Callable[[], Path]]:
+        """Give what makes a directory for deltas when it is first asked; the directory is removed at the end.
+
+        A batch without a delta does without: making and removing one waits for the disk.
+        """
+        with ExitStack() as rooms:
+            yield cache(lambda: rooms.enter_context(self._workspace.blank()))
+
+    def _deltas(self, parent: Manifest, scratch: Callable[[], Path]) -> BatchDeltas:
         around, details = self._around, parent.details
         return BatchDeltas(
             around.mapping, around.deltas, details.dimension, details.space, scratch, self._deadline, self._pace
@@ -228,7 +237,9 @@ class Cycle:
         portion.tell(joined)
         return joined, planned
 
-    def _plan_early(self, portion: Portion, local: LocalVersion | None, scratch: Path) -> tuple[Joined, Planned] | None:
+    def _plan_early(
+        self, portion: Portion, local: LocalVersion | None, scratch: Callable[[], Path]
+    ) -> tuple[Joined, Planned] | None:
         """Plan on the version that is here, if that takes no more than a look into its ledger.
 
         Whether it is the newest, nobody has said yet. What is wrong with it is told when it is planned again.
@@ -266,7 +277,7 @@ class Cycle:
 
     def _try(self, portion: Portion) -> LifecycleError | None:
         """Let Chroma do what some messages ask for, in a working copy that is thrown away; return what it refuses."""
-        with self._workspace.blank() as scratch:
+        with self._scratch() as scratch:
             local = self._workspace.pristine.version()
             assert local is not None  # what the batch was planned on; nothing was written to it since
             deltas = self._deltas(local.manifest, scratch)

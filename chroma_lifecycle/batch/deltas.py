@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -37,7 +37,7 @@ class BatchDeltas:
         source: RootedDeltas,
         dimension: int,
         space: str,
-        scratch: Path,
+        scratch: Callable[[], Path],
         deadline: Deadline,
         pace: Pace,
     ) -> None:
@@ -96,6 +96,6 @@ class BatchDeltas:
             self._space,
         )
         reader = partial(read_chroma_delta, deadline=self._deadline)
-        delta = open_delta(address, self._source, self._scratch, expected, reader)
+        delta = open_delta(address, self._source, self._scratch(), expected, reader)
         # Below a partition key all ids are in one shard; where any id may be, others have their portions.
         return delta if change.below is not None else replace(delta, ids=mapping.portion(delta.ids))

@@ -105,8 +105,9 @@ class _Batch:
         self._known_fields = {
             (fact.reach, fact.item): fact for facts in ledger.field_facts(reaches).values() for fact in facts
         }
+        removed = {change.reach for change in changes if isinstance(change, DeleteRecords)}
         self._known_tombstones = {
-            (fact.reach, fact.item): fact for facts in ledger.tombstones(reaches).values() for fact in facts
+            (fact.reach, fact.item): fact for facts in ledger.tombstones(removed).values() for fact in facts
         }
         self._withheld = ledger.withheld(reaches)
         self._read_at = ledger.mappings.read_at()

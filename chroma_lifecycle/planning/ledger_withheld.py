@@ -49,6 +49,8 @@ class Withheld:
 
 def read_withheld(file: LedgerFile, reaches: Iterable[str] | None = None) -> Withheld:
     """Return all that is withheld, or the facts of *reaches* and every run."""
+    if not any(map(file.count, WITHHELD)):
+        return Withheld()
     fields, tombstones = (
         file.connection.execute(f"SELECT * FROM {table}")  # noqa: S608 (own names)
         if reaches is None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from chroma_lifecycle.cycle import Cycle
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.planning.ledger import RETENTION_SECONDS, Ledger
 from chroma_lifecycle.publishing.unpack import Stores, files_of
+from chroma_lifecycle.snapshot.workspace import Workspace
 from tests.support.memory_store import FakeClock
 from tests.support.table import Table, in_sqs
 from tests.support.watching import WatchedStore
@@ -157,3 +160,23 @@ def test_what_a_batch_makes_is_not_looked_through_until_it_is_done(world: World,
             (gc.enable if before else gc.disable)()
 
     assert ([False], collects) == (seen, after)
+
+
+def test_a_directory_for_deltas_is_made_for_deltas_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of labels reads no delta, and does not wait for the disk to make and remove a place for one."""
+    made: list[str] = []
+    blank = Workspace.blank
+
+    def noted(self: Workspace) -> AbstractContextManager[Path]:
+        made.append(self.root.name)
+        return blank(self)
+
+    table = Table()
+    monkeypatch.setattr(Workspace, "blank", noted)
+    with_word(world, table)
+    with_deltas, records = len(made), [label(table, "total")]
+    with world.compactor() as machine:
+        assert (1, 1) == (machine.compact(in_sqs(records)).applied, machine.compact(in_sqs(records)).no_op)
+
+    assert with_deltas == len(made)
+    assert with_deltas > 0
