@@ -31,6 +31,8 @@ GROUP_PAGES = 64
 
 _GROUP_BYTES = GROUP_PAGES * PAGE_BYTES
 _THREADS = 2
+# So few are done before threads have begun and handed them over.
+_MOST_ALONE = 8
 # Read, proven and compressed in turn; so much of it is in memory twice.
 _AT_ONCE_PAGES = 4 * GROUP_PAGES
 
@@ -114,7 +116,7 @@ def _in_threads(
     work: Callable[..., bytes], pieces: Iterable[tuple[Sequence[Pages], Sequence[Pages]]], count: int
 ) -> Iterator[bytes]:
     """Yield what *work* makes of *count* groups; zstd lets other threads run: the next pieces are read meanwhile."""
-    if count <= 1:
+    if count <= _MOST_ALONE:
         for some in pieces:
             yield from map(work, *some)
         return

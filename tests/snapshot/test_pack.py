@@ -123,9 +123,11 @@ def test_what_is_kept_of_a_page_costs_next_to_nothing_wherever_it_lies_now(moved
     assert len(encode_pack(Pack((), (patch_of(DB, old, new),)))) < 550
 
 
+@pytest.mark.parametrize("in_threads", [False, True])
 @pytest.mark.parametrize("pages", [1, GROUP_PAGES, GROUP_PAGES + 1, 90])
-def test_pages_are_compressed_in_groups(pages: int) -> None:
-    """So that memory is bounded, and what a page shares with the one before it lies near."""
+def test_pages_are_compressed_in_groups(pages: int, monkeypatch: pytest.MonkeyPatch, *, in_threads: bool) -> None:
+    """So that memory is bounded, and what a page shares with the one before it lies near; many are done in threads."""
+    monkeypatch.setattr("chroma_lifecycle.snapshot.patch._MOST_ALONE", 0 if in_threads else 90)
     old = NOISE[: 4_096 * pages]
     new = b"".join(b"x" + old[start : start + 4_095] for start in range(0, len(old), 4_096))
 
