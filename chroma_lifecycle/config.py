@@ -29,7 +29,8 @@ class Settings:
         store: Where versions live: ``s3://bucket/prefix`` or a directory.
         mirror: A mounted directory that receives what was published; none without it.
         mapping: Path of a mapping file, or the name of a shipped mapping.
-        workspace: Local directory for the pristine copy and the working directories.
+        workspace: Local directory for the pristine copy and the working directories. The default one must be this
+            user's, and no other user may write into it.
         table: Name of the DynamoDB table whose run items get their status; none without it.
         deltas: Roots below which deltas may lie, the first one for relative addresses;
             empty for the store's own bucket or directory.

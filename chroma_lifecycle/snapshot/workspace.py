@@ -25,11 +25,13 @@ from pathlib import Path
 from types import TracebackType
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, new_id
+from chroma_lifecycle.config import DEFAULT_WORKSPACE
 from chroma_lifecycle.errors import BadInput, NoTime, NotOwned, StoreUnavailable
 from chroma_lifecycle.snapshot.disk import clone_file, copy_file, disk_errors, remove_tree, require_room
 from chroma_lifecycle.snapshot.fields import spell_time
 from chroma_lifecycle.snapshot.files import LEDGER, FileEntry
 from chroma_lifecycle.snapshot.pristine import Pristine
+from chroma_lifecycle.snapshot.private import require_private
 from chroma_lifecycle.snapshot.rewriting import remove_empty_directories
 from chroma_lifecycle.snapshot.working import Kept, mark
 
@@ -54,9 +56,11 @@ class Workspace:
 
         Raises:
             NotOwned: Another process, or another part of this one, owns it; the error says which.
-            BadInput: The directory cannot be used.
+            BadInput: The directory cannot be used; or it is the default one, and another user's.
         """
         with disk_errors(root):
+            if root.is_relative_to(DEFAULT_WORKSPACE):
+                require_private(DEFAULT_WORKSPACE)
             root.mkdir(parents=True, exist_ok=True)
             lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o666)
             try:
