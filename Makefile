@@ -5,7 +5,7 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 # Where this is set, each of hundreds of processes that tests start compiles Chroma anew: a second of its two.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site dev streams recipes bench
+.PHONY: help install security demo demo-s3 test check lint types layers closing-versions lock invoke e2e soak browser site dev streams random recipes bench
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ streams: $(READY) ## The tests on real streams: WRITES=10000 to the table, two w
 
 soak: $(READY) ## Run the long profiles: more schedules, kills, swaps; SEED=n replays one
 	$(BIN)/pytest -q -m soak --hypothesis-profile soak $(if $(SEED),--hypothesis-seed=$(SEED))
+
+random: $(READY) ## The tests in random orders, one run after the other: RUNS=20 TESTS=tests/planning; SEED=n runs one again
+	scripts/random_runs.sh
 
 recipes: $(READY) ## Run the recipes for readers with LangChain, LlamaIndex and FastAPI, in their own environment
 	scripts/recipes.sh

@@ -291,9 +291,11 @@ class Recovers(Act):
 
     Attributes:
         mirrored: Whether there is a mirror to ask.
+        rivals: What the last recovery told beside what it took.
     """
 
     mirrored: bool
+    rivals: tuple[str, ...] = ()
 
     def prepare(self, home: Path) -> World:
         return told(World(home))
@@ -303,7 +305,8 @@ class Recovers(Act):
 
     def do(self, case: Case, way: Way) -> Ends:
         if find_head(case.beside.store, "words") is None:
-            recover(way.store, case.world.mirror if self.mirrored else None, "words", writer="test")
+            mirror = case.world.mirror if self.mirrored else None
+            self.rivals = recover(way.store, mirror, "words", writer="test").rivals
         return {}
 
     def look(self, case: Case) -> None:
@@ -327,7 +330,12 @@ class Recovers(Act):
     def _expect_whole(self, case: Case) -> None:
         found = case.world.published("words", case.beside.store)
         assert not verify_store(found, case.beside.store, every_version=True).damage
-        assert typed({"words": model(HEARD)["words"]}) == typed(
+        heard = HEARD
+        if found.manifest.version < Version(3):  # each reading of the newest came damaged: it is told, and still there
+            [newest] = [name for name in self.rivals if f"/manifests/{3:016x}-" in name]
+            assert case.beside.store.present({newest})
+            heard = HEARD[:3]
+        assert typed({"words": model(heard)["words"]}) == typed(
             {"words": case.world.records("words", case.beside.store)}
         )
 
