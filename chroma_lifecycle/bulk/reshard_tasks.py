@@ -20,6 +20,7 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.publishing.layout import Layout, Vectors
 from chroma_lifecycle.publishing.shard import LARGEST_GENERATION
+from chroma_lifecycle.publishing.transfer import in_parallel
 from chroma_lifecycle.slots import MOST_SHARDS
 from chroma_lifecycle.wiring import open_store, writer
 
@@ -116,11 +117,15 @@ def find_brought_shards(event: Event, here: Here) -> dict[int, dict[str, Any] | 
     seen = coming_layout(store, collection, generation)
     if seen is None:
         return {}
-    found: dict[int, dict[str, Any] | None] = {}
-    for number, shard in enumerate(seen.layout.coming):
-        published, whole = find_brought(store, seen.layout, shard)
-        found[number] = {**asdict(brought_of(published)), "number": number} if published and whole else None
-    return found
+    layout = seen.layout
+
+    def told_of(number: int) -> dict[str, Any] | None:
+        published, whole = find_brought(store, layout, layout.coming[number])
+        return {**asdict(brought_of(published)), "number": number} if published and whole else None
+
+    # Side by side: writers may be waiting.
+    numbers = range(len(layout.coming))
+    return dict(zip(numbers, in_parallel(told_of, numbers), strict=True))
 
 
 def close_shards(event: Event, here: Here, _: Tell) -> dict[str, Any]:
