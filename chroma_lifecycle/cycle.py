@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
-from typing import TypeAlias
 
 from chroma_lifecycle.batch.deltas import BatchDeltas
 from chroma_lifecycle.batch.isolation import Refused, isolate, refusals
 from chroma_lifecycle.batch.pace import Pace
+from chroma_lifecycle.batch.phases import Phases, Trace, untraced
 from chroma_lifecycle.batch.portion import Portion
 from chroma_lifecycle.batch.summary import details_of, record_counts
 from chroma_lifecycle.clock import Clock, Deadline, jitter, wait_until
@@ -58,14 +58,6 @@ FULL_CHECK_VERSIONS = 50
 """Every so many versions every page is checked, and not only what the light checks look at."""
 
 
-Trace: TypeAlias = Callable[[str, str], AbstractContextManager[object]]
-
-
-def untraced(_collection: str, _phase: str) -> AbstractContextManager[object]:
-    """Trace nothing."""
-    return nullcontext()
-
-
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What every cycle needs beside its changes.
@@ -78,8 +70,7 @@ class Surroundings:
         tail_budget: Vector operations that a reader may have to replay.
         writer: Who publishes, for people.
         lineage: What HEAD must be of, if a layout says so.
-        trace: Surrounds each phase of a cycle, for whoever wants to see where time goes; it is given
-            the collection and the phase, and must not raise.
+        trace: Surrounds each phase of a cycle.
     """
 
     mapping: TableMapping
@@ -125,7 +116,7 @@ class Cycle:
         self._workspace = workspace
         self._collection = collection
         self._deadline = deadline
-        self._seconds: dict[str, float] = {}
+        self._phases = Phases(around.clock, around.trace, collection)
         self._missed: list[str] = []
 
     def run(self, changes: Sequence[Change], *, dry_run: bool = False) -> CycleEnd:
@@ -176,7 +167,7 @@ class Cycle:
             local = self._workspace.pristine.version()
             ask = partial(read_published, around.store, self._collection, local=local)
             with self._phase("restore"), meanwhile(ask) as newest:
-                with self._counted_as("plan", within="restore"):
+                with self._phases.counted_as("plan", within="restore"):
                     early = self._plan_early(portion, local, scratch)
                 parent = self._restore(newest())
             # 2. Which facts move, and what follows for the records. Deltas are read and checked.
@@ -203,9 +194,9 @@ class Cycle:
                 with self._phase("publish"):
                     details = details_of(parent.manifest.details, sealed, planned.plan, joined, counts, around.mapping)
                     summary = replace(details.summary, action=self.action)
-                    details = replace(details, summary=summary, milliseconds=self._milliseconds())
+                    details = replace(details, summary=summary, milliseconds=self._phases.milliseconds)
                     child = self._publish(parent, sealed, details)
-        pace.note(self._seconds, planned.plan.size)
+        pace.note(self._phases.seconds, planned.plan.size)
         # 6. The copy that readers look into first.
         with self._phase("mirror"):
             mirror, behind = self._mirror()
@@ -262,7 +253,7 @@ class Cycle:
         Raises:
             LifecycleError: It is not the messages: the engine takes none of them.
         """
-        apply_seconds = self._seconds.get("apply", 0.0)
+        apply_seconds = self._phases.seconds.get("apply", 0.0)
 
         def attempt(sources: Sequence[str]) -> LifecycleError | None:
             self._deadline.require(self._pace.reserve_seconds + apply_seconds, "another trial")
@@ -414,29 +405,8 @@ class Cycle:
             bytes_written=at.manifest.stored_bytes if published else 0,
             tail=counts.tail,
             withheld=counts.withheld,
-            seconds={name: round(seconds, 4) for name, seconds in self._seconds.items()},
+            seconds={name: round(seconds, 4) for name, seconds in self._phases.seconds.items()},
         )
 
-    def _milliseconds(self) -> dict[str, int]:
-        return {name: round(seconds * 1_000) for name, seconds in self._seconds.items()}
-
-    @contextmanager
-    def _counted_as(self, name: str, *, within: str) -> Iterator[None]:
-        """Count the time for another phase than the one that it is spent in, which is what a trace shows."""
-        began = self._around.clock.monotonic()
-        try:
-            yield
-        finally:
-            seconds = self._around.clock.monotonic() - began
-            for phase, share in ((within, -seconds), (name, seconds)):
-                self._seconds[phase] = self._seconds.get(phase, 0.0) + share
-
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        clock = self._around.clock
-        began = clock.monotonic()
-        try:
-            with self._around.trace(self._collection, name):
-                yield
-        finally:
-            self._seconds[name] = self._seconds.get(name, 0.0) + clock.monotonic() - began
+    def _phase(self, name: str) -> AbstractContextManager[None]:
+        return self._phases.of(name)

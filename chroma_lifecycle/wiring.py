@@ -24,8 +24,9 @@ from chroma_lifecycle.stores.exporting import DirectoryTarget
 
 if TYPE_CHECKING:
     from chroma_lifecycle.aws.dynamodb import DynamoRunStatus
+    from chroma_lifecycle.batch.phases import Trace
     from chroma_lifecycle.compactor import Compactor
-    from chroma_lifecycle.cycle import Surroundings, Trace
+    from chroma_lifecycle.cycle import Surroundings
     from chroma_lifecycle.deltas.delivery import Delivery
     from chroma_lifecycle.intake.mapping import TableMapping
     from chroma_lifecycle.intake.scanned import TableScan
@@ -177,7 +178,8 @@ def compactor(settings: Settings, *, trace: Trace | None = None) -> Compactor:
 
 def surroundings(settings: Settings, *, trace: Trace | None = None) -> Surroundings:
     """Return what a cycle needs beside its changes."""
-    from chroma_lifecycle.cycle import Surroundings, untraced  # as above
+    from chroma_lifecycle.batch.phases import untraced
+    from chroma_lifecycle.cycle import Surroundings  # as above
 
     return Surroundings(
         mapping=load_mapping(settings.mapping),

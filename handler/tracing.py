@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from chroma_lifecycle.batch.phases import Trace, untraced
 from chroma_lifecycle.config import has_tracing
-from chroma_lifecycle.cycle import Trace, untraced
 
 
 def tracer() -> Trace:

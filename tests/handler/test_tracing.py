@@ -12,7 +12,7 @@ import pytest
 from aws_xray_sdk.core import xray_recorder
 from aws_xray_sdk.core.lambda_launcher import LambdaContext
 
-from chroma_lifecycle.cycle import untraced
+from chroma_lifecycle.batch.phases import untraced
 from chroma_lifecycle.errors import NotInitialised
 from handler.app import lambda_handler
 from handler.tracing import tracer
