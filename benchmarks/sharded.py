@@ -333,8 +333,8 @@ def tables(results: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=24_000)
-    parser.add_argument("--dimension", type=int, default=128)
+    parser.add_argument("--records", type=int, default=12_000)
+    parser.add_argument("--dimension", type=int, default=64)
     parser.add_argument("--dry", action="store_true", help="Print the tables only.")
     given = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
