@@ -180,7 +180,6 @@ def _amended(store: Store, collection: str, amend: Callable[[Head], Head | None]
 
 
 def _require_under_way(head: Head, generation: int) -> None:
-    head.require_here()
     layout = layout_of(head)
     if not layout.coming or layout.newest_generation != generation:
         raise given_up(head.collection, generation)

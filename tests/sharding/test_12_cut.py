@@ -15,9 +15,9 @@ import pytest
 from chroma_lifecycle.bulk import bring, cutting
 from chroma_lifecycle.bulk.leftovers import remove_left_behind
 from chroma_lifecycle.bulk.resharding import begin, reopen
-from chroma_lifecycle.errors import BadInput, HeadMoved, Retryable, Sharded
+from chroma_lifecycle.errors import BadInput, HeadMoved, Retryable
 from chroma_lifecycle.publishing.head import read_head
-from chroma_lifecycle.publishing.layout import Layout, Vectors, read_layout
+from chroma_lifecycle.publishing.layout import Vectors
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.reader import ShardedReader, SnapshotReader
 from tests.sharding.test_01_compaction import A, B, run, with_words
@@ -116,7 +116,7 @@ def test_a_change_that_comes_while_it_is_closed_waits(whole: OnePieceWorld, tabl
     assert whole.records()[word("a")][2]["label_total"]
 
 
-@pytest.mark.parametrize("step", ["close", "finish"])
+@pytest.mark.parametrize("step", [pytest.param("close", marks=pytest.mark.soak), "finish"])
 def test_a_writer_that_read_head_before_a_step_cannot_publish_after_it(
     whole: OnePieceWorld, table: Table, step: str
 ) -> None:
@@ -320,14 +320,7 @@ def test_a_reader_that_begins_while_the_layout_comes_reads_the_shards(
         assert 2 == len(reader.status().shards)
 
 
-def test_an_older_head_is_no_layout_and_no_way_back(whole: OnePieceWorld, table: Table) -> None:
-    """Whoever reads one lineage is told that there are shards; and the mapping that names shards finds them as well."""
-    Reshard(whole, 2).run()
-    with pytest.raises(Sharded, match="in shards"):
-        read_head(whole.store, "words")
-    assert isinstance(read_layout(whole.store, "words").layout, Layout)
-
-
+@pytest.mark.soak
 def test_it_is_cut_in_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """HEAD is replaced by a layout as by a HEAD, by If-Match; every version of what was before can go."""
     use_server(monkeypatch)
@@ -340,7 +333,9 @@ def test_it_is_cut_in_a_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert {A, B} == world.records().keys()
 
 
-def test_a_mapping_that_names_shards_compacts_one_piece_too(whole: OnePieceWorld, table: Table) -> None:
+def test_a_mapping_that_names_shards_compacts_one_piece_too(
+    whole: OnePieceWorld, table: Table, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The store says what there is: the mapping may name the shards before the reshard, or after it."""
     from chroma_lifecycle.compactor import Compactor
     from chroma_lifecycle.wiring import surroundings
@@ -348,6 +343,7 @@ def test_a_mapping_that_names_shards_compacts_one_piece_too(whole: OnePieceWorld
     declared = replace(surroundings(whole.settings), mapping=replace(whole.mapping, shards={"words": 2, "lines": 2}))
     with Compactor(declared, whole.home / "declared") as machine:
         assert 1 == machine.compact(in_sqs([label(table, "a")])).applied
+        assert "layout not mirrored" not in capsys.readouterr().out, "there is none"
         Reshard(whole, 2).run()
         assert 1 == machine.compact(in_sqs([label(table, "b")])).applied
     records = whole.records()

@@ -53,11 +53,11 @@ def under_way(world: OnePieceWorld) -> Reshard:
 
 def test_what_it_was_in_one_piece_can_go(whole: OnePieceWorld, table: Table) -> None:
     """Its versions lie beside the layout, which stays; so do the shards that were given up, which go at once."""
-    given_up = Reshard(whole, 3)
+    given_up = Reshard(whole, 2)
     given_up.begin()
     given_up.bring(1)
     given_up.give_up()
-    assert ["words.1-0", "words.1-1", "words.1-2"] == [each.name for each in left_behind(whole.store, whole.layout())]
+    assert ["words.1-0", "words.1-1"] == [each.name for each in left_behind(whole.store, whole.layout())]
     remove_left_behind(whole.store, "words", timedelta(hours=24))
     assert [] == left_behind(whole.store, whole.layout())
     Reshard(whole, 2).run()
@@ -71,8 +71,6 @@ def test_what_it_was_in_one_piece_can_go(whole: OnePieceWorld, table: Table) -> 
     assert [] == left_behind(whole.store, whole.layout())
     assert records == whole.records()
     assert 1 == whole.compact([label(table, "a")]).applied
-    Reshard(whole, 3).run()
-    assert ["words.2-0", "words.2-1"] == [each.name for each in left_behind(whole.store, whole.layout())]
 
 
 def test_the_layout_replaces_head_in_the_mirror(whole: OnePieceWorld, table: Table) -> None:
@@ -111,7 +109,7 @@ def test_the_local_copy_of_one_piece_makes_room(
 
 
 def test_a_reshard_under_way_is_not_taken_elsewhere(whole: OnePieceWorld, tmp_path: Path) -> None:
-    """Neither moved nor copied; when it is given up both are possible, and when it is done it is moved as shards."""
+    """Neither moved nor copied; when it is given up, both are possible."""
     target = DirectoryStore(tmp_path / "target")
     target.create_root()
     reshard = under_way(whole)
@@ -121,6 +119,11 @@ def test_a_reshard_under_way_is_not_taken_elsewhere(whole: OnePieceWorld, tmp_pa
     reshard.give_up()
     copied = copy(whole.store, target, "words", deadline=Deadline(), writer="test")
     assert copied.head.successors is None
+
+
+@pytest.mark.soak
+def test_what_was_cut_is_moved_as_shards(whole: OnePieceWorld, tmp_path: Path) -> None:
+    """What it was in one piece stays behind."""
     Reshard(whole, 2).run()
     other = DirectoryStore(tmp_path / "other")
     other.create_root()
@@ -179,6 +182,7 @@ def test_a_layout_that_was_lost_is_not_replaced_by_what_was_before(whole: OnePie
             begin(beginning, CollectionSettings("l2", 4))
 
 
+@pytest.mark.soak
 def test_a_head_that_was_lost_while_it_was_cut_goes_on(whole: OnePieceWorld, table: Table) -> None:
     """Nobody is in force but HEAD: it is recovered with the shards that come, and the reshard ends."""
     reshard = under_way(whole)

@@ -38,6 +38,7 @@ def test_killed_at_every_step_the_same_again_ends_it(
     killed_and_done_again(whole, table, step, after=after, generation=1)
 
 
+@pytest.mark.soak
 def test_of_two_processes_that_begin_at_once_one_begins(whole: OnePieceWorld) -> None:
     """Both have read HEAD when either swaps it: one is told of the other, and the collection is as it was."""
     records, ends = whole.records(), race_to_begin(whole, 2, 4)

@@ -194,9 +194,10 @@ STOPS = (
     ),
     Stop(
         "Sharded",
-        "Here the whole collection is to be uploaded.",
-        "upload --to http://localhost:8000 --collection words",
-        "What does not work on all shards at once refuses, so that nobody takes a part for the whole. Name a shard.",
+        "Here one shard is to be brought in step with the whole table.",
+        "resync --table items --mapping receipts --collection words.1-0",
+        "What is about all shards at once refuses one of them, and what is about one refuses the whole, so that nobody "
+        "takes a part for the whole. Name what the hint names.",
         around=_in_shards,
     ),
     Stop(
