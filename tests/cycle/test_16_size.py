@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chroma_lifecycle.planning.ledger import Ledger
+from chroma_lifecycle.planning.ledger_file import LedgerFile
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.snapshot import pages, patch, rewriting, workspace
 from tests.support.table import Table, in_sqs
@@ -64,17 +64,15 @@ def handled() -> Iterator[Counter[str]]:
             patched.setattr(module, "page_digests", bytes_of("hashed", pages.page_digests, len))
         patched.setattr(patch, "press", bytes_of("compressed", patch.press, lambda new, old: len(new)))
         patched.setattr(workspace, "copy_file", bytes_of("copied", workspace.copy_file, _of_words))
-        patched.setattr(
-            rewriting, "_write_all", bytes_of("written", rewriting._write_all, lambda fd, data, at: len(data))
-        )
-        rows = Ledger._rows
+        patched.setattr(rewriting, "write_at", bytes_of("written", rewriting.write_at, lambda fd, data, at: len(data)))
+        rows = LedgerFile.rows
 
-        def asked(self: Ledger, *given: Any, **more: Any) -> Iterator[tuple[Any, ...]]:
+        def asked(self: LedgerFile, *given: Any, **more: Any) -> Iterator[tuple[Any, ...]]:
             for row in rows(self, *given, **more):
                 seen["rows"] += 1
                 yield row
 
-        patched.setattr(Ledger, "_rows", asked)
+        patched.setattr(LedgerFile, "rows", asked)
         yield seen
 
 
