@@ -22,6 +22,7 @@ from chroma_lifecycle.publishing.recover import recover
 from chroma_lifecycle.publishing.relocating_shards import move_shards
 from chroma_lifecycle.publishing.relocation import copy, move
 from chroma_lifecycle.publishing.swap import amend_head
+from chroma_lifecycle.reader import ShardedReader
 from chroma_lifecycle.rebuild import Renewal, rebuild
 from chroma_lifecycle.snapshot import workspace as workspaces
 from chroma_lifecycle.snapshot.workspace import Workspace
@@ -116,6 +117,7 @@ def test_a_reshard_under_way_is_not_taken_elsewhere(whole: OnePieceWorld, tmp_pa
     for take in (move, copy):
         with pytest.raises(BadInput, match="a reshard of words to 2 shards is under way"):
             take(whole.store, target, "words", deadline=Deadline(), writer="test")
+    assert [] == [*target.list("")], "nothing is written before it is refused"
     reshard.give_up()
     copied = copy(whole.store, target, "words", deadline=Deadline(), writer="test")
     assert copied.head.successors is None
@@ -163,6 +165,18 @@ def test_another_space_is_not_lost_in_a_reshard(whole: OnePieceWorld) -> None:
     reshard.give_up()
     Reshard(whole, 2).run()
     assert {"ip"} == {whole.published(shard.name).manifest.details.space for shard in whole.layout().shards}
+
+
+def test_a_reader_follows_one_piece_that_was_begun_anew(whole: OnePieceWorld, tmp_path: Path) -> None:
+    """As a SnapshotReader does: with the same copy on the disk, which one reader alone can own."""
+    with ShardedReader(whole.store, "words", check_seconds=0.0, workspace=tmp_path / "reader") as reader:
+        words = reader.client().get_collection("words")
+        assert 16 == words.count()
+        shutil.rmtree(whole.home / "store/words")
+        with Workspace.open(whole.home / "again") as workspace:
+            beginning = Beginning("words", None, whole.store, workspace, SYSTEM_CLOCK, "test")
+            begin(beginning, CollectionSettings("l2", 4))
+        assert 0 == words.count()
 
 
 def test_a_layout_that_was_lost_is_not_replaced_by_what_was_before(whole: OnePieceWorld, table: Table) -> None:
