@@ -19,6 +19,7 @@ from chroma_lifecycle.intake.rules import MergeTarget
 from chroma_lifecycle.planning import join, portions, reading, remapping
 from chroma_lifecycle.planning.join import Joined, Outcome
 from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, Withheld
+from chroma_lifecycle.planning.ledger_mappings import LedgerMappings
 from chroma_lifecycle.publishing import publish, sweep
 from chroma_lifecycle.publishing.condemned import judge
 from chroma_lifecycle.publishing.head import Head, read_head
@@ -284,7 +285,7 @@ def what_a_dead_process_left_stays(patch: Patch) -> None:
 
 def what_is_older_than_the_reading_counts(patch: Patch) -> None:
     """Of an item that the table no longer holds an old message brings values, under a mapping that came later."""
-    patch.setattr(Ledger, "read_at", lambda self: 0)
+    patch.setattr(LedgerMappings, "read_at", lambda self: 0)
 
 
 def a_key_that_no_rule_sets_any_more_stays(patch: Patch) -> None:
@@ -346,7 +347,8 @@ def a_reshard_forgets_the_reading_of_the_table(patch: Patch) -> None:
 
     def careless(ledger: Ledger, *args: Any) -> None:
         add_portion(ledger, *args)
-        ledger._connection.execute("UPDATE mappings SET as_of = 0")
+        with ledger.mappings._file.transaction() as cursor:
+            cursor.execute("UPDATE mappings SET as_of = 0")
 
     patch.setattr(bring, "add_portion", careless)
 

@@ -25,14 +25,14 @@ OFTEN = {
     *(f"outcome {outcome}" for outcome in ("applied", "no-op", "failed", "ignored")),
     *("envelope flat", "expired", "swept", "rolled back", "withheld", "reapplied", "resynced", "died mending"),
     *("status write", "late", "refused value", "one collection failed", "cold", "warm"),
-    *("died DiesAtCall", "died DiesAtStep", "died DiesAtSwap", "delta missing", "stale mirror", "damaged mirror"),
+    *("died DiesAtStep", "died DiesAtSwap", "delta missing", "stale mirror", "damaged mirror"),
     *("mapping changed", "mapping receipts", "old mapping"),
     *(f"other writer: {what}" for what in ("compact", "pin", "rebase", "expire", "rollback", "reapply")),
 }
 """What every run goes through, and a long one with each machine."""
-IN_SHARDS = {"resharded", "reembedded", "a reshard was given up", "a step of a reshard died", "other writer: cut"}
+IN_SHARDS = {"resharded", "reembedded", "a step of a reshard died", "other writer: cut"}
 """What every run goes through with collections in shards."""
-SELDOM = {"swap lost", "mapping refused", "rollback refused", "died changing the mapping"}
+SELDOM = {"died DiesAtCall", "swap lost", "mapping refused", "rollback refused", "died changing the mapping"}
 """What a long run goes through as well."""
 
 
@@ -62,8 +62,12 @@ def test_nothing_is_lost_in_many_schedules(
     number = int(request.config.getoption("--hypothesis-seed") or random.SystemRandom().randrange(1 << 30))
     with capsys.disabled():
         print(f"\nschedules of {machine.__name__}, seed {number}")
-        run_state_machine_as_test(seed(number)(machine), settings=examples(SCHEDULES, steps=30))
-        print(sorted(machine.seen.items()))
+        try:
+            run_state_machine_as_test(seed(number)(machine), settings=examples(SCHEDULES, steps=30))
+        finally:
+            print(sorted(machine.seen.items()))
     if SCHEDULES >= 40:
-        happened = OFTEN | (IN_SHARDS if machine is ShardedMachine else set()) | (SELDOM if SCHEDULES >= 200 else set())
+        happened = OFTEN | (SELDOM if SCHEDULES >= 200 else set())
+        if machine is ShardedMachine:
+            happened |= IN_SHARDS | {"a reshard was given up"}
         assert set() == happened - machine.seen.keys()

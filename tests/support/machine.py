@@ -99,6 +99,7 @@ class PromiseMachine(RuleBasedStateMachine):
         self._hot = hot
         home = Path(shutil.copytree(self.begun, self._place / "world"))
         self.promise = Promise(self.world(home), pool, flat=flat)
+        self.promise.look()  # somebody may go back to the first version
         self.others = Operators(self.promise)
         for image in IMAGES:
             for receipt in RECEIPTS:
