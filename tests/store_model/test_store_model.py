@@ -221,7 +221,7 @@ TAKEN_OUT: list[tuple[Callable[[pytest.MonkeyPatch], None], dict[str, int]]] = [
     (a_copy_moves_head_first, MIRRORING),
     (the_mirror_is_listed_last, MIRRORING),
     (a_new_base_of_an_older_era, BASES),
-    (a_move_that_does_not_look_again, MOVING | {"move": 20, "wipe": 12}),
+    (a_move_that_does_not_look_again, MOVING | {"move": 20, "wipe": 20}),
     (a_move_that_refuses_nobody, MOVING),
     (a_move_without_the_pins, MOVING),
     (a_copy_that_forgets_where_it_came_from, MOVING | {"copy_away": 12, "sweep": 8}),
