@@ -31,7 +31,9 @@ from benchmarks.cold import measure_behind, measure_restore
 from benchmarks.cycles import KINDS, Pair, measure, measure_no_op
 from benchmarks.growth import measure_growth
 from benchmarks.memory import measure_memory
+from benchmarks.peaks import measure_peaks
 from benchmarks.receipts import Editor
+from benchmarks.resharding import measure_resharding
 from benchmarks.rounds import measure_rounds
 from benchmarks.servers import s3_server
 from benchmarks.site import CACHE, Site, site
@@ -137,9 +139,35 @@ def bulk(bench: Bench) -> dict[str, Any]:
     return measure_bulk(bench.url, bench.size.records, bench.size.dimension, rounds, bench.room)
 
 
+def peaks(bench: Bench) -> dict[str, Any]:
+    """Memory by size, of what goes through a whole collection."""
+    return measure_peaks((bench.size.records // 8, bench.size.records // 2), bench.size.dimension, bench.room)
+
+
+def resharding(bench: Bench) -> dict[str, Any]:
+    """Shards cut anew while changes come."""
+    return measure_resharding(bench.url, bench.size.records, bench.size.dimension, bench.room)
+
+
 PARTS: dict[str, Callable[[Bench], Any]] = {
     part.__name__: part
-    for part in (cycles, larger, cold, behind, bases, beside, growth, memory, closing, checks, rounds, tails, bulk)
+    for part in (
+        cycles,
+        larger,
+        cold,
+        behind,
+        bases,
+        beside,
+        growth,
+        memory,
+        closing,
+        checks,
+        rounds,
+        tails,
+        bulk,
+        resharding,
+        peaks,
+    )
 }
 
 

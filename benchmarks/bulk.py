@@ -6,17 +6,16 @@ import json
 import os
 import resource
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cycles import traffic
 from benchmarks.figures import Spread, by_turns, ratio, seconds_of
+from benchmarks.reaping import run_command
 from benchmarks.receipts import COLLECTION, MAPPING, WORDS_OF_AN_IMAGE, Editor, Word, by_image, records
-from benchmarks.servers import ROOT, endpoint
+from benchmarks.servers import endpoint
 from chroma_lifecycle.aws.clients import make_client
 from chroma_lifecycle.chroma.client import CollectionSettings, ManagedClient
 from chroma_lifecycle.clock import SYSTEM_CLOCK, new_id
@@ -33,10 +32,9 @@ from tests.support.table import in_sqs
 SHARDS = 4
 _GROWTH_STEPS = 24
 _ADDED_AT_ONCE = 2_500
-_FILES = 8
+FILES = 8
 _RUNS_OF_A_BATCH = 20
 _FEW_OF_A_FILE = 10
-_PROGRAM = Path(sys.executable).with_name("chroma-lifecycle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +43,57 @@ class Load:
 
     Attributes:
         room: For mappings and workspaces, and a file of all records.
+        shards: How many the mapping has the collection in.
         images: Each image and the address of its delta.
     """
 
-    url: str
     bucket: str
     room: Path
     records: int
     dimension: int
-    images: Sequence[tuple[str, str]]
+    shards: int
+    images: Sequence[tuple[str, str]] = ()
 
     def store(self, name: str) -> str:
         return f"s3://{self.bucket}/{name}"
 
     def mapping(self, *, shards: bool) -> Path:
         path = self.room / f"mapping-{'in-shards' if shards else 'whole'}.yaml"
-        path.write_text(MAPPING.read_text() + (f"shards: {{{COLLECTION}: {SHARDS}}}\n" if shards else ""))
+        path.write_text(MAPPING.read_text() + (f"shards: {{{COLLECTION}: {self.shards}}}\n" if shards else ""))
         return path
 
     def run(self, *words: str) -> dict[str, Any]:
         """Run a command; return what it prints for programs."""
-        done = subprocess.run([str(_PROGRAM), *words, "--json"], stdout=subprocess.PIPE, check=True, cwd=ROOT)
-        return dict(json.loads(done.stdout))
+        return dict(json.loads(run_command(words).output))
+
+    def put(self, key: str, parts: Sequence[Sequence[Word]], dimension: int, *, edition: int = 0) -> None:
+        """Write them to an object of the bucket."""
+        path = put_records(self.room / "put.parquet", parts, dimension, edition=edition)
+        make_client("s3").upload_file(str(path), self.bucket, key)
+        path.unlink()
+
+    def put_data_set(self, name: str, dimension: int, *, edition: int = 0) -> None:
+        """Write all records to the files of a data set."""
+        for file in range(FILES):
+            words = range(file * self.records // FILES, (file + 1) * self.records // FILES)
+            self.put(f"{name}/part-{file:03}.parquet", [[Word(at) for at in words]], dimension, edition=edition)
+
+
+def put_records(path: Path, parts: Sequence[Sequence[Word]], dimension: int, *, edition: int = 0) -> Path:
+    """Write the records of some words to a new file; another edition has other vectors."""
+    with DeltaWriter(path, dimension=dimension) as writer:
+        for words in parts:
+            made = records(words, dimension, edition=edition)
+            writer.add(made.ids, made.vectors, made.documents, made.metadatas)
+    return path
+
+
+def new_load(number: int, dimension: int, room: Path, *, shards: int) -> Load:
+    """Make a bucket, and room for what will be loaded from it."""
+    load = Load(f"bench-bulk-{new_id()}", room / new_id(), number, dimension, shards)
+    load.room.mkdir()
+    make_client("s3").create_bucket(Bucket=load.bucket)
+    return load
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +168,7 @@ def measure_bulk(url: str, number: int, dimension: int, rounds: int, room: Path)
     """Load the same records in every way, by turns; count what passes on the way to the server."""
     peaks, processor = dict[str, float](), dict[str, list[float]]()
     with fault_proxy(url) as proxy, endpoint(proxy.url):
-        load = _prepared(proxy.url, number, dimension, room)
+        load = _prepared(number, dimension, room)
         counted: dict[str, Any] = {}
 
         def turn(way: Way) -> Callable[[int], float]:
@@ -165,10 +192,10 @@ def measure_bulk(url: str, number: int, dimension: int, rounds: int, room: Path)
         "records": number,
         "dimension": dimension,
         "shards": SHARDS,
-        "files": _FILES,
+        "files": FILES,
         "load": round(os.getloadavg()[1], 1),
         "few": {
-            "records": _FILES * _FEW_OF_A_FILE,
+            "records": FILES * _FEW_OF_A_FILE,
             "seconds": Spread.of(few).rounded(2),
             "processor_seconds": round(few_processor, 2),
         },
@@ -226,36 +253,19 @@ def _processor_seconds() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def _prepared(url: str, number: int, dimension: int, room: Path) -> Load:
+def _prepared(number: int, dimension: int, room: Path) -> Load:
     """Write the records as a data set, as deltas of one image each, and as one file."""
-    bucket = f"bench-bulk-{new_id()}"
-    home = room / bucket
-    home.mkdir()
-    client = make_client("s3")
-    client.create_bucket(Bucket=bucket)
-
-    def put(key: str, parts: Sequence[Sequence[Word]], keep: Path | None = None) -> None:
-        path = keep or home / "put.parquet"
-        path.unlink(missing_ok=True)
-        with DeltaWriter(path, dimension=dimension) as writer:
-            for words in parts:
-                made = records(words, dimension)
-                writer.add(made.ids, made.vectors, made.documents, made.metadatas)
-        if keep is None:
-            client.upload_file(str(path), bucket, key)
-            path.unlink()
-
-    everything = [Word(at) for at in range(number)]
-    parts = list(by_image(everything))
+    load = new_load(number, dimension, room, shards=SHARDS)
+    parts = list(by_image([Word(at) for at in range(number)]))
     images = [(words[0].image, f"{words[0].image.removeprefix('IMAGE#')}.parquet") for words in parts]
     for words, (_, address) in zip(parts, images, strict=True):
-        put(f"deltas/{address}", [words])
-    for file in range(_FILES):
-        put(f"data/part-{file:03}.parquet", [everything[file * number // _FILES : (file + 1) * number // _FILES]])
+        load.put(f"deltas/{address}", [words], dimension)
+    load.put_data_set("data", dimension)
+    for file in range(FILES):
         few = [Word((file * _FEW_OF_A_FILE + at) * WORDS_OF_AN_IMAGE) for at in range(_FEW_OF_A_FILE)]
-        put(f"few/part-{file:03}.parquet", [few])
-    put("", parts, keep=home / "all.parquet")
-    return Load(url, bucket, home, number, dimension, images)
+        load.put(f"few/part-{file:03}.parquet", [few], dimension)
+    put_records(load.room / "all.parquet", parts, dimension)
+    return replace(load, images=images)
 
 
 def _require_all(load: Load, name: str) -> None:

@@ -344,6 +344,43 @@ def _bulk(found: Results) -> str:
     )
 
 
+def _resharding(found: Results) -> str:
+    rows = [
+        [
+            way["title"],
+            f"{way['seconds']:.1f} s",
+            f"**{way['closed_seconds']:.2f} s**",
+            str(way["rounds"]),
+            _megabytes(way["sent_megabytes"]),
+            _megabytes(way["received_megabytes"]),
+            _requests(way["requests"]),
+            str(way["batches"]),
+            f"{way['median_seconds']:.2f} s",
+            f"{way['slowest_seconds']:.2f} s",
+        ]
+        for way in found["ways"]
+    ]
+    headings = ["", "seconds", "writers wait", "rounds", "sent", "read", "requests", "batches", "a batch", "slowest"]
+    return (
+        f"{found['records']:,} records of {found['dimension']} dimensions; {found['labels']} labels that lie anywhere "
+        f"every {found['every_seconds']:g} s; load {found['load']}:\n\n" + table(headings, rows)
+    )
+
+
+def _peaks(found: Results) -> str:
+    few, many = found["records"]
+    rows = [
+        [
+            command["title"],
+            *(f"{value:,.0f} MB" for value in command["megabytes"]),
+            f"{1e6 * (command['megabytes'][1] - command['megabytes'][0]) / (many - few):,.0f} bytes",
+        ]
+        for command in found["commands"]
+    ]
+    headings = ["", f"{few:,} records", f"{many:,} records", "each more record"]
+    return f"{found['dimension']} dimensions, {4 * found['dimension']:,} bytes a vector:\n\n" + table(headings, rows)
+
+
 _BLOCKS: Mapping[str, Callable[[Any], str]] = {
     "machine": _machine,
     "cycles": _cycles,
@@ -359,4 +396,6 @@ _BLOCKS: Mapping[str, Callable[[Any], str]] = {
     "rounds": _rounds,
     "tails": _tails,
     "bulk": _bulk,
+    "resharding": _resharding,
+    "peaks": _peaks,
 }

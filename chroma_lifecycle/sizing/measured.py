@@ -21,7 +21,8 @@ class Measured:
             first write.
         seconds_per_label: What a changed label or field adds.
         seconds_per_vector: What a new vector adds.
-        seconds_per_task: What a task of a bulk build takes before its first record: a process that imports Chroma.
+        seconds_per_task: What a task of a bulk build takes beside its records: its beginning and end, and its share of
+            the process that imports Chroma for all of them.
         seconds_per_built_vector: What a bulk build takes for a vector in an empty index, all told.
         seconds_per_vector_before: What it takes more for each vector that the index has already.
         bytes_per_record: Of the snapshot: vector, document, metadata, ledger and indexes.
