@@ -53,10 +53,10 @@ def test_all_shards_are_brought_into_one_collection(
     shell = Shell(tmp_path, capsys)
     (tmp_path / "mapping.yaml").write_text(MAPPING)
     table = Table()
-    for user in "abc":
+    for user in "abcdef":
         rows = [{"id": f"USER#{user}#NOTE#{n}", "embedding": [n, 1, 0]} for n in range(2)]
         (tmp_path / f"{user}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    runs = [table.put(f"USER#{user}", "RUN#1", delta=f"{user}.jsonl", state="PENDING") for user in "abc"]
+    runs = [table.put(f"USER#{user}", "RUN#1", delta=f"{user}.jsonl", state="PENDING") for user in "abcdef"]
     (tmp_path / "runs.json").write_text(json.dumps({"Records": runs}))
     at = ["--store", "store", "--mapping", "mapping.yaml"]
     shell("init", "--dimension", "3", "--workspace", "workspace", *at)
@@ -65,10 +65,10 @@ def test_all_shards_are_brought_into_one_collection(
 
     done = json.loads(shell(*upload, "--json").splitlines()[-1])
     assert [] == problems("upload", done)
-    assert (None, 6, 6) == (done["version"], done["records"], done["sent"])
+    assert (None, 12, 12) == (done["version"], done["records"], done["sent"])
     assert {"notes.1-0", "notes.1-1", "notes.1-2"} == done["shards"].keys()
     assert "notes, 3 shards, is in in-shards" in (again := shell(*upload))
     assert "0 were sent" in again
     assert "versions of its own" in shell(*upload, "--version", "1", code=2)
     found = server.client().get_collection("in-shards", embedding_function=None)
-    assert 6 == found.count()
+    assert 12 == found.count()
