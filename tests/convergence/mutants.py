@@ -357,8 +357,8 @@ def what_came_meanwhile_keeps_its_old_vectors(patch: Patch) -> None:
     """New vectors are given in the first round alone."""
     given = bring._Bringing._with_new_vectors
 
-    def once(self: Any, deltas: Any) -> Any:
-        return given(self, deltas) if self.new.workspace.pristine.version() is None else deltas
+    def once(self: Any, deltas: Any, space: str) -> Any:
+        return given(self, deltas, space) if self.new.workspace.pristine.version() is None else deltas
 
     patch.setattr(bring._Bringing, "_with_new_vectors", once)
 
