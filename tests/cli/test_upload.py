@@ -21,8 +21,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+def _names(server: Server) -> set[str]:
+    return {each.name for each in server.client().list_collections()}
+
+
 def test_versions_are_brought_into_a_server(cli: CommandLine, server: Server) -> None:
     """An older one, then the newest, under another name; what is there already is not sent; wrong inputs are told."""
+    before = _names(server)
     older = cli.at("upload", "--to", server.url, "--name", "copy", "--version", "2", "--json")
     newest = cli.at("upload", "--to", server.url, "--name", "copy", "--json")
     again = cli.at("upload", "--to", server.url, "--name", "copy")
@@ -42,7 +47,7 @@ def test_versions_are_brought_into_a_server(cli: CommandLine, server: Server) ->
     assert "no Chroma server answers at" in nobody.err
     assert "is no URL of a server" in no_url.err
     assert "has no records: there is nothing to take out" in empty.err
-    assert ["copy"] == [each.name for each in server.client().list_collections()]
+    assert {*before, "copy"} == _names(server)
 
 
 def test_all_shards_are_brought_into_one_collection(

@@ -7,13 +7,12 @@ import random
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.dying import STEPS, die_at, die_in
-from tests.support.s3 import CREDENTIALS, client, moto_url, new_bucket, use_server
+from tests.support.s3 import client, new_bucket, use_server
 from tests.support.story import expect_model, story, write_pool
 from tests.support.table import Table
 from tests.support.world import IMAGE, World, label
@@ -36,25 +35,20 @@ def in_s3(begun: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def server() -> Mapping[str, str]:
-    """Return what a process needs to reach the server."""
-    return {**CREDENTIALS, "AWS_ENDPOINT_URL": moto_url()}
-
-
 def healed(world: World) -> None:
     """Run one more cycle, which brings the mirror up to what the killed process published."""
     report = world.compact([Table().put(IMAGE, "RECEIPT#00009#PLACE", merchant_name="another")])
     assert (1, 0) == (report.applied, report.failed)
 
 
-def expect_nothing_lost(world: World, step: str, after: bool, environment: Mapping[str, str] | None = None) -> None:
+def expect_nothing_lost(world: World, step: str, after: bool) -> None:
     """Kill at a step of words, lines being done, send the batch again, and compare with the model."""
     write_pool(world)
     records = story(Table())
     world.compact(records[:3])
     before = world.version()
 
-    died = die_at(world, records[3:], step, after=after, collections=1, environment=environment)
+    died = die_at(world, records[3:], step, after=after, collections=1)
     assert -signal.SIGKILL == died
 
     landed = step in ("mirror", "publish", "head") and (after or step == "mirror")
@@ -87,7 +81,7 @@ def test_a_kill_at_a_step_loses_nothing_in_s3(
     begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
     """C13: the same with S3, where the answer to a write may have been on its way."""
-    expect_nothing_lost(in_s3(begun, tmp_path / "world", monkeypatch), step, after, server())
+    expect_nothing_lost(in_s3(begun, tmp_path / "world", monkeypatch), step, after)
 
 
 def test_kills_at_random_moments_lose_nothing(world: World) -> None:
@@ -128,7 +122,7 @@ def test_many_kills_at_random_moments_lose_nothing(
         write_pool(world)
         records = story(Table())
         for _ in range(4):
-            code = die_in(world, records, chance.uniform(0.01, longest), server() if store == "s3" else None)
+            code = die_in(world, records, chance.uniform(0.01, longest))
             assert code in (0, -signal.SIGKILL), f"seed {seed}: {code}"
             happened["killed" if code else "ended first"] += 1
             longest *= 1.2 if code else 0.6  # as long as a cycle takes here: deaths come early and late

@@ -16,7 +16,7 @@ from tests.cycle.test_06_deadline import ManualClock
 from tests.model.reference import Reference, typed
 from tests.support.contending import run_contention
 from tests.support.dying import run_race
-from tests.support.s3 import CREDENTIALS, fault_proxy, new_bucket, use_server
+from tests.support.s3 import fault_proxy, new_bucket, use_server
 from tests.support.story import POOL, expect_model, story, write_pool
 from tests.support.table import Table, in_sqs
 from tests.support.watching import WatchedStore
@@ -67,7 +67,7 @@ def test_of_two_racing_compactors_no_update_is_lost_in_s3(tmp_path: Path, monkey
         world.compact(records)
         batches = batches_of(table)
 
-        ends = run_race(world, batches, {**CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url})
+        ends = run_race(world, batches)
 
         everything = [*records, *(r for each in batches.values() for batch in each for r in batch)]
         expect_nothing_lost(world, ends, everything)
@@ -95,7 +95,7 @@ def test_compactors_that_go_as_fast_as_they_can_lose_nothing(
             for number in range(count)
         }
 
-        ends = run_contention(world, batches, {**CREDENTIALS, "AWS_ENDPOINT_URL": proxy.url})
+        ends = run_contention(world, batches)
 
         everything = [*records, *(r for each in batches.values() for batch in each for r in batch)]
         assert typed(Reference(POOL).replay(everything)) == typed(world.everything())

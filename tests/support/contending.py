@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,11 +38,8 @@ class Contended:
     cpu_seconds: float
 
 
-def contend(
-    world: World, name: str, batches: list[list[Any]], start: Barrier, results: Any, environment: Mapping[str, str]
-) -> None:
+def contend(world: World, name: str, batches: list[list[Any]], start: Barrier, results: Any) -> None:
     """Compact batches; what fails comes again, as from a queue. Puts a `Contended` into *results*."""
-    os.environ.update(environment)
     attempt, run = Cycle._attempt, Cycle.run
     took: list[tuple[bool, float]] = []
     in_row, longest = 0, 0
@@ -84,15 +80,12 @@ def contend(
     results.put(Contended(len(took), len(lost), longest, handed_back, sum(lost), sum(each for _, each in took)))
 
 
-def run_contention(
-    world: World, batches: Mapping[str, list[list[Any]]], environment: Mapping[str, str] | None = None
-) -> list[Contended]:
+def run_contention(world: World, batches: Mapping[str, list[list[Any]]]) -> list[Contended]:
     """Let as many processes as there are names compact their batches at once."""
     context = processes()
     start, results = context.Barrier(len(batches)), context.Queue()
     racers = [
-        context.Process(target=contend, args=(world, name, each, start, results, dict(environment or {})))
-        for name, each in batches.items()
+        context.Process(target=contend, args=(world, name, each, start, results)) for name, each in batches.items()
     ]
     for racer in racers:
         racer.start()

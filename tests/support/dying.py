@@ -6,18 +6,18 @@ seconds, and a process that was forked after Chroma was used hangs.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 from chroma_lifecycle import cycle
+from chroma_lifecycle.config import take_environment
 from chroma_lifecycle.cycle import Cycle
 from chroma_lifecycle.errors import HeadMoved, LifecycleError
 from chroma_lifecycle.intake.mapping import TableMapping
@@ -50,9 +50,25 @@ STEPS_OF_RESYNC: dict[str, tuple[Any, str]] = {
 _BARRIER_SECONDS = 60
 
 
+class _Process(ForkServerProcess):
+    """A process with the variables of who makes it: the server that forks it may have begun under others."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._variables = dict(os.environ)
+
+    def run(self) -> None:
+        take_environment(self._variables)
+        super().run()
+
+
+class _Context(ForkServerContext):
+    Process = _Process
+
+
 def processes() -> ForkServerContext:
     """Return what starts processes quickly."""
-    context = multiprocessing.get_context("forkserver")
+    context = _Context()
     context.set_forkserver_preload(["tests.support.dying", "chroma_lifecycle.compactor"])
     return context
 
@@ -64,15 +80,13 @@ def die_at(
     *,
     after: bool,
     collections: int = 0,
-    environment: Mapping[str, str] | None = None,
 ) -> int | None:
     """Compact in a process that is killed (SIGKILL) before or after *step*; return its exit code.
 
     Args:
         collections: How many collections come past the step before.
-        environment: What the process needs to reach the store.
     """
-    return _exit_code(_dying, world, records, step, after, collections, dict(environment or {}))
+    return _exit_code(_dying, world, records, step, after, collections)
 
 
 def die_resyncing(world: World, table: Table, mapping: TableMapping | None, step: str, *, after: bool) -> int | None:
@@ -80,11 +94,9 @@ def die_resyncing(world: World, table: Table, mapping: TableMapping | None, step
     return _exit_code(_dying_in_resync, world, table, mapping, step, after)
 
 
-def die_in(
-    world: World, records: list[Any], seconds: float, environment: Mapping[str, str] | None = None
-) -> int | None:
+def die_in(world: World, records: list[Any], seconds: float) -> int | None:
     """Compact in a process that is killed some seconds after it began."""
-    return _exit_code(_dying_soon, world, records, seconds, dict(environment or {}))
+    return _exit_code(_dying_soon, world, records, seconds)
 
 
 def _exit_code(target: Callable[..., None], *arguments: Any) -> int | None:
@@ -98,10 +110,7 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _dying(
-    world: World, records: list[Any], step: str, after: bool, collections: int, environment: Mapping[str, str]
-) -> None:
-    os.environ.update(environment)
+def _dying(world: World, records: list[Any], step: str, after: bool, collections: int) -> None:
     _kill_at(*STEPS[step], after=after, calls=collections)
     world.compact(records)
 
@@ -130,8 +139,7 @@ def _kill_at(owner: Any, name: str, *, after: bool, calls: int) -> None:
     setattr(owner, name, deadly)
 
 
-def _dying_soon(world: World, records: list[Any], seconds: float, environment: Mapping[str, str]) -> None:
-    os.environ.update(environment)
+def _dying_soon(world: World, records: list[Any], seconds: float) -> None:
     timer = threading.Timer(seconds, _kill)
     timer.daemon = True
     timer.start()
@@ -144,14 +152,12 @@ def race(
     batches: list[list[Any]],
     barrier: Barrier,
     results: Any,
-    environment: Mapping[str, str],
 ) -> None:
     """Compact batches, meeting the other process between compare and write at each first swap of a batch.
 
     Both have compared when either writes; then they write one after the other, and take turns at being
     the second. Puts into *results*, for each batch, how many swaps were lost and which messages failed.
     """
-    os.environ.update(environment)
     met = {"due": False, "second": False}
     kind, address = type(world.store), world.store.address
     swap_head, attempt = kind.swap_head, Cycle._attempt
@@ -186,15 +192,12 @@ def race(
             results.put((workspace, lost["swaps"], report.failed_sources()))
 
 
-def run_race(
-    world: World, batches: Mapping[str, list[list[Any]]], environment: Mapping[str, str] | None = None
-) -> list[tuple[str, int, tuple[str, ...]]]:
+def run_race(world: World, batches: Mapping[str, list[list[Any]]]) -> list[tuple[str, int, tuple[str, ...]]]:
     """Return (who, swaps lost, messages that failed) for each batch of two processes."""
     context = processes()
     barrier, results = context.Barrier(2), context.Queue()
     racers = [
-        context.Process(target=race, args=(world, name, each, barrier, results, dict(environment or {})))
-        for name, each in batches.items()
+        context.Process(target=race, args=(world, name, each, barrier, results)) for name, each in batches.items()
     ]
     for racer in racers:
         racer.start()
