@@ -53,7 +53,9 @@ class Reference:
         }
 
     def _embedded(self, collection: str, id_: str, row: Record) -> Record:
-        run, vector = self.vectors.get((collection, id_), (None, None))
+        if (given := self.vectors.get((collection, id_))) is None:
+            return row
+        run, vector = given
         return (vector, *row[1:]) if run == self.written[collection, id_] else row
 
     def _event(self, record: dict[str, Any]) -> None:
