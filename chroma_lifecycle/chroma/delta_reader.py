@@ -95,9 +95,8 @@ def read_proven(directory: Path, collection: str, to: Path, subject: str, *, ids
         BadInput: Not all of the records are there.
         NoRoom: The disk of *to* is full.
     """
-    from chroma_lifecycle.chroma.client import (
-        ManagedClient,
-    )  # imports chromadb, which whoever has a child read need not
+    # Imports chromadb, which whoever has a child read need not.
+    from chroma_lifecycle.chroma.client import ManagedClient
 
     del subject
     with ManagedClient.open(directory, collection, everywhere=False) as client, writing(to):

@@ -23,7 +23,6 @@ from chroma_lifecycle.planning.ledger_mappings import LedgerMappings
 from chroma_lifecycle.publishing import publish, sweep
 from chroma_lifecycle.publishing.condemned import judge
 from chroma_lifecycle.publishing.head import Head, read_head
-from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.publication import Publication
 from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.shard import whole_of
@@ -243,15 +242,6 @@ def a_reapply_forgets_the_runs(patch: Patch) -> None:
     patch.setattr(reapplying.withheld, "reapply", careless)
 
 
-def a_sweep_knows_nothing_of_pins(patch: Patch) -> None:
-    """A version that lives beside the history loses its objects."""
-
-    def unpinned(store: Any, head: Any) -> frozenset[str]:
-        return frozenset(name for _, manifest in walk(store, head) for name in manifest.reached())
-
-    patch.setattr(sweep, "reached", unpinned)
-
-
 def a_sweep_spares_what_nobody_reaches(patch: Patch) -> None:
     """Stored bytes grow for ever."""
     patch.setattr(sweep, "judge", lambda *args, **named: replace(judge(*args, **named), condemned=()))
@@ -266,16 +256,6 @@ def a_resync_believes_what_is_known(patch: Patch) -> None:
             original(self, key, change, as_of)
 
     patch.setattr(reading._Comparing, "_field", believing)
-
-
-def a_partial_image_is_taken_for_a_whole_one(patch: Patch) -> None:
-    """What a flat message does not name is withdrawn."""
-    original = join.join_fields
-
-    def whole(known: Any, change: Any, *withheld: Any) -> Any:
-        return original(known, replace(change, partial=False) if hasattr(change, "partial") else change, *withheld)
-
-    patch.setattr(join, "join_fields", whole)
 
 
 def what_a_dead_process_left_stays(patch: Patch) -> None:
@@ -341,28 +321,6 @@ def a_reshard_leaves_behind_what_is_withheld(patch: Patch) -> None:
     patch.setattr(portions, "_copy", careless)
 
 
-def a_reshard_forgets_the_reading_of_the_table(patch: Patch) -> None:
-    """Under a changed mapping old messages count again, once the collection is cut anew."""
-    add_portion = bring.add_portion
-
-    def careless(ledger: Ledger, *args: Any) -> None:
-        add_portion(ledger, *args)
-        with ledger.mappings._file.transaction() as cursor:
-            cursor.execute("UPDATE mappings SET as_of = 0")
-
-    patch.setattr(bring, "add_portion", careless)
-
-
-def what_came_meanwhile_keeps_its_old_vectors(patch: Patch) -> None:
-    """New vectors are given in the first round alone."""
-    given = bring._Bringing._with_new_vectors
-
-    def once(self: Any, deltas: Any, space: str) -> Any:
-        return given(self, deltas, space) if self.new.workspace.pristine.version() is None else deltas
-
-    patch.setattr(bring._Bringing, "_with_new_vectors", once)
-
-
 def a_failed_shard_is_answered_for(patch: Patch) -> None:
     """Early acknowledgement: the messages of a shard are not named when its cycle failed."""
     lost = compactor._Ends.lost
@@ -400,10 +358,8 @@ MUTANTS: dict[str, Plant] = {
         what_is_withheld_is_no_barrier_to_removals,
         what_is_withheld_is_no_barrier_to_runs,
         a_reapply_forgets_the_runs,
-        a_sweep_knows_nothing_of_pins,
         a_sweep_spares_what_nobody_reaches,
         a_resync_believes_what_is_known,
-        a_partial_image_is_taken_for_a_whole_one,
         what_is_older_than_the_reading_counts,
         a_key_that_no_rule_sets_any_more_stays,
         a_function_goes_on_under_the_old_mapping,
@@ -417,8 +373,6 @@ IN_SHARDS: dict[str, Plant] = {
         a_closed_shard_takes_changes,
         a_reshard_leaves_records_that_are_gone,
         a_reshard_leaves_behind_what_is_withheld,
-        a_reshard_forgets_the_reading_of_the_table,
-        what_came_meanwhile_keeps_its_old_vectors,
         a_failed_shard_is_answered_for,
     )
 }

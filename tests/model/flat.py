@@ -11,8 +11,12 @@ _START = datetime(2026, 1, 1, tzinfo=UTC)
 _FIRST = 100_000_000_000_000_000_000
 
 
-def flat_messages(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the messages that an older producer sends for a stream record; none for one of no interest."""
+def flat_messages(record: dict[str, Any], *, whole: bool = False) -> list[dict[str, Any]]:
+    """Return the messages that an older producer sends for a stream record; none for one of no interest.
+
+    Args:
+        whole: Name what did not change too, for a model that counts what came by items and not by attributes.
+    """
     body = record["dynamodb"]
     pk, sk = body["Keys"]["PK"]["S"], body["Keys"]["SK"]["S"]
     new, old = plain(body.get("NewImage")), plain(body.get("OldImage"))
@@ -37,8 +41,12 @@ def flat_messages(record: dict[str, Any]) -> list[dict[str, Any]]:
         return [{**message, "entity_type": "RECEIPT_WORD_LABEL", "record_snapshot": new}]
     if "PLACE" in parts:
         # Only what changed is named; the image is partial.
-        names = {*(new or {}), *(old or {})} - {"PK", "SK"}
-        changes = {name: {"old": (old or {}).get(name), "new": (new or {}).get(name)} for name in sorted(names)}
+        names = sorted({*(new or {}), *(old or {})} - {"PK", "SK"})
+        changes = {
+            name: {"old": (old or {}).get(name), "new": (new or {}).get(name)}
+            for name in names
+            if whole or (old or {}).get(name) != (new or {}).get(name)
+        }
         return [{**message, "entity_type": "RECEIPT_PLACE", "changes": changes}]
     kind = {2: "RECEIPT", 4: "RECEIPT_LINE", 6: "RECEIPT_WORD"}[len(parts)]
     return [{**message, "entity_type": kind}] if new is None else []

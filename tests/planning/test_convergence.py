@@ -450,3 +450,18 @@ def test_an_address_holds_one_content_for_ever(world: World) -> None:
 
     assert Outcome.FAILED is world.outcomes[-1]
     assert {WORD} == set(world.records["words"])
+
+
+def test_a_message_of_one_change_leaves_the_others_as_they_were() -> None:
+    """In any order: what a partial image does not name is neither withdrawn nor set back."""
+    table, place = Table(), ("IMAGE#a", "RECEIPT#00001#PLACE")
+    records = [
+        table.put(*RUN, **BEGIN),
+        table.put(*place, merchant_name="a", place_id="p1"),
+        table.update(*place, place_id="p2"),
+        table.update(*place, merchant_name="b"),
+    ]
+    messages = [message for record in records for message in flat_messages(record)]
+
+    [end] = ends(messages)
+    assert {"merchant_name": "b", "place_id": "p2", "label_total": True} == end["words"][WORD][2]

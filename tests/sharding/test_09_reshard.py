@@ -9,17 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from chroma_lifecycle.bulk import bring, resharding
 from chroma_lifecycle.bulk.resharding import give_up
+from chroma_lifecycle.bulk.vectors import VectorsOf
 from chroma_lifecycle.chroma.client import CollectionSettings
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, LifecycleError, NotInitialised, Retryable, Sharded
 from chroma_lifecycle.lifecycle import Beginning, begin
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.publishing.head import read_head
-from chroma_lifecycle.publishing.layout import publish_layout, read_layout
+from chroma_lifecycle.publishing.layout import Vectors, publish_layout, read_layout
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.reader import ShardedReader
@@ -32,6 +34,7 @@ from tests.support.faults import CollectionFails
 from tests.support.resharding import Reshard, read_here
 from tests.support.sharded import ShardedWorld
 from tests.support.table import Table, in_sqs
+from tests.support.world import DIMENSION, vector
 
 IMAGES = "abcdefgh"
 
@@ -45,15 +48,31 @@ def label(table: Table, image: str, name: str = "total", number: int = 1) -> dic
     return table.put(f"IMAGE#{image}", key, validation_status="VALID")
 
 
-@pytest.fixture(scope="session")
-def begun_filled(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Table]:
-    """Two words of each of eight images, and a label that waits for a word that is not there."""
-    world, table = ShardedWorld(Path(shutil.copytree(begun, tmp_path_factory.mktemp("filled") / "world"))), Table()
+def fill(world: ShardedWorld) -> Table:
+    """Publish two words of each of eight images, and a label that waits for a word that is not there."""
+    table = Table()
     for tag, image in enumerate(IMAGES):
         world.write_delta(
             image, {word(image): (tag, f"text {image}", {"n": tag}), word(image, 2): (tag + 50, None, {})}
         )
     assert 9 == world.compact([*(run(table, image) for image in IMAGES), label(table, "a", "early", 7)]).applied
+    return table
+
+
+def expect_parked_label(world: ShardedWorld, table: Table) -> None:
+    """Publish the word that the label waits for; it has it."""
+    world.write_delta("late", {word("a", 7): (70, None, {})})
+    announced = {"words_delta_prefix": "late.parquet", "words_state": "PENDING"}
+    late = table.put("IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#late", **announced)
+    assert 1 == world.compact([late]).applied
+    assert {"label_early": True, "label_status": "validated"} == world.records()[word("a", 7)][2]
+
+
+@pytest.fixture(scope="session")
+def begun_filled(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Table]:
+    """In three shards: see :func:`fill`."""
+    world = ShardedWorld(Path(shutil.copytree(begun, tmp_path_factory.mktemp("filled") / "world")))
+    table = fill(world)
     return world.home, table
 
 
@@ -95,11 +114,7 @@ def test_facts_travel_with_their_records(filled: ShardedWorld, table: Table, sha
     assert (2, shards, ()) == (layout.generation, len(layout.shards), layout.coming)
     assert records == filled.records()
     assert facts == ledger_of(filled)
-    filled.write_delta("late", {word("a", 7): (70, None, {})})
-    announced = {"words_delta_prefix": "late.parquet", "words_state": "PENDING"}
-    late = table.put("IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#late", **announced)
-    assert 1 == filled.compact([late]).applied
-    assert {"label_early": True, "label_status": "validated"} == filled.records()[word("a", 7)][2]
+    expect_parked_label(filled, table)
 
 
 def test_many_records_are_read_by_a_child(filled: ShardedWorld, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +131,27 @@ def test_many_records_are_read_by_a_child(filled: ShardedWorld, monkeypatch: pyt
 
     assert [6, 6] == asked, "and four of another shard, here"
     assert before == filled.records()
+
+
+def test_what_comes_meanwhile_gets_a_new_vector_too(filled: ShardedWorld, table: Table) -> None:
+    """A record that a run writes again, and one that it makes, between two rounds of a reembed."""
+
+    def find(ids: Sequence[str], space: str, scratch: Path) -> VectorsOf:
+        return lambda wanted: np.array([vector(100)] * len(wanted), np.float32)
+
+    def between(step: str) -> None:
+        if step == "close":
+            filled.write_delta("again", {word("a"): (7, "again", {}), word("a", 3): (8, None, {})})
+            announced = {"words_delta_prefix": "again.parquet", "words_state": "PENDING"}
+            again = table.put("IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#again", **announced)
+            assert 1 == filled.compact([again]).applied
+
+    Reshard(filled, 3, vectors=Vectors("tag 100", DIMENSION), find=find).run(between)
+
+    after = filled.records()
+    assert {100} == {record[0] for record in after.values()}
+    assert (100, "again", {}) == after[word("a")]
+    assert word("a", 3) in after
 
 
 def test_what_comes_meanwhile_is_in_the_new_shards(filled: ShardedWorld, table: Table) -> None:

@@ -20,8 +20,8 @@ from chroma_lifecycle.publishing.head import read_head
 from chroma_lifecycle.publishing.layout import Vectors
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.reader import ShardedReader, SnapshotReader
-from tests.sharding.test_01_compaction import A, B, run, with_words
-from tests.sharding.test_09_reshard import IMAGES, label, ledger_of, word
+from tests.sharding.test_01_compaction import A, B, with_words
+from tests.sharding.test_09_reshard import expect_parked_label, fill, label, ledger_of, word
 from tests.support.one_piece import OnePieceWorld
 from tests.support.resharding import Reshard, read_here
 from tests.support.s3 import new_bucket, use_server
@@ -35,13 +35,9 @@ def _no_children(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def begun_whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Table]:
-    """In one piece: two words of each of eight images, and a label that waits for a word that is not there."""
-    world, table = OnePieceWorld(tmp_path_factory.mktemp("whole") / "world").begin(), Table()
-    for tag, image in enumerate(IMAGES):
-        world.write_delta(
-            image, {word(image): (tag, f"text {image}", {"n": tag}), word(image, 2): (tag + 50, None, {})}
-        )
-    assert 9 == world.compact([*(run(table, image) for image in IMAGES), label(table, "a", "early", 7)]).applied
+    """In one piece."""
+    world = OnePieceWorld(tmp_path_factory.mktemp("whole") / "world").begin()
+    table = fill(world)
     return world.home, table
 
 
@@ -64,11 +60,7 @@ def test_facts_travel_with_their_records(whole: OnePieceWorld, table: Table) -> 
     assert (1, 3, (), lineage) == (layout.generation, len(layout.shards), layout.coming, layout.came_from)
     assert records == whole.records()
     assert facts == ledger_of(whole)
-    whole.write_delta("late", {word("a", 7): (70, None, {})})
-    announced = {"words_delta_prefix": "late.parquet", "words_state": "PENDING"}
-    late = table.put("IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#late", **announced)
-    assert 1 == whole.compact([late]).applied
-    assert {"label_early": True, "label_status": "validated"} == whole.records()[word("a", 7)][2]
+    expect_parked_label(whole, table)
 
 
 def test_what_comes_meanwhile_is_in_the_shards(whole: OnePieceWorld, table: Table) -> None:

@@ -66,7 +66,7 @@ def flat(bodies: Sequence[Body]) -> Packed:
         if isinstance(body, str):
             packed.append((f"text-{number}", body, body))
         elif body["dynamodb"]["Keys"]["PK"]["S"].startswith("IMAGE"):
-            for message in flat_messages(body):
+            for message in flat_messages(body, whole=True):
                 only = {"collection": message["collection"]} if "collection" in message else {}
                 name = f"{body['eventID']}-{only.get('collection', '')}"
                 packed.append((name, message, {**body, **only, "flat": True}))

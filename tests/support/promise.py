@@ -121,7 +121,7 @@ class Promise:
         """Something was written to the table; the stream has it, and the queue."""
         for record in records:
             self.history.append(record)
-            if not self.flat or flat_messages(record):
+            if not self.flat or flat_messages(record, whole=True):
                 self.owed[record["eventID"]] = record
 
     def unheard(self) -> list[StreamRecord]:
