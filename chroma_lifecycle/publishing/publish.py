@@ -17,7 +17,7 @@ from chroma_lifecycle.publishing.publication import Place, Publication, already_
 from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.swap import Lost, require_landed
 from chroma_lifecycle.snapshot.details import Details
-from chroma_lifecycle.snapshot.image import Image, file_changes, make_pack, read_image
+from chroma_lifecycle.snapshot.image import Image, file_changes, read_image, read_pack
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.snapshot.pack import LARGEST_RAW_BYTES, encode_pack
@@ -79,8 +79,7 @@ def publish(
     source_ref, origin = source or (None, None)
     # 1. Digest the pages that changed. Nothing is sent yet.
     before = origin or parent.manifest
-    image = _hash(sealed, workspace.pristine) if whole else _compare(sealed, workspace.pristine, before)
-    pack = _encode(image, workspace.pristine)
+    image, pack = (_hash(sealed), None) if whole else _compare(sealed, workspace.pristine, before)
     for _ in range(_ATTEMPTS):
         deadline.require(_SECONDS_FOR_THE_SWAP, "publishing a version")
         place = publication.place_after(parent)
@@ -127,7 +126,7 @@ def initialise(
     publication = Publication(store, collection, deadline, clock, writer)
     publication.require_empty(but_for=lineage)
     place = Place(collection, Version(1), Era(lineage or new_id(), 0), new_id(), None)
-    image = _hash(sealed, workspace.pristine)  # 1. digest every page
+    image = _hash(sealed)  # 1. digest every page
     content = publication.store_objects(place, image, None, None)  # 2. objects
     manifest = publication.store_manifest(place, image.entries, content, details)  # 3. manifest
     outcome = publication.move_head(manifest, None)  # 4. HEAD
@@ -141,13 +140,17 @@ def initialise(
 # 1. What changed.
 
 
-def _hash(sealed: SealedSnapshot, pristine: Pristine) -> Image:
+def _hash(sealed: SealedSnapshot) -> Image:
     """Return what *sealed* holds, beside nothing."""
-    return read_image(sealed.files, pristine.root, {}, frozenset())
+    return read_image(sealed.files, sealed.root, {}, frozenset())
 
 
-def _compare(sealed: SealedSnapshot, pristine: Pristine, parent: Manifest) -> Image:
-    """Return what *sealed* holds, beside the local copy if that is the content that *parent* has."""
+def _compare(sealed: SealedSnapshot, pristine: Pristine, parent: Manifest) -> tuple[Image, bytes | None]:
+    """Return what *sealed* holds, and the pack that leads there from the local copy.
+
+    There is none where a base is due: the copy is not the content that *parent* has, or too much changed. A full
+    upload is always correct; a pack is made only from a copy that is proven.
+    """
     local = pristine.version()
     if local is None or local.manifest.content != parent.content:
         if sealed.untouched:
@@ -155,21 +158,13 @@ def _compare(sealed: SealedSnapshot, pristine: Pristine, parent: Manifest) -> Im
                 f"the local copy is no longer the version that {sealed.root} was made from",
                 hint="run the batch again: the workspace is restored first",
             )
-        return _hash(sealed, pristine)
+        return _hash(sealed), None
     # A file that nobody wrote to is not read. Now and then every byte is compared all the same.
     unread = frozenset() if sealed.soundness.full else unwritten(sealed.root, local.manifest.files)
-    return read_image(sealed.files, pristine.root, local.pages, sealed.untouched | unread)
-
-
-def _encode(image: Image, pristine: Pristine) -> bytes | None:
-    """Return the pack that leads to *image*, or ``None`` where a base is due: no copy, or too much changed.
-
-    A full upload is always correct; a pack is made only from a copy that is proven.
-    """
-    if not image.before or image.changed_bytes > min(image.size // 2, LARGEST_RAW_BYTES // 2):
-        return None
+    given = sealed.files, pristine.root, local.pages, sealed.untouched | unread
+    size = sum(place.stat().st_size for place in sealed.files.values())
     try:
-        return encode_pack(make_pack(image, pristine.root))
+        made = read_pack(*given, most_bytes=min(size // 2, LARGEST_RAW_BYTES // 2))
     except Corrupt as damage:
         # Then the working copy was made from damaged bytes, and nothing of it may be published.
         pristine.forget()
@@ -177,6 +172,10 @@ def _encode(image: Image, pristine: Pristine) -> bytes | None:
             f"the local copy of the version was damaged: {damage.message}",
             hint="run the batch again: the workspace is restored first; if it happens again, check the disk",
         ) from damage
+    if made is None:
+        return read_image(*given), None
+    image, pack = made
+    return image, encode_pack(pack)
 
 
 # 5. What is derived.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +15,18 @@ from chroma_lifecycle.snapshot.pages import (
     FilePages,
     PageNumbers,
     PageTable,
+    Piece,
     changed_pages,
+    changed_pieces,
     entries,
     hash_file,
     in_groups,
     in_stretches,
-    no_pages,
     page_count,
     pages_reader,
     rehash,
 )
-from chroma_lifecycle.snapshot.patch import Patch, make_patch
+from chroma_lifecycle.snapshot.patch import GROUP_PAGES, Draft, Presses, draft_patch
 from chroma_lifecycle.snapshot.rewriting import FileChange, Remove, Replace, Rewrite
 
 
@@ -49,15 +50,6 @@ class Image:
     def entries(self) -> tuple[FileEntry, ...]:
         """The table of files."""
         return entries(self.after)
-
-    @property
-    def size(self) -> int:
-        return sum(pages.size for pages in self.after.values())
-
-    @property
-    def changed_bytes(self) -> int:
-        """About how many bytes a pack holds before compression."""
-        return PAGE_BYTES * sum(len(numbers) for numbers in self.changed.values())
 
     @property
     def removed(self) -> tuple[str, ...]:
@@ -91,22 +83,48 @@ def read_image(files: Mapping[str, Path], pristine: Path, before: PageTable, unt
     return Image(files, before, after, changed)
 
 
-def make_pack(image: Image, pristine: Path) -> Pack:
-    """Return the pack that leads from the published copy to *image*.
+def read_pack(
+    files: Mapping[str, Path], pristine: Path, before: PageTable, untouched: frozenset[str], *, most_bytes: int
+) -> tuple[Image, Pack] | None:
+    """Return the image, and the pack that leads to it from the published copy.
+
+    Every file is read once, and its changed pages are compressed meanwhile.
+
+    Args:
+        files, pristine, before, untouched: As for :func:`read_image`; *before* is not empty.
+        most_bytes: How much the pages of the pack may have; ``None`` is returned as soon as there is more.
 
     Raises:
         Corrupt: A page of the copy is not as published.
     """
-    return Pack(image.removed, tuple(_patch(image, path, pristine) for path in sorted(image.changed)))
+    drafts: list[Draft] = []
+    after = {path: pages for path, pages in before.items() if path in untouched}
+    with Presses() as presses:
+        for path, place in sorted((path, place) for path, place in files.items() if path not in untouched):
+            old = before.get(path)
+            pieces = _counted(changed_pieces(pristine / path if old else None, place, GROUP_PAGES), most_bytes)
+            try:
+                draft = draft_patch(path, old, place.stat().st_size, pieces, presses)
+            except _TooMuch:
+                return None
+            most_bytes -= PAGE_BYTES * len(draft.numbers)
+            after[path] = draft.after
+            if draft.after != old:
+                drafts.append(draft)
+        image = Image(files, before, after, {draft.path: draft.numbers for draft in drafts})
+        return image, Pack(image.removed, tuple(draft.patch() for draft in drafts))
 
 
-def _patch(image: Image, path: str, pristine: Path) -> Patch:
-    before, after, numbers = image.before.get(path), image.after[path], image.changed[path]
-    with pages_reader(image.files[path]) as read_new:
-        if before is None:
-            return make_patch(path, None, after, numbers, no_pages, read_new)
-        with pages_reader(pristine / path) as read_old:
-            return make_patch(path, before, after, numbers, read_old, read_new)
+class _TooMuch(Exception):
+    """More has changed than goes into a pack."""
+
+
+def _counted(pieces: Iterable[Piece], most_bytes: int) -> Iterator[Piece]:
+    for piece in pieces:
+        most_bytes -= PAGE_BYTES * len(piece.numbers)
+        if most_bytes < 0:
+            raise _TooMuch
+        yield piece
 
 
 def file_changes(image: Image) -> Iterator[FileChange]:

@@ -13,7 +13,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,8 @@ _GROUP_PAGES = 1_024
 
 PageNumbers = npt.NDArray[np.int64]
 """Ascending numbers of pages; the first page of a file is 0."""
+
+NO_NUMBERS: PageNumbers = np.empty(0, np.int64)
 
 ReadPages = Callable[[PageNumbers], bytes | memoryview]
 """Returns pages of a file one after the other; its last page is as long as it is."""
@@ -111,19 +113,13 @@ def changed_pages(before: Path, after: Path) -> PageNumbers:
     Those are the pages whose bytes differ, every page at or past the old end, and, when the
     size changes, the last page of either size.
     """
-    with _opened(before) as old, _opened(after) as new:
-        common = min(old.size, new.size)
-        differing = [
-            _differing(old_block, new_block) + start // PAGE_BYTES
-            for (start, old_block), (_, new_block) in zip(old.blocks(common), new.blocks(common), strict=True)
-        ]
-    return np.unique(np.concatenate([*differing, _pages_by_size(old.size, new.size)])).astype(np.int64)
+    return np.concatenate([NO_NUMBERS, *(changed for *_, changed in _changed_blocks(before, after))])
 
 
 def _pages_by_size(old_size: int, new_size: int) -> PageNumbers:
     """Return the pages that count as changed because the size is another one."""
     if old_size == new_size:
-        return np.empty(0, np.int64)
+        return NO_NUMBERS
     old_pages, new_pages = page_count(old_size), page_count(new_size)
     forced = {old_pages - 1, new_pages - 1, *range(old_pages, new_pages)}
     return np.array([number for number in sorted(forced) if 0 <= number < new_pages], np.int64)
@@ -179,6 +175,60 @@ def _differing(old: memoryview, new: memoryview) -> PageNumbers:
     if old[whole * PAGE_BYTES :] != new[whole * PAGE_BYTES :]:
         pages = np.append(pages, whole)
     return pages
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some pages of a file that a pack must hold.
+
+    Attributes:
+        numbers: Which ones.
+        old: Those of them that the file had before, as they were, one after the other.
+        new: All of them, as they are now.
+    """
+
+    numbers: PageNumbers
+    old: memoryview
+    new: memoryview
+
+
+def changed_pieces(before: Path | None, after: Path, pages: int) -> Iterator[Piece]:
+    """Yield what :func:`changed_pages` finds with its bytes, so many pages at a time, the last time fewer.
+
+    Either file is read once.
+
+    Args:
+        before: ``None``, if there was no such file; then every page of *after* counts.
+    """
+    numbers, old, new = list[int](), bytearray(), bytearray()
+    for start, old_block, new_block, changed in _changed_blocks(before, after):
+        for number in changed.tolist():
+            at = PAGE_BYTES * number - start
+            numbers.append(number)
+            old += old_block[at : at + PAGE_BYTES]
+            new += new_block[at : at + PAGE_BYTES]
+            if len(numbers) == pages:
+                yield Piece(np.array(numbers, np.int64), memoryview(old), memoryview(new))
+                numbers, old, new = [], bytearray(), bytearray()
+    if numbers:
+        yield Piece(np.array(numbers, np.int64), memoryview(old), memoryview(new))
+
+
+def _changed_blocks(before: Path | None, after: Path) -> Iterator[tuple[int, memoryview, memoryview, PageNumbers]]:
+    """Yield, block by block: where it starts, its bytes before and after, and its pages that count as changed."""
+    with _opened(after) as now, _opened(before) if before else nullcontext(None) as was:
+        old_size = was.size if was else 0
+        forced = _pages_by_size(old_size, now.size)
+        old_buffer, new_buffer = (memoryview(bytearray(min(size, _BLOCK_BYTES))) for size in (old_size, now.size))
+        for start in range(0, now.size, _BLOCK_BYTES):
+            old, new = old_buffer[: max(0, old_size - start)], new_buffer[: now.size - start]
+            now.fill(new, start)
+            if was:
+                was.fill(old, start)
+            common, first = min(len(old), len(new)), start // PAGE_BYTES
+            differing = _differing(old[:common], new[:common]) + first
+            here = forced[(forced >= first) & (forced < first + page_count(len(new)))]
+            yield start, old, new, np.union1d(differing, here).astype(np.int64)
 
 
 def rehash(after: Path, before: FilePages, changed: PageNumbers) -> FilePages:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -12,10 +15,11 @@ from chroma_lifecycle.errors import Corrupt
 from chroma_lifecycle.snapshot.frame import press, require_claim
 from chroma_lifecycle.snapshot.pages import (
     DIGEST_BYTES,
-    PAGE_BYTES,
+    NO_NUMBERS,
+    DigestRows,
     FilePages,
     PageNumbers,
-    ReadPages,
+    Piece,
     body_length,
     in_groups,
     page_count,
@@ -29,15 +33,9 @@ MOST_NEW_PAGES = 65_536
 GROUP_PAGES = 64
 """So many pages are compressed together, beside the same pages before: more lie further apart than zstd looks."""
 
-_GROUP_BYTES = GROUP_PAGES * PAGE_BYTES
 _THREADS = 2
-# So few are done before threads have begun and handed them over.
-_MOST_ALONE = 8
-# Read, proven and compressed in turn; so much of it is in memory twice.
-_AT_ONCE_PAGES = 4 * GROUP_PAGES
-
-Pages = bytes | memoryview
-"""Pages one after the other."""
+# So many groups may wait for a thread, each in memory before and after.
+_MOST_WAITING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,37 +67,75 @@ class Patch:
     frames: tuple[bytes | memoryview, ...]
 
 
-def make_patch(
-    path: str,
-    before: FilePages | None,
-    after: FilePages,
-    changed: PageNumbers,
-    read_old: ReadPages,
-    read_new: ReadPages,
-) -> Patch:
-    """Return the patch that leads from *before* to *after*.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The patch of a file whose pages are still being compressed.
+
+    Attributes:
+        before: The file as published; ``None`` if it is a new one.
+        after: The file as it is now.
+        numbers: The pages that it holds.
+    """
+
+    path: str
+    before: FilePages | None
+    after: FilePages
+    numbers: PageNumbers
+    frames: tuple[Future[bytes], ...]
+
+    def patch(self) -> Patch:
+        """Wait for the rest, and return the patch."""
+        before = FileState.of(self.before) if self.before else None
+        frames = tuple(frame.result() for frame in self.frames)
+        return Patch(self.path, before, FileState.of(self.after), tuple(self.numbers.tolist()), frames)
+
+
+class Presses:
+    """Threads that compress pages while others are read and hashed; no thread outlives the block."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_THREADS, "zstd")
+        self._waiting = deque[Future[bytes]]()
+
+    def press(self, piece: Piece) -> Future[bytes]:
+        """Compress the pages of *piece*; with much under way already, wait for the first of it."""
+        if len(self._waiting) == _MOST_WAITING:
+            self._waiting.popleft().result()
+        begun = self._threads.submit(press, piece.new, piece.old)
+        self._waiting.append(begun)
+        return begun
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+
+def draft_patch(path: str, before: FilePages | None, size: int, pieces: Iterable[Piece], presses: Presses) -> Draft:
+    """Begin the patch that leads from *before* to a file of *size* bytes.
 
     Args:
         path: The file, in the version.
         before: The file as published; ``None`` if it is a new one.
-        after: The file as it is now.
-        changed: What :func:`.pages.changed_pages` found; every page, for a new file.
-        read_old: Reads pages of the file as published.
-        read_new: Reads pages of the file as it is now.
+        size: What it has now.
+        pieces: What changed: `GROUP_PAGES` pages at a time.
+        presses: Compress them.
 
     Raises:
         Corrupt: A page before is not what was published. Nothing that was made from such a
             copy may be published.
     """
-
-    def pieces() -> Iterator[tuple[list[Pages], list[Pages]]]:
-        for many in in_groups(changed, _AT_ONCE_PAGES):
-            old, new = _proven_pages(path, before, many, read_old), read_new(many)
-            yield _groups(new, len(many)), _groups(old, len(many))
-
-    frames = tuple(_in_threads(press, pieces(), group_count(len(changed))))
-    state = FileState.of(before) if before else None
-    return Patch(path, state, FileState.of(after), tuple(changed.tolist()), frames)
+    digests = DigestRows(before.digests if before else b"", size)
+    numbers, frames = [NO_NUMBERS], list[Future[bytes]]()
+    for piece in pieces:
+        _require_published(path, before, piece)
+        digests.put(piece.numbers, page_digests(piece.new))
+        numbers.append(piece.numbers)
+        frames.append(presses.press(piece))
+    return Draft(path, before, digests.pages(), np.concatenate(numbers), tuple(frames))
 
 
 def group_count(pages: int) -> int:
@@ -107,40 +143,18 @@ def group_count(pages: int) -> int:
     return -(-pages // GROUP_PAGES)
 
 
-def _groups(data: Pages, pages: int) -> list[Pages]:
-    """Return *data* in the pieces that belong to the groups of so many pages; some may be short or empty."""
-    return [data[_GROUP_BYTES * group : _GROUP_BYTES * (group + 1)] for group in range(group_count(pages))]
-
-
-def _in_threads(
-    work: Callable[..., bytes], pieces: Iterable[tuple[Sequence[Pages], Sequence[Pages]]], count: int
-) -> Iterator[bytes]:
-    """Yield what *work* makes of *count* groups; zstd lets other threads run: the next pieces are read meanwhile."""
-    if count <= _MOST_ALONE:
-        for some in pieces:
-            yield from map(work, *some)
+def _require_published(path: str, before: FilePages | None, piece: Piece) -> None:
+    """Refuse pages before that are not as published."""
+    if before is None:
         return
-    with ThreadPoolExecutor(_THREADS, "zstd") as threads:
-        under_way: Iterable[bytes] = ()
-        for some in pieces:
-            done, under_way = under_way, threads.map(work, *some)
-            yield from done
-        yield from under_way
-
-
-def _proven_pages(path: str, before: FilePages | None, numbers: PageNumbers, read_old: ReadPages) -> Pages:
-    """Return those of the pages that there were as published, after hashing them."""
-    if before is None or not len(numbers := pages_within(before.size, numbers)):
-        return b""
-    pages = read_old(numbers)
-    found, published = page_digests(pages), before.of(numbers)
+    numbers = pages_within(before.size, piece.numbers)
+    found, published = page_digests(piece.old), before.of(numbers)
     if found != published:
         differ = (i for i in range(len(numbers)) if _row(found, i) != _row(published, i))
         raise Corrupt(
             f"page {numbers[next(differ)]} of {path} in the local copy is not as published",
             hint="the workspace is restored whole by the next attempt; if it happens again, check the disk",
         )
-    return pages
 
 
 def pages_within(size: int, numbers: PageNumbers) -> PageNumbers:

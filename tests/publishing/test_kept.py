@@ -172,13 +172,13 @@ def test_nothing_is_kept_for_a_version_that_came_from_elsewhere(make_site: Calla
 def test_files_that_nobody_wrote_to_are_not_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """S2: what a cycle costs follows its change; the full check compares every byte all the same."""
     read: list[str] = []
-    changed_pages = image.changed_pages
+    changed_pieces = image.changed_pieces
 
-    def note(before: Path, after: Path) -> object:
+    def note(before: Path, after: Path, pages: int) -> object:
         read.append(after.name)
-        return changed_pages(before, after)
+        return changed_pieces(before, after, pages)
 
-    monkeypatch.setattr(image, "changed_pages", note)
+    monkeypatch.setattr(image, "changed_pieces", note)
     for number in range(2):
         site.cycle(fact=f"{number}", label=f"L{number}")
     assert ["chroma.sqlite3", "ledger.sqlite3"] * 2 == read

@@ -18,8 +18,8 @@ from chroma_lifecycle.publishing.publish import Published, initialise
 from chroma_lifecycle.publishing.restore import restore_to
 from chroma_lifecycle.snapshot.applying import apply_patches
 from chroma_lifecycle.snapshot.files import CHROMA, LEDGER
-from chroma_lifecycle.snapshot.image import Image, make_pack, read_image
-from chroma_lifecycle.snapshot.pack import decode_pack, encode_pack
+from chroma_lifecycle.snapshot.image import Image, read_image, read_pack
+from chroma_lifecycle.snapshot.pack import Pack, decode_pack, encode_pack
 from chroma_lifecycle.snapshot.pages import (
     PAGE_BYTES,
     PageTable,
@@ -145,7 +145,8 @@ class Shape:
 
 
 def grows(image: Image) -> bool:
-    return image.size > sum(pages.size for pages in image.before.values())
+    before, after = (sum(pages.size for pages in table.values()) for table in (image.before, image.after))
+    return after > before
 
 
 def a_file_shrinks(image: Image) -> bool:
@@ -202,9 +203,9 @@ def pages_of(directory: Path) -> PageTable:
     return {path: hash_file(directory / path) for path in files_of(directory)}
 
 
-def applied(image: Image, pristine: Path) -> dict[str, bytes]:
-    """Return the files that the pack of *image* makes of those at *pristine*, all of it in memory."""
-    pack = decode_pack(encode_pack(make_pack(image, pristine)))
+def applied(image: Image, pack: Pack, pristine: Path) -> dict[str, bytes]:
+    """Return the files that *pack*, which leads to *image*, makes of those at *pristine*, all of it in memory."""
+    pack = decode_pack(encode_pack(pack))
     found = {path: bytearray(data) for path, data in files_of(pristine).items() if path not in pack.removed}
     for patch in pack.patches:
         before = image.before.get(patch.path)
@@ -231,13 +232,19 @@ def test_a_pack_makes_the_same_bytes(shape: Shape, tmp_path: Path) -> None:
     go_on(new, shape)
 
     for pristine, target in ((old, new), (new, old)):
-        image = read_image(
-            {path: target / path for path in files_of(target)}, pristine, pages_of(pristine), frozenset()
-        )
+        given = {path: target / path for path in files_of(target)}, pristine, pages_of(pristine), frozenset[str]()
+        made = read_pack(*given, most_bytes=1 << 30)
+        assert made
+        image, pack = made
         if target is new:
             assert shape.expect(image)
-        assert files_of(target) == applied(image, pristine)
+        assert files_of(target) == applied(image, pack, pristine)
         assert table_digest(image.after) == table_digest(pages_of(target))
+        beside = read_image(*given)
+        assert (image.after, image.removed) == (beside.after, beside.removed)
+        assert {path: [*numbers] for path, numbers in image.changed.items()} == {
+            path: [*numbers] for path, numbers in beside.changed.items()
+        }
 
 
 def begun(site: Site, shape: Shape) -> Published:

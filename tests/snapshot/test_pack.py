@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.snapshot.applying import apply_patches
 from chroma_lifecycle.snapshot.frame import Kind, press, unwrap, wrap
 from chroma_lifecycle.snapshot.pack import LARGEST_RAW_BYTES, Pack, decode_pack, encode_pack, encode_raw
-from chroma_lifecycle.snapshot.pages import PAGE_BYTES, FilePages, PageNumbers, ReadPages
-from chroma_lifecycle.snapshot.patch import GROUP_PAGES, FileState, Patch, make_patch
+from chroma_lifecycle.snapshot.pages import PAGE_BYTES, FilePages, PageNumbers, Piece, ReadPages, in_groups
+from chroma_lifecycle.snapshot.patch import GROUP_PAGES, FileState, Patch, Presses, draft_patch
 from tests.snapshot.test_pages import expected_pages, two_versions
 from tests.support.versions import pages_of
 
@@ -30,10 +30,17 @@ def reader(data: bytes) -> ReadPages:
     return lambda numbers: b"".join(data[PAGE_BYTES * number : PAGE_BYTES * (number + 1)] for number in numbers)
 
 
+def pieces_of(old: bytes, new: bytes) -> Iterator[Piece]:
+    for group in in_groups(numbers(*expected_pages(old, new)), GROUP_PAGES):
+        yield Piece(group, memoryview(reader(old)(group)), memoryview(reader(new)(group)))
+
+
 def patch_of(path: str, old: bytes | None, new: bytes) -> Patch:
     before = None if old is None else pages_of(old)
-    changed = numbers(*expected_pages(old or b"", new))
-    return make_patch(path, before, pages_of(new), changed, reader(old or b""), reader(new))
+    with Presses() as presses:
+        draft = draft_patch(path, before, len(new), pieces_of(old or b"", new), presses)
+        assert pages_of(new) == draft.after
+        return draft.patch()
 
 
 def numbers(*values: int) -> PageNumbers:
@@ -123,11 +130,11 @@ def test_what_is_kept_of_a_page_costs_next_to_nothing_wherever_it_lies_now(moved
     assert len(encode_pack(Pack((), (patch_of(DB, old, new),)))) < 550
 
 
-@pytest.mark.parametrize("in_threads", [False, True])
-@pytest.mark.parametrize("pages", [1, GROUP_PAGES, GROUP_PAGES + 1, 90])
-def test_pages_are_compressed_in_groups(pages: int, monkeypatch: pytest.MonkeyPatch, *, in_threads: bool) -> None:
-    """So that memory is bounded, and what a page shares with the one before it lies near; many are done in threads."""
-    monkeypatch.setattr("chroma_lifecycle.snapshot.patch._MOST_ALONE", 0 if in_threads else 90)
+@pytest.mark.parametrize("waiting", [1, 16])
+@pytest.mark.parametrize("pages", [1, GROUP_PAGES, GROUP_PAGES + 1, 97])
+def test_pages_are_compressed_in_groups(pages: int, monkeypatch: pytest.MonkeyPatch, waiting: int) -> None:
+    """So that what a page shares with the one before it lies near; few groups wait in memory for their turn."""
+    monkeypatch.setattr("chroma_lifecycle.snapshot.patch._MOST_WAITING", waiting)
     old = NOISE[: 4_096 * pages]
     new = b"".join(b"x" + old[start : start + 4_095] for start in range(0, len(old), 4_096))
 
@@ -142,8 +149,8 @@ def test_a_page_that_is_not_as_published_is_never_the_base_of_a_difference() -> 
     """What was made from a damaged local copy must not be published."""
     old, new, damaged = b"a" * 4_096, b"b" * 4_096, b"c" * 4_096
 
-    with pytest.raises(Corrupt, match="is not as published"):
-        make_patch(DB, pages_of(old), pages_of(new), numbers(0), reader(damaged), reader(new))
+    with Presses() as presses, pytest.raises(Corrupt, match="is not as published"):
+        draft_patch(DB, pages_of(old), len(new), pieces_of(damaged, new), presses)
 
 
 def test_a_patch_is_not_applied_to_a_damaged_page() -> None:

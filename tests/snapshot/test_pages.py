@@ -15,6 +15,7 @@ from chroma_lifecycle.snapshot.pages import (
     PAGE_BYTES,
     FilePages,
     changed_pages,
+    changed_pieces,
     decode_pages,
     encode_pages,
     entries,
@@ -84,6 +85,30 @@ def test_changed_pages_are_those_that_differ_and_those_that_a_new_size_adds(
 
         assert expected_pages(*versions) == changed.tolist()
         assert pages_of(versions[1]) == rehash(new, pages_of(versions[0]), changed)
+
+
+@settings(max_examples=80, deadline=None)
+@given(two_versions(), st.integers(1, 5), st.booleans())
+def test_changed_pages_come_with_their_bytes_some_at_a_time(
+    tmp_path_factory: pytest.TempPathFactory, versions: tuple[bytes, bytes], at_once: int, is_new: bool
+) -> None:
+    """Those before only of pages that there were; of a new file every page counts, and nothing was before."""
+    old, new = (tmp_path_factory.getbasetemp() / name for name in ("old", "new"))
+    before, after = b"" if is_new else versions[0], versions[1]
+    old.write_bytes(before)
+    new.write_bytes(after)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "_BLOCK_BYTES", 2 * PAGE_BYTES)
+        pieces = [*changed_pieces(None if is_new else old, new, at_once)]
+
+    numbers = expected_pages(before, after)
+    assert numbers == [number for piece in pieces for number in piece.numbers.tolist()]
+    assert all(len(piece.numbers) == at_once for piece in pieces[:-1])
+    for data, joined in (
+        (before, b"".join(piece.old for piece in pieces)),
+        (after, b"".join(piece.new for piece in pieces)),
+    ):
+        assert b"".join(data[PAGE_BYTES * number : PAGE_BYTES * (number + 1)] for number in numbers) == joined
 
 
 def test_a_stretch_of_a_file_has_the_digest_of_a_file_of_its_own() -> None:

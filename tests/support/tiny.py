@@ -33,6 +33,7 @@ class TinySealed:
     """Stands for a sealed snapshot: its image is read, and its pack is made up."""
 
     files: dict[str, Path]
+    root: Path = Path()
 
     @property
     def image(self) -> Image:
@@ -60,8 +61,7 @@ class _TinyWorkspace:
 def tiny_publishing() -> Iterator[None]:
     """Let `publish` and `rebase` take a :class:`TinySealed`, and leave no local copy."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publishing, "_compare", lambda sealed, pristine, parent: sealed.image)
-        patch.setattr(publishing, "_encode", lambda image, pristine: pristine.pack)
+        patch.setattr(publishing, "_compare", lambda sealed, pristine, parent: (sealed.image, pristine.pack))
         patch.setattr(publishing, "_follow", lambda *given: None)
         patch.setattr(rebasing, "_proven_copy", lambda workspace, manifest: workspace.pristine.local)
         patch.setattr(rebasing, "seal", lambda root, full: root)
