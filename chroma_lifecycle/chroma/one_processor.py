@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 
 from chroma_lifecycle.planning.plan import Plan
+from chroma_lifecycle.processors import allowed_processors
 
 MOST_RECORDS = 5_000
 MOST_VECTORS = 1_000
@@ -37,7 +38,7 @@ def on_one_processor() -> Iterator[None]:
     For what ends within a second: meanwhile the system cannot move it to an idle processor. Nothing is
     changed where the system does not let us ask. Threads that outlive the block are set free again.
     """
-    allowed = _allowed()
+    allowed = allowed_processors()
     here = _processor()
     if here is None or here not in allowed or len(allowed) == 1:
         yield
@@ -52,13 +53,6 @@ def on_one_processor() -> Iterator[None]:
         for thread in (0, *(_threads() - before)):
             with suppress(OSError):  # it has ended meanwhile, or the set is no longer ours to choose
                 os.sched_setaffinity(thread, allowed)
-
-
-def _allowed() -> set[int]:
-    try:
-        return os.sched_getaffinity(0)
-    except (AttributeError, OSError):  # not on every system
-        return set()
 
 
 def _processor() -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from chroma_lifecycle.cli.options import (
 from chroma_lifecycle.cli.output import Output, Table
 from chroma_lifecycle.cli.resharding import reembed, reshard, sweep
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE
+from chroma_lifecycle.processors import processor_count
 from chroma_lifecycle.sizing.bulk import Estimate, estimate
 from chroma_lifecycle.sizing.measured import measured
 from chroma_lifecycle.sizing.prices import Prices
@@ -78,7 +78,7 @@ def build(
         "dimension": dimension,
         "space": space.value,
     }
-    at_once = workers or len(os.sched_getaffinity(0))
+    at_once = workers or processor_count()
     if dry_run:
         request = request_of(event, here)
         inputs = inputs_of(request, here)

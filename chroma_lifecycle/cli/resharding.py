@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,7 @@ from chroma_lifecycle.cli.options import (
 from chroma_lifecycle.cli.output import Output, Table
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET, DEFAULT_WORKSPACE
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.processors import processor_count
 from chroma_lifecycle.publishing.layout import Layout, read_in_force, read_layout
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.sizing.bulk import Estimate, estimate
@@ -74,7 +74,7 @@ def reshard(
         return
     if shards is None:
         raise BadInput("how many shards are there to be?", hint="say it with --shards, or --undo what is under way")
-    at_once = workers or len(os.sched_getaffinity(0))
+    at_once = workers or processor_count()
     before = read_in_force(open_store(store, checksums=checksums), name).layout
     if dry_run:
         records, dimension = _size(before, store)
@@ -128,7 +128,7 @@ def reembed(
         problem.hint += "; what is not in shards gets new vectors by `chroma-lifecycle rebuild --vectors`"
         raise
     event = {"task": "reshard", "collection": name, "source": source, "dimension": dimension}
-    done = run_reshard(event, here, workers or len(os.sched_getaffinity(0)), output.counting)
+    done = run_reshard(event, here, workers or processor_count(), output.counting)
     value, told = _told(name, store, before, done)
     del value["from"]
     outcome = "reembedded" if done.shards else "already"

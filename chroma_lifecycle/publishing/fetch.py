@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import BoundedSemaphore
 from typing import TypeVar
 
 from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing, StoreUnavailable
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.processors import processor_count
 from chroma_lifecycle.snapshot.chain import BasePart, PackRef
 from chroma_lifecycle.snapshot.frame import Kind, pieces
 from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, Manifest
@@ -17,6 +19,9 @@ from chroma_lifecycle.snapshot.pages import FilePages, page_digests
 from chroma_lifecycle.values import digest_of
 
 _T = TypeVar("_T")
+# Unpacking, hashing and writing keep a processor busy each, while others wait for the network: more at once than
+# there are processors would take turns at Python's lock, page by page.
+_AT_WORK = BoundedSemaphore(processor_count())
 _ANOTHER = "it does not hold the bytes that the manifest says"
 _HINT = "run `chroma-lifecycle verify` to see what is damaged; `chroma-lifecycle log` lists older versions"
 
@@ -97,10 +102,11 @@ def _pass_over(offset: int, piece: memoryview) -> None:
 def _proven(part: BasePart, names: Names, stored: bytes, take: Callable[[int, memoryview], None]) -> bytes:
     digests, size = [], 0
     try:
-        for piece in pieces(Kind.BLOCK, stored, limit_bytes=part.size):
-            take(size, piece)
-            digests.append(page_digests(piece))
-            size += len(piece)
+        with _AT_WORK:
+            for piece in pieces(Kind.BLOCK, stored, limit_bytes=part.size):
+                take(size, piece)
+                digests.append(page_digests(piece))
+                size += len(piece)
     except (Corrupt, BadInput) as problem:
         # A block that says that it is of a newer format may only be damaged.
         _require_name(part, names, stored)

@@ -59,7 +59,7 @@ def test_who_outlives_the_block_is_free_again(*, fails: bool) -> None:
 @several
 def test_where_the_system_does_not_tell_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system without /proc, or one that refuses, is no reason to fail."""
-    for name, answer in (("_processor", lambda: None), ("_allowed", set)):
+    for name, answer in (("_processor", lambda: None), ("allowed_processors", set)):
         with monkeypatch.context() as patch:
             patch.setattr(one_processor, name, answer)
             with on_one_processor():
