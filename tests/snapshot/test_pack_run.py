@@ -21,7 +21,7 @@ from chroma_lifecycle.snapshot.pages import PageTable, hash_file, table_digest
 from chroma_lifecycle.snapshot.rewriting import Rewrite, make_change, remove_empty_directories
 from chroma_lifecycle.values import Digest, digest_of
 from tests.snapshot.test_pack import DB, NOISE, pack_of
-from tests.snapshot.test_pages import SIZES
+from tests.snapshot.test_pages import SIZES, some_bytes
 from tests.support.snapshots import files_of
 from tests.support.versions import digest, object_name, pages_of
 
@@ -102,7 +102,7 @@ def next_state(draw: st.DrawFn, files: Files) -> Files:
         old = files.get(path)
         kind = draw(st.sampled_from(["same", "edited", "edited", "other", "gone"]))
         if kind == "other" or (kind == "edited" and old is None):
-            after[path] = draw(st.randoms(use_true_random=False)).randbytes(draw(SIZES))
+            after[path] = some_bytes(draw)
         elif kind == "edited" and old is not None:
             size = draw(st.one_of(st.just(len(old)), SIZES))
             new = bytearray(old[:size].ljust(size, b"\0"))

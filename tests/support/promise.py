@@ -449,12 +449,13 @@ class Promise:
         for address, condition in list(self.conditions.items()):
             if condition != "sound":
                 self.put_delta(address, "sound")
-        for cutting in self.cuttings.values():
-            cutting.end()
-        if any(each.mapping != self.mapping for each in self.expected.values()):
-            for lineage in self.expected:
-                everybody.reapply(lineage)
-            everybody.change_mapping(self.mapping)
+        shut = {self.expected[name].collection for name in self.closed()}
+        # What is closed first, since it takes no mapping; the others' shards are brought to one before they are cut.
+        for name in sorted(self.cuttings, key=lambda each: each not in shut):
+            if not self.closed():
+                self._settle_mapping(everybody)
+            self.cuttings[name].end()
+        self._settle_mapping(everybody)
         self.drain()
         for lineage in self.expected:
             everybody.reapply(lineage)
@@ -470,6 +471,13 @@ class Promise:
             Workspace.open(place).close()  # whoever needs it next makes room
             left = [path for path in place.glob("*-*") if not path.name.startswith("manifest")]
             assert not left, f"left in a workspace: {left}"
+
+    def _settle_mapping(self, everybody: Operators) -> None:
+        """Come to the end of a change of the mapping that was cut off."""
+        if any(each.mapping != self.mapping for each in self.expected.values()):
+            for lineage in self.expected:
+                everybody.reapply(lineage)
+            everybody.change_mapping(self.mapping)
 
     def expected_records(self, heard: Iterable[StreamRecord] | None = None) -> dict[str, dict[str, Record]]:
         """Return what the records of each collection must be; when all that was *heard* is published, if given."""
