@@ -406,7 +406,8 @@ class Promise:
                 assert sorted(records) == list(ledger.record_ids()), "ledger and records disagree"
                 counts = ledger.counts()
                 assert expected.facts == counts["facts"], "the ledger holds other facts"
-                assert expected.withheld_facts == counts["withheld"], "other facts are withheld"
+                withheld = counts["withheld"] - (_said_again(ledger) if counts["withheld"] else 0)
+                assert expected.withheld_facts == withheld, "other facts are withheld"
                 told = manifest.details.counts
                 assert counts == {"records": told.records, "facts": told.facts, "withheld": told.withheld}
         require_same({lineage: expected.records(self.pool)}, {lineage: records})
@@ -511,6 +512,13 @@ class Promise:
             repair_mirror(self.world.store, self.world.mirror, name, deadline=Deadline(), writer="test")
             assert self.world.published(name).manifest == self.world.published(name, self.world.mirror).manifest
         require_same(self.world.everything(), self.world.everything(self.world.mirror))
+
+
+def _said_again(ledger: Ledger) -> int:
+    """Return how many facts are withheld only since a later reading found the same: the model counts no readings."""
+    counting = {(fact.reach, fact.item): fact for fact in ledger.every_field_fact()}
+    withheld = ledger.withheld().fields.items()
+    return sum(key in counting and replace(counting[key], as_of=fact.as_of) == fact for key, fact in withheld)
 
 
 def _owner(number: int, shards: int) -> Callable[[str], bool]:
