@@ -6,6 +6,7 @@ Region, endpoint and credentials come from the SDK's own variables and files.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from chroma_lifecycle.aws.errors import NOT_SENT, SETTINGS_HINT
@@ -41,6 +42,14 @@ PATIENT = Patience()
 _CONNECTIONS = 32
 
 
+@cache
+def _loader() -> Any:
+    """Return what reads the SDK's descriptions of services and keeps them: most of what making a client takes."""
+    import botocore.session  # as below
+
+    return botocore.session.get_session().get_component("data_loader")
+
+
 def make_client(service: str, *, patience: Patience = PATIENT, checksums: Checksums | None = None) -> Any:
     """Return a boto3 client of *service*.
 
@@ -55,6 +64,7 @@ def make_client(service: str, *, patience: Patience = PATIENT, checksums: Checks
     """
     # Here, because boto3 takes longer to import than most commands take to run.
     import boto3
+    import botocore.session
     from botocore.config import Config
     from botocore.handlers import add_expect_header
 
@@ -69,7 +79,10 @@ def make_client(service: str, *, patience: Patience = PATIENT, checksums: Checks
     if checksums is not None:
         config = config.merge(Config(request_checksum_calculation=checksums, response_checksum_validation=checksums))
     try:
-        client = boto3.session.Session().client(service, config=config)
+        # A session of its own each time: settings are read when one is made.
+        session = botocore.session.get_session()
+        session.register_component("data_loader", _loader())
+        client = boto3.session.Session(botocore_session=session).client(service, config=config)
     except (*NOT_SENT, ValueError) as problem:  # ValueError: an endpoint that is no URL
         raise BadInput(f"no client of {service} can be made: {problem}", hint=SETTINGS_HINT) from problem
     # It asks first whether a body is welcome: a round trip for each PUT, where most bodies take less.
