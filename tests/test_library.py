@@ -30,6 +30,14 @@ print(sorted(name for name in sys.modules if name.split('.')[0] in {HEAVY} or na
     assert "['chroma_lifecycle.errors']" == ended.stdout.strip()
 
 
+def test_a_reader_does_without_what_reads_deltas() -> None:
+    """40 MB of each function that queries."""
+    program = "import sys; from chroma_lifecycle import SnapshotReader; print('pyarrow' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert "False" == ended.stdout.strip()
+
+
 @pytest.mark.parametrize("name", chroma_lifecycle.__all__)
 def test_a_name_is_what_the_type_checker_takes_it_for(name: str) -> None:
     """The imports for the type checker and those that are made at run time are the same."""

@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from chroma_lifecycle.batch.pace import Pace
-from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.deltas.checks import Expectation
 from chroma_lifecycle.deltas.model import Delta
-from chroma_lifecycle.deltas.open import open_delta
 from chroma_lifecycle.deltas.sources import RootedDeltas
 from chroma_lifecycle.errors import LifecycleError
 from chroma_lifecycle.intake.changes import Change, MergeDelta
@@ -85,6 +83,10 @@ class BatchDeltas:
         return known
 
     def _read(self, change: MergeDelta) -> Delta:
+        # Here, because they import pyarrow, which a batch without a delta does without.
+        from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
+        from chroma_lifecycle.deltas.open import open_delta
+
         collection, address, mapping = change.origin.collection, change.address, self._mapping
         records = sum(len(delta.ids) for delta in self.opened.values())
         self._deadline.require(_SECONDS_FOR_A_DELTA + self._pace.apply_seconds(records), f"reading the delta {address}")

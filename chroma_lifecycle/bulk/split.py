@@ -19,9 +19,9 @@ from chroma_lifecycle.bulk.job import Input, Job
 from chroma_lifecycle.bulk.work import Work
 from chroma_lifecycle.deltas.checks import Expectation
 from chroma_lifecycle.deltas.disk import require_room, writing
-from chroma_lifecycle.deltas.model import Delta
+from chroma_lifecycle.deltas.model import GROUP_ROWS, Delta
 from chroma_lifecycle.deltas.open import open_delta
-from chroma_lifecycle.deltas.records import GROUP_ROWS, SCHEMA, read_batches
+from chroma_lifecycle.deltas.records import SCHEMA, read_batches
 from chroma_lifecycle.deltas.sources import RootedDeltas
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.json_text import shorten

@@ -14,9 +14,8 @@ from chroma_lifecycle.bulk.vector_file import VectorFile
 from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.deltas.checks import Expectation
 from chroma_lifecycle.deltas.listing import list_data_set
-from chroma_lifecycle.deltas.model import Delta, Rows
+from chroma_lifecycle.deltas.model import GROUP_ROWS, Delta, Rows
 from chroma_lifecycle.deltas.open import open_delta
-from chroma_lifecycle.deltas.records import GROUP_ROWS
 from chroma_lifecycle.deltas.sources import RootedDeltas
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.publishing.layout import Vectors

@@ -12,7 +12,7 @@ import numpy as np
 
 from chroma_lifecycle.deltas.checks import RawRows
 from chroma_lifecycle.deltas.marks import DELTA, ORIGIN, Marks, decode_marks
-from chroma_lifecycle.deltas.records import GROUP_BYTES, GROUP_ROWS
+from chroma_lifecycle.deltas.model import GROUP_BYTES, GROUP_ROWS
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.json_text import parse_json, shorten
 

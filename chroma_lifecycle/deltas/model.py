@@ -12,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chroma_lifecycle.deltas.marks import Origin
-from chroma_lifecycle.deltas.records import GROUP_ROWS, read_batches
 from chroma_lifecycle.values import Digest, Scalar
+
+GROUP_ROWS = 2_000
+GROUP_BYTES = 16 << 20
+"""A row group is the smallest part that is read at once: it bounds the memory of readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,9 @@ class Delta:
 
     def batches(self, rows: int = GROUP_ROWS) -> Iterator[Rows]:
         """Yield all records, at most *rows* at a time."""
+        # Here, because pyarrow takes 40 MB, and longer to import than anything that reads no delta takes in all.
+        from chroma_lifecycle.deltas.records import read_batches
+
         for batch in read_batches(self.path, rows):
             yield _rows(batch, self.dimension or 0)
 

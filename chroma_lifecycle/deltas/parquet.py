@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from chroma_lifecycle.deltas.allowance import Allowance
 from chroma_lifecycle.deltas.checks import RawRows
 from chroma_lifecycle.deltas.marks import Marks, decode_marks, texts_of_footer
+from chroma_lifecycle.deltas.model import GROUP_BYTES, GROUP_ROWS
 from chroma_lifecycle.deltas.parquet_pages import Chunk, groups_of
-from chroma_lifecycle.deltas.records import GROUP_BYTES, GROUP_ROWS
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.json_text import shorten
 

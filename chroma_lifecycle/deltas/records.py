@@ -18,11 +18,8 @@ import pyarrow.parquet as pq
 
 from chroma_lifecycle.deltas.checks import CheckedRows
 from chroma_lifecycle.deltas.marks import Origin, encode_marks, footer_of
+from chroma_lifecycle.deltas.model import GROUP_BYTES, GROUP_ROWS
 from chroma_lifecycle.values import Digest
-
-GROUP_ROWS = 2_000
-GROUP_BYTES = 16 << 20
-"""A row group is the smallest part that is read at once: it bounds the memory of readers."""
 
 SCHEMA = pa.schema(
     [

@@ -20,8 +20,7 @@ from chroma_lifecycle.deltas import disk, listing
 from chroma_lifecycle.deltas import open as opening
 from chroma_lifecycle.deltas.addresses import DirectoryRoot, Place, Roots
 from chroma_lifecycle.deltas.checks import MAX_DOCUMENT_BYTES, MAX_ID_BYTES, Expectation
-from chroma_lifecycle.deltas.model import Delta
-from chroma_lifecycle.deltas.records import GROUP_ROWS
+from chroma_lifecycle.deltas.model import GROUP_ROWS, Delta
 from chroma_lifecycle.deltas.sources import DeltaFile, RootedDeltas
 from chroma_lifecycle.errors import BadInput, NoRoom
 from tests.support.deltas import (
