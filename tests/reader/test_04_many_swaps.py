@@ -77,9 +77,13 @@ def test_swaps_leave_nothing_behind(news: News, read: MakeReader) -> None:
     """After each swap the workspace holds one pristine copy and one that is served; descriptors are as before."""
     before, after = swap_often(news, read(), SWAPS, 3)
 
-    for what in ("descriptors", "threads", "files"):
-        # Pools of the engine come and go; what is lost with every swap shows more.
-        assert after[what] - before[what] < SWAPS - 3, (what, before, after)
+    def grown() -> dict[str, int]:
+        after.update(used(news.world))
+        return {what: after[what] - before[what] for what in ("descriptors", "threads", "files")}
+
+    # Pools of the engine come and go, later on a busy machine; what is lost with every swap shows more, and stays.
+    wait_until(lambda: max(grown().values()) < SWAPS - 3, timeout_seconds=20.0, poll_seconds=0.5)
+    assert max(grown().values()) < SWAPS - 3, (before, after)
 
 
 @pytest.mark.soak
