@@ -46,7 +46,7 @@ def test_the_model_is_within_a_tenth_of_a_simulation(demand: Demand, hours: floa
 
 def test_a_shard_that_cannot_keep_up_is_found_by_both() -> None:
     """The simulation's queue grows, and the model asks for more shards."""
-    demand = Demand(30_000, 384, 3_000, 600)
+    demand = Demand(30_000, 384, 12_000, 2_400)
 
     assert play(demand, measured(), hours=0.5, spread=(1.0, 1.0)).waiting > 100_000
     assert Model(demand, measured()).shard(1).busy_share > 1
