@@ -28,6 +28,7 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing.beside import require_never_cut, require_no_shards
 from chroma_lifecycle.publishing.head import find_head
 from chroma_lifecycle.publishing.publication import already_initialised
 from chroma_lifecycle.publishing.published import Published
@@ -92,7 +93,11 @@ def init(
         return
     if table is not None and shards and table.ordering is not Ordering.EXACT:
         raise _begun_by_bulk(name, source or "")
-    target = _require_unused(store, name, checksums) if dry_run else create_store(store, checksums=checksums)
+    target = (
+        _require_unused(store, name, checksums, require_no_shards)
+        if dry_run
+        else create_store(store, checksums=checksums)
+    )
     doing = f"checking what would become version 1 of {name}" if dry_run else f"publishing version 1 of {name}"
     with output.watching(doing, target) as watched, Workspace.open(workspace / name) as local:
         begun = _Begun(name, table, local, watched, dry_run=dry_run)
@@ -149,7 +154,7 @@ def _in_shards(
         "space": space.value,
     }
     if dry_run:
-        target = _require_unused(address, name, checksums)
+        target = _require_unused(address, name, checksums, require_never_cut)
         names = [(shard_name(name, 1, number), "") for number in range(count)]
     else:
         target = create_store(address, checksums=checksums)
@@ -176,11 +181,15 @@ def _in_shards(
     )
 
 
-def _require_unused(address: str, collection: str, checksums: Checksums | None) -> Store:
-    """Refuse a collection that has begun already, as publishing would; make nothing."""
+def _require_unused(
+    address: str, collection: str, checksums: Checksums | None, require_uncut: Callable[[Store, str], None]
+) -> Store:
+    """Refuse a collection that has begun already, or was cut into shards, as publishing would; make nothing."""
     store = open_store(address, checksums=checksums)
-    if (address.startswith(BUCKET) or Path(address).is_dir()) and (seen := find_head(store, collection)):
-        raise already_initialised(collection, store, seen.head)
+    if address.startswith(BUCKET) or Path(address).is_dir():
+        if seen := find_head(store, collection):
+            raise already_initialised(collection, store, seen.head)
+        require_uncut(store, collection)
     return store
 
 

@@ -57,9 +57,11 @@ def test_a_dry_run_checks_every_record_and_makes_nothing(before: CommandLine) ->
 
     assert (0, "notes: would be version 1 in new (3 records, 3 dimensions, cosine)") == (code, told.splitlines()[0])
     assert not (before.home / "new").exists()
-    assert (2, True) == (lambda code, text: (code, "already" in text))(
-        *begin(before, "old", "--dry-run", store="store")
-    )
+    (before.home / "cut/notes.1-0").mkdir(parents=True)
+    (before.home / "cut/notes.1-0/HEAD").write_text("of a shard")
+    for store, why in (("store", "already"), ("cut", "notes.1-0 says that notes was cut anew")):
+        code, told = begin(before, "old", "--dry-run", store=store)
+        assert (2, True) == (code, why in told), told
 
 
 @pytest.mark.parametrize(

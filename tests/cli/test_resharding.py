@@ -93,7 +93,9 @@ def test_a_reshard_from_its_estimate_to_what_it_leaves(shell: Shell) -> None:
     assert "no shard is left behind" in shell("bulk", "sweep")
     for name in ("HEAD", "heads"):
         (shell.home / "store/notes" / name).rename(shell.home / name)
-    assert "notes.2-0 says that notes was cut anew" in shell("init", "--dimension", "3", "--space", "l2", code=2)
+    for options in ([], ["--dry-run"]):
+        told = shell("init", "--dimension", "3", "--space", "l2", *options, code=2)
+        assert "notes.2-0 says that notes was cut anew" in told
     for name in ("HEAD", "heads"):
         (shell.home / name).rename(shell.home / "store/notes" / name)
     assert not [path for path in (shell.home / "store/notes.1-0").rglob("*") if path.is_file() and path.name != ".lock"]
@@ -111,7 +113,9 @@ def test_what_is_under_way_is_named_and_can_be_given_up(shell: Shell) -> None:
     assert "bulk reshard --shards 4" in shell("bulk", "reshard", "--shards", "5", code=2)
     layout = shell.home / "store/notes"
     layout.rename(shell.home / "lost")
-    assert "notes.1-0 says that notes was cut anew" in shell("init", "--dimension", "3", "--space", "l2", code=2)
+    for options in ([], ["--dry-run"]):
+        told = shell("init", "--dimension", "3", "--space", "l2", *options, code=2)
+        assert "notes.1-0 says that notes was cut anew" in told
     (shell.home / "lost").rename(layout)
     assert "The shard is closed: a reshard hands over to generation 2" in shell("status")
     given_up = printed(shell, "bulk reshard", "--undo")
