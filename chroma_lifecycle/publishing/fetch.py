@@ -19,9 +19,6 @@ from chroma_lifecycle.snapshot.pages import FilePages, page_digests
 from chroma_lifecycle.values import digest_of
 
 _T = TypeVar("_T")
-# Unpacking, hashing and writing keep a processor busy each, while others wait for the network: more at once than
-# there are processors would take turns at Python's lock, page by page.
-_AT_WORK = BoundedSemaphore(processor_count())
 _ANOTHER = "it does not hold the bytes that the manifest says"
 _HINT = "run `chroma-lifecycle verify` to see what is damaged; `chroma-lifecycle log` lists older versions"
 
@@ -35,6 +32,8 @@ class Sources:
         missed: Names that the mirror should have had.
         from_store: Length of each object that was read from the store.
         from_mirror: Length of each object that was read from the mirror.
+        at_work: Lets as many threads unpack, hash and write as there are processors, while others wait for the
+            network: more would take turns at Python's lock, page by page.
     """
 
     store: Store
@@ -43,6 +42,8 @@ class Sources:
     missed: list[str] = field(default_factory=list)
     from_store: list[int] = field(default_factory=list)
     from_mirror: list[int] = field(default_factory=list)
+    # Of each restore its own: one of the module would stay taken in a process that is forked meanwhile.
+    at_work: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(processor_count()))
 
     def read(self, name: str, limit_bytes: int, prove: Callable[[bytes], _T]) -> _T:
         """Return what *prove* makes of an object's bytes; it raises ``Corrupt`` for the wrong ones.
@@ -78,7 +79,7 @@ def fetch_part(part: BasePart, names: Names, sources: Sources, take: Callable[[i
     Raises:
         ObjectMissing, Corrupt, StoreUnavailable: As :meth:`Sources.read`; what was taken is not the part then.
     """
-    return sources.read(part.object, part.stored_bytes, lambda stored: _proven(part, names, stored, take))
+    return sources.read(part.object, part.stored_bytes, lambda stored: _proven(part, names, sources, stored, take))
 
 
 def verify_part(part: BasePart, names: Names, sources: Sources) -> bytes:
@@ -90,7 +91,7 @@ def verify_part(part: BasePart, names: Names, sources: Sources) -> bytes:
 
     def prove(stored: bytes) -> bytes:
         _require_name(part, names, stored)
-        return _proven(part, names, stored, _pass_over)
+        return _proven(part, names, sources, stored, _pass_over)
 
     return sources.read(part.object, part.stored_bytes, prove)
 
@@ -99,10 +100,12 @@ def _pass_over(offset: int, piece: memoryview) -> None:
     """Take nothing."""
 
 
-def _proven(part: BasePart, names: Names, stored: bytes, take: Callable[[int, memoryview], None]) -> bytes:
+def _proven(
+    part: BasePart, names: Names, sources: Sources, stored: bytes, take: Callable[[int, memoryview], None]
+) -> bytes:
     digests, size = [], 0
     try:
-        with _AT_WORK:
+        with sources.at_work:
             for piece in pieces(Kind.BLOCK, stored, limit_bytes=part.size):
                 take(size, piece)
                 digests.append(page_digests(piece))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chroma_lifecycle.clock import Deadline
+from chroma_lifecycle.clock import Deadline, wait_until
 from chroma_lifecycle.errors import (
     BadInput,
     Corrupt,
@@ -20,13 +20,14 @@ from chroma_lifecycle.errors import (
     StoreUnavailable,
 )
 from chroma_lifecycle.ports import Store
-from chroma_lifecycle.publishing import publication, restore
+from chroma_lifecycle.publishing import fetch, publication, restore
 from chroma_lifecycle.publishing.fetch import Sources, fetch_part, verify_part
 from chroma_lifecycle.publishing.head import Head, read_head
 from chroma_lifecycle.publishing.history import verify_store
 from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.restore import Restored, Way, bring_forward, read_published, restore_to
 from chroma_lifecycle.publishing.swap import amend_head
+from chroma_lifecycle.publishing.transfer import in_parallel
 from chroma_lifecycle.snapshot.chain import BasePart, Chain
 from chroma_lifecycle.snapshot.files import LEDGER
 from chroma_lifecycle.snapshot.manifest import encode_manifest
@@ -253,6 +254,31 @@ def test_a_sound_block_that_is_another_part_is_refused(site: Site) -> None:
     for each in (wrong, replace(wrong, size=parts[1].size)):
         with pytest.raises(Corrupt, match=f"{parts[1].object} is damaged: it does not hold"):
             fetched(each, site.store)
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+def test_as_many_blocks_are_unpacked_at_once_as_there_are_processors(
+    site: Site, monkeypatch: pytest.MonkeyPatch, processors: int
+) -> None:
+    """More would take turns at Python's lock; others fetch meanwhile."""
+    monkeypatch.setattr(fetch, "processor_count", lambda: processors)
+    parts = site.restore().manifest.chain.base.parts
+    sources, at_work, most = Sources(site.store), set[int](), list[int]()
+
+    def taken(number: int, part: BasePart) -> None:
+        def take(offset: int, piece: memoryview) -> None:
+            del offset, piece
+            at_work.add(number)
+            # Until one too many is here, or, as it should be, nobody comes for a while.
+            wait_until(lambda: len(at_work) > processors, timeout_seconds=0.2)
+            most.append(len(at_work))
+            at_work.discard(number)
+
+        fetch_part(part, NAMES, sources, take)
+
+    in_parallel(lambda each: taken(*each), enumerate([*parts, *parts, *parts][:6]))
+
+    assert processors == max(most)
 
 
 def test_a_flipped_bit_is_named_or_changes_nothing(site: Site) -> None:
