@@ -111,7 +111,8 @@ def _common(details: Sequence[Details], collection: str) -> Details:
     if len(mappings) > 1 or len({(each.dimension, each.space) for each in details}) > 1:
         raise BadInput(
             f"the shards of {collection} differ in their dimension, space or mapping",
-            hint="`chroma-lifecycle status` shows each; bring them to the same (resync, rebuild), then run it again",
+            hint="`chroma-lifecycle status` shows each; bring them to the same (resync, rebuild), then run it again. "
+            "Where some are closed already, give it up before: `chroma-lifecycle bulk reshard --undo`",
         )
     return replace(details[0], mapping=next(iter(mappings), None))
 

@@ -25,6 +25,7 @@ from chroma_lifecycle.publishing.layout import Vectors, publish_layout, read_lay
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.reader import ShardedReader
+from chroma_lifecycle.rebuild import rebuild
 from chroma_lifecycle.repair.rollback import rollback
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.upkeep import Site
@@ -268,6 +269,28 @@ def test_what_a_rollback_withholds_travels(filled: ShardedWorld, table: Table) -
     assert facts == ledger_of(filled)
     assert 0 == filled.compact(undone).applied
     assert "label_undone" not in filled.records()[word("a")][2]
+
+
+def test_shards_of_two_forms_are_refused_with_the_ways_out(filled: ShardedWorld) -> None:
+    """A change of the space that was cut off between two shards; when all of them have it, the reshard goes on."""
+    records, reshard = filled.records(), Reshard(filled, 2)
+
+    def rebuilt(name: str) -> None:
+        with Workspace.open(filled.home / "operator" / name) as workspace:
+            site = Site(name, filled.store, None, workspace, SYSTEM_CLOCK, "test")
+            rebuild(site, space="ip", tail_budget=500)
+
+    one, *others = (shard.name for shard in filled.layout().shards)
+    rebuilt(one)
+    with pytest.raises(BadInput, match="the shards of words differ in their dimension, space or mapping") as refused:
+        reshard.run()
+    assert "bulk reshard --undo" in refused.value.hint
+    for name in others:
+        rebuilt(name)
+    reshard.run()
+
+    assert {"ip"} == {filled.published(shard.name).manifest.details.space for shard in filled.layout().shards}
+    assert (2, records) == (len(filled.layout().shards), filled.records())
 
 
 def test_the_same_again_goes_on_and_the_same_after_it_does_nothing(filled: ShardedWorld) -> None:
