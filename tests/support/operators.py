@@ -233,6 +233,7 @@ class Operators:
         """Bring what is of a collection to a reading of the table; note what was published, whatever befell."""
         promise, world = self._promise, self._world
         promise.table.idle += 10
+        promise.table.put("READ", "nobody's")  # the model knows a reading by the newest write before it
         newest, items = promise.table.sequence, dict(promise.table.items)
         scan = Scan(images(promise.table), promise.table.now)
         before = {name: world.version(name) for name, each in promise.expected.items() if each.collection == collection}
