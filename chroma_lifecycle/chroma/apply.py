@@ -131,7 +131,7 @@ class _Work:
                 self.write_rows(write, rows.chosen(chosen))
 
     def update(self, updates: Mapping[str, OwnedKeys]) -> None:
-        # An empty dictionary is refused; it would change nothing. By id, as the pages lie: 1,000 take a tenth less.
+        # An empty dictionary is refused; it would change nothing. By id, as the pages lie: 1,000 take a twentieth less.
         moved = [(id_, dict(updates[id_])) for id_ in sorted(updates) if updates[id_]]
         for chunk in _chunks(moved, self._max_batch):
             with self._errors("update"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chroma_lifecycle.clock import wait_until
 from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.snapshot.applying import apply_patches
 from chroma_lifecycle.snapshot.frame import Kind, press, unwrap, wrap
@@ -133,7 +135,7 @@ def test_what_is_kept_of_a_page_costs_next_to_nothing_wherever_it_lies_now(moved
 @pytest.mark.parametrize("waiting", [1, 16])
 @pytest.mark.parametrize("pages", [1, GROUP_PAGES, GROUP_PAGES + 1, 97])
 def test_pages_are_compressed_in_groups(pages: int, monkeypatch: pytest.MonkeyPatch, waiting: int) -> None:
-    """So that what a page shares with the one before it lies near; few groups wait in memory for their turn."""
+    """So that what a page shares with the one before it lies near, in whatever pace they are compressed."""
     monkeypatch.setattr("chroma_lifecycle.snapshot.patch._MOST_WAITING", waiting)
     old = NOISE[: 4_096 * pages]
     new = b"".join(b"x" + old[start : start + 4_095] for start in range(0, len(old), 4_096))
@@ -143,6 +145,24 @@ def test_pages_are_compressed_in_groups(pages: int, monkeypatch: pytest.MonkeyPa
     assert -(-pages // GROUP_PAGES) == len(patch.frames)
     assert {DB: new} == apply(decode_pack(encode_pack(Pack((), (patch,)))), {DB: old})
     assert sum(map(len, patch.frames)) < 60 * pages + 200
+
+
+def test_few_groups_wait_in_memory_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads faster than zstd compresses waits for it."""
+    go_on, piece = threading.Event(), next(pieces_of(b"a" * 4_096, b"b" * 4_096))
+    monkeypatch.setattr("chroma_lifecycle.snapshot.patch.press", lambda new, old: bytes(go_on.wait()))
+    monkeypatch.setattr("chroma_lifecycle.snapshot.patch._MOST_WAITING", 3)
+    taken: list[object] = []
+
+    with Presses() as presses:
+        reader = threading.Thread(target=lambda: [taken.append(presses.press(piece)) for _ in range(8)])
+        reader.start()
+        came = wait_until(lambda: len(taken) == 3, timeout_seconds=20)
+        too_many = wait_until(lambda: len(taken) > 3, timeout_seconds=0.2)
+        go_on.set()
+        reader.join()
+
+    assert (True, False, 8) == (came, too_many, len(taken))
 
 
 def test_a_page_that_is_not_as_published_is_never_the_base_of_a_difference() -> None:
