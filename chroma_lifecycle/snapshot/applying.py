@@ -81,7 +81,7 @@ class _Held:
         places = np.searchsorted(self._numbers, numbers)
         for group, frame in enumerate(patch.frames):
             some = slice(GROUP_PAGES * group, GROUP_PAGES * (group + 1))
-            old = self._rows.take(places[some], axis=0).reshape(-1)[: body_length(self._size, numbers[some])]
+            old = self._rows[_rows(places[some])].reshape(-1)[: body_length(self._size, numbers[some])]
             self._put(places[some], unpress(frame, old.data))
         self._size = patch.after.size
 
@@ -89,7 +89,7 @@ class _Held:
         """Set the rows at *places*; the last one of a file may be short."""
         data = np.frombuffer(pages, np.uint8)
         whole = len(data) // PAGE_BYTES
-        self._rows[places[:whole]] = data[: PAGE_BYTES * whole].reshape(-1, PAGE_BYTES)
+        self._rows[_rows(places[:whole])] = data[: PAGE_BYTES * whole].reshape(-1, PAGE_BYTES)
         if len(rest := data[PAGE_BYTES * whole :]):
             self._rows[places[whole], : len(rest)] = rest
 
@@ -112,6 +112,13 @@ class _Held:
     def _bytes(self) -> memoryview:
         # Rows follow one another, and only the last page of a file is short.
         return self._rows.reshape(-1)[: body_length(self._size, self._there)].data
+
+
+def _rows(places: PageNumbers) -> PageNumbers | slice:
+    """Return *places*, which ascend, as what takes the rows there: where they follow one another, without a copy."""
+    if len(places) and places[-1] - places[0] == len(places) - 1:
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
 
 
 def _unfit(problem: str) -> Corrupt:
