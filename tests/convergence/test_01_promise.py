@@ -6,8 +6,9 @@ import os
 import random
 from collections import Counter
 
+import hypothesis
 import pytest
-from hypothesis import seed
+from hypothesis import reproduce_failure, seed
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support.envelopes import ENVELOPES
@@ -16,6 +17,10 @@ from tests.support.machine import PromiseMachine, ShardedMachine, examples
 MACHINES = (PromiseMachine, ShardedMachine)
 SCHEDULES = int(os.environ.get("SCHEDULES", "400"))
 """How many a long run goes through, with each machine."""
+STEPS = int(os.environ.get("STEPS", "30"))
+"""How many each of them has; those of the quick test have 18."""
+SCHEDULE = os.environ.get("SCHEDULE")
+"""One that failed, as Hypothesis spells it beside the failure: it alone is played again."""
 SEEDS = (1, 2, 3, 4)
 """Of rounds of ten schedules with each machine; the first goes through all that has to happen."""
 OFTEN = {
@@ -59,11 +64,16 @@ def test_nothing_is_lost_in_many_schedules(
     machine: type[PromiseMachine], request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """C13, L5, L6, C8, L9, L24, D1, D6: the same for 400 schedules of a seed that is printed; SEED=n replays it."""
+    if SCHEDULE:
+        replayed = type(machine.__name__, (machine,), {})
+        reproduce_failure(hypothesis.__version__, SCHEDULE.encode("ascii"))(replayed)
+        run_state_machine_as_test(replayed, settings=examples(1, steps=STEPS))
+        return
     number = int(request.config.getoption("--hypothesis-seed") or random.SystemRandom().randrange(1 << 30))
     with capsys.disabled():
         print(f"\nschedules of {machine.__name__}, seed {number}")
         try:
-            run_state_machine_as_test(seed(number)(machine), settings=examples(SCHEDULES, steps=30))
+            run_state_machine_as_test(seed(number)(machine), settings=examples(SCHEDULES, steps=STEPS))
         finally:
             print(sorted(machine.seen.items()))
     if SCHEDULES >= 40:

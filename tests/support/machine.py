@@ -407,6 +407,6 @@ def examples(most: int, *, steps: int = 18) -> settings:
         database=None,
         phases=[Phase.generate],  # to shrink one takes minutes; the failing steps are printed as they are
         report_multiple_bugs=False,
-        print_blob=False,
+        print_blob=True,  # which plays the failing schedule again, alone
         suppress_health_check=list(HealthCheck),
     )
