@@ -40,7 +40,11 @@ def common_text(one: Pattern, other: Pattern) -> str | None:
         return None
     left, right = _texts(one, "<"), _texts(other, ">")
     segments = zip(left + right, one.segments + other.segments, strict=True)
-    numbers = {text.unknown: segment for text, segment in segments if segment.digits is not None}
+    numbers = {
+        text.unknown: Segment("", segment.name, segment.digits)
+        for text, segment in segments
+        if text.unknown is not None and segment.digits is not None
+    }
     # What one side says outright is solved first: then few are left with many solutions.
     equations = sorted(zip(left, right, strict=True), key=lambda sides: all(text.unknown for text in sides))
     for known in _solutions(equations, {}):
@@ -119,30 +123,41 @@ def _solve_repeated(lead: str, one: _Text, other: _Text) -> Iterator[dict[str, _
             yield {one.unknown: _Text(text)}
 
 
-def _filled(texts: list[_Text], known: Mapping[str, _Text], numbers: Mapping[str | None, Segment]) -> Iterator[str]:
+def _filled(texts: list[_Text], known: Mapping[str, _Text], numbers: Mapping[str, Segment]) -> Iterator[str]:
     """Yield *texts* joined by ``#``, with something in the place of each part that is still unknown."""
     bound = [text.bound(known) for text in texts]
-    open_parts = list(dict.fromkeys(text.unknown for text in bound if text.unknown is not None))
-    for choice in product(*(_fillings(part, known, numbers) for part in open_parts)):
-        filling = {part: _Text(text) for part, text in zip(open_parts, choice, strict=True)}
-        yield "#".join(text.bound(filling).before for text in bound)
+    part = next((text.unknown for text in bound if text.unknown is not None), None)
+    if part is None:
+        yield "#".join(text.before for text in bound)
+        return
+    for filling in _fillings(part, known, numbers):
+        step = {part: _Text(filling)}
+        yield from _filled(bound, {name: text.bound(step) for name, text in known.items()} | step, numbers)
 
 
-def _fillings(part: str, known: Mapping[str, _Text], numbers: Mapping[str | None, Segment]) -> list[str]:
-    """Return texts for an unknown part that suit every number it is a part of."""
-    uses = [(_Text("", name).bound(known), segment) for name, segment in numbers.items()]
-    uses = [(text, segment) for text, segment in uses if text.unknown == part]
+def _fillings(part: str, known: Mapping[str, _Text], numbers: Mapping[str, Segment]) -> Iterator[str]:
+    """Yield texts for an unknown part that suit every number it is a part of."""
+    spellings = [(name[0], segment, _Text("", name).bound(known)) for name, segment in numbers.items()]
+    uses = [(side, segment, text) for side, segment, text in spellings if text.unknown == part]
     if not uses:
-        return ["x"]
-    widest = max(segment.digits or 1 for _, segment in uses) + 1
-    ones = ["1" * length for length in range(1, widest)]
-    padded = ["1".zfill(length) for length in range(2, widest)]
-    return [
-        each
-        for each in ones + padded
-        if all(_is_number(text.before + each + text.after, segment) for text, segment in uses)
+        yield "x"
+        return
+    widest = max(segment.digits or 1 for _, segment, _ in spellings) + 1
+    digits = [
+        text.rjust(length, fill) for length in range(1, widest) for text, fill in (("1", "1"), ("1", "0"), ("0", "0"))
     ]
+    candidates = list[str]()
+    for (side, segment, text), (on, spelling, other) in product(uses, spellings):
+        if (side, segment.name) != (on, spelling.name):
+            continue
+        # The same number, perhaps written in another way, of which nothing, some or all is known.
+        for inner in digits if other.unknown else [""]:
+            if _is_number(whole := other.before + inner + other.after, spelling):
+                candidates.append(segment.filled(whole).removeprefix(text.before).removesuffix(text.after))
+    for each in dict.fromkeys(candidates):
+        if each and all(_is_number(text.before + each + text.after, segment) for _, segment, text in uses):
+            yield each
 
 
 def _is_number(text: str, segment: Segment) -> bool:
-    return Pattern((Segment("", segment.name, segment.digits),)).match(text) is not None
+    return Pattern((segment,)).match(text) is not None

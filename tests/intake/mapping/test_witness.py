@@ -53,6 +53,11 @@ def test_patterns_that_meet_have_a_witness(one: Pattern, other: Pattern) -> None
         ("{a}#x{a}", "{b}#{c}y", "xy#xxy"),
         ("{n:d}#{n:05d}", "{a}#0{b}", "1#00001"),
         ("v{a}", "{b}v", "vxv"),
+        ("0#{a}", "{n:d}#{n:02d}", "0#00"),  # one spelling of a number says the other
+        ("7#{a}", "{n:d}#{n:03d}", "7#007"),
+        ("{a}#1{m:d}", "a{n:d}#{n:02d}", "a11#11"),
+        ("{a}#7{m:d}7", "{n:02d}#{n:d}", "717#717"),
+        ("{a}0#0{b}", "{n:03d}#{n:02d}", "000#00"),
         ("ab{a}#a", "{b}bc#{b}", "abc#a"),  # what stands around the placeholders overlaps
         ("a{x}#{x}a", "{y}#{y}", "aa#aa"),  # a placeholder that repeats its neighbour
         ("a{x}#{x}a#{x}", "{y}#{y}#aaaa", "aaaaa#aaaaa#aaaa"),
@@ -70,6 +75,8 @@ def test_a_witness_is_short(one: str, other: str, witness: str) -> None:
         ("DOC#{d}", "RUN#{d}"),
         ("DOC#{n:05d}", "DOC#PLACE"),
         ("DOC#{n:05d}", "DOC#0{m:05d}"),
+        ("07#{a}", "{n:d}#{n:02d}"),
+        ("{a}#8", "7{n:d}#{n:02d}"),
         ("a{x}", "b{y}"),
         ("{x}a", "{y}b"),
         ("ab{x}", "ab"),
