@@ -75,7 +75,7 @@ class Reading:
                 f"none of the {self.items:,} items of the table is one of the mapping: "
                 f"everything in {self.collection} would seem to be gone",
                 hint="name the mapping's table with --table, and check the region; "
-                "`chroma-lifecycle mapping explain` shows what the mapping takes",
+                "`chroma-lifecycle mapping check` shows what the mapping takes",
             )
 
     def _item(self, image: Image, as_of: int) -> None:

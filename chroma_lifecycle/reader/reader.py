@@ -18,6 +18,7 @@ from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.restore import bring_forward
 from chroma_lifecycle.reader.collection import ReadClient, ReadCollection
+from chroma_lifecycle.reader.origin import came_from, note_origin
 from chroma_lifecycle.reader.serving import Serving, chroma_files, require_readable
 from chroma_lifecycle.reader.shelf import Shelf
 from chroma_lifecycle.reader.status import ReaderStatus
@@ -368,6 +369,7 @@ class SnapshotReader:
         require_readable(target.manifest)
         began = self._clock.monotonic()
         restored = bring_forward(workspace, target, self._store, self._mirror, deadline)
+        note_origin(workspace, self._store)
         manifest = restored.published.manifest
         if served is not None and chroma_files(served.manifest) == chroma_files(manifest):
             self._shelf.relabel(manifest)  # the ledger alone has changed, or how the version is stored
@@ -392,12 +394,14 @@ class SnapshotReader:
             )
 
     def _serve_local(self, problem: LifecycleError) -> bool:
-        """Serve what an earlier reader left here, if the store cannot be reached; return whether that was possible."""
+        """Serve what an earlier reader of this store left here, if it is away; return whether that was possible."""
         workspace = self._workspace
         local = workspace.pristine.version() if workspace is not None else None
         if workspace is None or local is None or not isinstance(problem, StoreUnavailable):
             return False
         if local.manifest.collection != self._name or self._lineage not in (None, local.manifest.lineage):
+            return False
+        if not came_from(workspace, self._store):
             return False
         require_readable(local.manifest)
         self._shelf.put(Serving.open(workspace, local.manifest))

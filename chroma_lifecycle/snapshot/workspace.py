@@ -4,6 +4,7 @@
 
     lock              flock(2); says who owns the workspace
     stamp, manifest-<digest>, pages, pristine/     the published copy, see :mod:`.pristine`
+    origin            the store of a reader's copy, see :mod:`chroma_lifecycle.reader.origin`
     working-<id>/     what Chroma opens: a copy, for one attempt, never hard links
     kept-<id>/        the last one whose content was published, from which the next one is made
     serving-<id>/     what a reader's Chroma opens: a copy, for one version

@@ -6,6 +6,7 @@ Objects are written under another name, brought to disk, and renamed. HEAD is de
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -16,7 +17,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from chroma_lifecycle.clock import new_id
+from chroma_lifecycle.clock import SYSTEM_CLOCK, new_id
 from chroma_lifecycle.ports import HeadToken, StoredHead, StoredObject
 from chroma_lifecycle.snapshot.names import UNFINISHED, Names, collection_of
 from chroma_lifecycle.stores.folders import (
@@ -34,6 +35,8 @@ _ABANDONED = timedelta(days=1)
 # A directory can vanish under a writer when a sweep removes the empty ones, and a file in
 # UNFINISHED when its writer slept for a day: then the write begins again.
 _ATTEMPTS = 3
+# A mount that is read-only, or files of somebody else.
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +190,22 @@ class DirectoryStore:
         return rows
 
     def now(self) -> datetime:
-        """Return the time that the file system gives to a file just written."""
+        """Return the time that the file system gives to a file just written.
+
+        Who may write nothing here decides nothing by it, and gets the time of this machine.
+        """
         name = f"{UNFINISHED}-{new_id()}"
         with self._errors("a file for the time"), self._folders.enter(()) as root:
             try:
                 write_file(root, name, b"")
                 return _time_of(os.stat(name, dir_fd=root, follow_symlinks=False))
+            except OSError as problem:
+                if problem.errno in _FORBIDDEN and not _may_write_below(root):
+                    return SYSTEM_CLOCK.now()
+                raise
             finally:
-                remove_file(root, name)
+                if is_file(root, name):
+                    remove_file(root, name)
 
     def read_head(self, collection: str, *, known: StoredHead | None = None) -> StoredHead | None:
         with self._errors(Names(collection).head):
@@ -228,6 +239,12 @@ def _look_at(found: os.DirEntry[str]) -> _Entry | None:
     except FileNotFoundError:  # removed since the directory was read
         return None
     return _Entry(found.name, stat.S_ISDIR(status.st_mode), status.st_size, _time_of(status))
+
+
+def _may_write_below(root: int) -> bool:
+    with os.scandir(root) as entries:
+        folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return any(os.access(name, os.W_OK, dir_fd=root, effective_ids=True) for name in folders)
 
 
 def _time_of(status: os.stat_result) -> datetime:

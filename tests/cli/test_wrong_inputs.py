@@ -372,14 +372,14 @@ def test_a_full_store_is_told_and_keeps_its_version(empty: CommandLine) -> None:
 
 
 def test_a_store_that_is_read_only_is_told(cli: CommandLine) -> None:
-    """Reading it works; publishing says that it is mounted so, exit 3."""
+    """Reading it works, and what would be swept is told; publishing says that it is mounted so, exit 3."""
     with mounted(cli.home / "fixed", "size=2m") as fixed:
         shutil.copytree(cli.home / "store", fixed / "store")
         subprocess.run(["mount", "-o", "remount,ro", str(fixed)], check=True)
-        read = cli.at("log", store="fixed/store")
+        read = [cli.at(command, store="fixed/store") for command in ("log", "status", "sweep", "doctor")]
         written = cli("init", "--store", "fixed/store", "-c", "other", "--dimension", "3", "--workspace", "workspace")
 
-    assert 0 == read.code
+    assert [0] * 4 == [each.code for each in read], [each.err for each in read]
     assert_refused(written, 3, "fixed/store", "it is mounted read-only")
 
 

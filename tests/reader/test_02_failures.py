@@ -20,6 +20,7 @@ from chroma_lifecycle.publishing.mirror import Mirror
 from chroma_lifecycle.reader import SnapshotReader, serving
 from chroma_lifecycle.snapshot import disk
 from chroma_lifecycle.snapshot.files import CHROMA
+from chroma_lifecycle.stores.directory import DirectoryStore
 from tests.reader.conftest import MakeReader
 from tests.support.news import News, seen_by
 from tests.support.s3 import HASTY, FaultProxy, Step, client_at, hangs, says
@@ -305,6 +306,32 @@ def test_a_reader_that_begins_while_the_store_is_away_serves_what_is_here(news: 
     assert abs((status.lag_seconds or 0) - (status.age_seconds or 0)) < 0.5
     with pytest.raises(StoreUnavailable, match="unreachable"):
         read(store=away, workspace=news.world.home / "cold").refresh()
+
+
+def test_what_a_reader_of_another_store_left_here_is_not_served(news: News, tmp_path: Path) -> None:
+    """A store that is away from the beginning has no version here, whatever lies in its workspace."""
+    workspace = news.world.home / "reader"
+    with SnapshotReader(news.world.store, "words", workspace=workspace) as first:
+        seen_by(first)
+
+    elsewhere = WatchedStore(DirectoryStore(tmp_path), before=unreachable)
+    with (
+        SnapshotReader(elsewhere, "words", workspace=workspace) as other,
+        pytest.raises(StoreUnavailable, match="unreachable"),
+    ):
+        other.refresh()
+
+    noted = (workspace / "words" / "origin").read_bytes()
+    news.publish()
+    with SnapshotReader(news.world.store, "words", workspace=workspace) as second:
+        seen_by(second)
+    (workspace / "words" / "origin").write_bytes(noted)  # as if the second had died before its note
+    away = WatchedStore(news.world.store, before=unreachable)
+    with (
+        SnapshotReader(away, "words", workspace=workspace) as third,
+        pytest.raises(StoreUnavailable, match="unreachable"),
+    ):
+        third.refresh()
 
 
 @pytest.mark.parametrize("state", ["one behind", "half copied", "a flipped bit", "a file too much"])
