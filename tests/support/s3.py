@@ -45,6 +45,10 @@ def use_server(monkeypatch: pytest.MonkeyPatch, url: str | None = None) -> None:
         monkeypatch.setenv(name, value)
 
 
+_LED_ELSEWHERE = threading.Lock()
+"""Held while the environment is another one: of two threads, one would take away what the other reads."""
+
+
 @functools.cache
 def moto_url() -> str:
     """Start the server once for this process, and return its URL."""
@@ -71,7 +75,7 @@ def client(service: str = "s3", url: str | None = None) -> Any:
 @functools.cache
 def s3_client(checksums: Checksums | None = None) -> Any:
     """A client of the product's own making, for the server; one for all tests, since making one is slow."""
-    with pytest.MonkeyPatch.context() as environment:
+    with _LED_ELSEWHERE, pytest.MonkeyPatch.context() as environment:
         use_server(environment)
         return make_client("s3", checksums=checksums)
 
@@ -86,7 +90,7 @@ HASTY = Patience(connect_seconds=10, read_seconds=0.5, attempts=3)
 @functools.cache
 def client_at(service: str, url: str, patience: Patience = STEADY) -> Any:
     """A client of the product's own making for a proxy; one for all tests, since making one is slow."""
-    with pytest.MonkeyPatch.context() as environment:
+    with _LED_ELSEWHERE, pytest.MonkeyPatch.context() as environment:
         use_server(environment, url)
         return make_client(service, patience=patience)
 
