@@ -103,7 +103,7 @@ def test_what_is_to_be_typed_is_there(block: Block) -> None:
     assert (0, "") == (checked.returncode, checked.stderr)
 
     for line in lines(block):
-        words = [word for word in shlex.split(line) if not re.fullmatch(r"[A-Z]+=\d+", word)]
+        words = [word for word in shlex.split(line) if not re.fullmatch(r"[A-Z]+=\w+", word)]
         program, *rest = [word for word in words if word not in (">", ">>")]
         assert program in PROGRAMS, f"{block}: {line}: what runs {program}?"
         assert PROGRAMS[program](rest), f"{block}: {line}"
