@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -95,9 +95,7 @@ def release(
 ) -> None:
     """Remove what is withheld and tells nothing that these facts, which count from now on, do not tell as new."""
     outdone = [
-        fact
-        for fact in fields
-        if (held := withheld.fields.get((fact.reach, fact.item))) and merge_fields(fact, held) == fact
+        fact for fact in fields if (held := withheld.fields.get((fact.reach, fact.item))) and _outdoes(fact, held)
     ]
     for table, facts in (("withheld_fields", outdone), ("withheld_tombstones", tombstones)):
         cursor.executemany(
@@ -108,3 +106,10 @@ def release(
         "DELETE FROM withheld_runs WHERE partition = ? AND sort = ? AND address = ?",
         ((run.item.partition, run.item.sort, run.address) for run in runs),
     )
+
+
+def _outdoes(fact: FieldFact, held: FieldFact) -> bool:
+    """Return whether *fact* tells all that *held* does: what is not newer than *held* moves nothing in it."""
+    whole = merge_fields(fact, held)
+    # A full image that came after a reading of the table says more than that the table was read.
+    return whole == fact or (not held.covers(fact.position) and replace(whole, as_of=fact.as_of) == fact)

@@ -21,8 +21,8 @@ RUN = ItemKey("IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#r1")
 DIGEST = Digest("0" * 64)
 
 
-def at(sequence: int) -> Position:
-    return Position.of_stream("label", sequence, 7)
+def at(sequence: int, created_seconds: int = 7) -> Position:
+    return Position.of_stream("label", sequence, created_seconds)
 
 
 def field_fact(**changes: object) -> FieldFact:
@@ -78,6 +78,25 @@ def test_the_kinds_of_position_are_told_those_of_withheld_facts_too(tmp_path: Pa
         assert {"flat", "adopted"} == ledger.origins()
         ledger.withhold(Withheld({("IMAGE#a", field_fact().item): field_fact()}), received_seconds=1, version=2)
         assert {"flat", "adopted", "stream"} == ledger.origins()
+
+
+@pytest.mark.parametrize(
+    ("newer", "withheld"),
+    [
+        (field_fact(position=at(7, 771), seen=at(7, 771), later={}, as_of=650), 0),
+        (field_fact(position=at(7, 737), seen=at(7, 737), later={}, as_of=650), 0),
+        (field_fact(position=at(5), seen=at(9, 771), later={"place_id": (at(9, 771), {"N": "7"})}, as_of=650), 1),
+    ],
+    ids=["a full image", "one of the second of the reading", "a partial one, which says nothing of the rest"],
+)
+def test_what_is_newer_than_a_withheld_reading_takes_its_place(tmp_path: Path, newer: FieldFact, withheld: int) -> None:
+    """A rollback withholds that the table was read since; a full image that came after that says more."""
+    read = field_fact(position=at(5), seen=at(5), later={}, as_of=737)
+    with Ledger.create(tmp_path / "ledger") as ledger:
+        ledger.withhold(Withheld({(read.reach, read.item): read}), received_seconds=1, version=2)
+        ledger.store(LedgerChanges(fields=(newer,)), received_seconds=2)
+
+        assert withheld == ledger.counts()["withheld"]
 
 
 def test_a_reach_covers_its_own_id_and_what_goes_on_with_the_separator(tmp_path: Path) -> None:
