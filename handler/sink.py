@@ -53,7 +53,10 @@ class Sink:
             if self._writing:
                 return
             self._writing = True
-        threading.Thread(target=self._write, name="telemetry", daemon=True).start()
+        try:
+            threading.Thread(target=self._write, name="telemetry", daemon=True).start()
+        except RuntimeError:  # no more threads: the line waits for a next one that finds some
+            self._ended()
 
     # structlog's names for the same.
     msg = debug = info = warning = error = critical = write
@@ -78,6 +81,10 @@ class Sink:
         with self._changed:
             if self._waiting:
                 return self._waiting.popleft()
+            self._ended()
+            return None
+
+    def _ended(self) -> None:
+        with self._changed:
             self._writing = False
             self._changed.notify_all()
-            return None

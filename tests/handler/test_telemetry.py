@@ -278,6 +278,24 @@ def test_lines_beyond_the_capacity_are_dropped_and_counted() -> None:
         assert writes.dropped in (11, 12)  # the thread may hold one
 
 
+def test_a_thread_that_cannot_be_started_costs_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3: at the limit of a process the line waits, and the next one that finds a thread brings both."""
+    with (tmp_path / "log").open("w") as stream:
+        writes = sink.Sink(stream)
+        with monkeypatch.context() as limit:
+            limit.setattr(threading.Thread, "start", _no_more_threads)
+            writes.write("one")
+            writes.settle()
+        writes.write("two")
+        writes.settle()
+    assert ["one", "two"] == (tmp_path / "log").read_text().splitlines()
+
+
+def _no_more_threads(thread: threading.Thread) -> None:
+    del thread
+    raise RuntimeError("can't start new thread")
+
+
 def test_lines_arrive_in_order_and_no_thread_stays(tmp_path: Path) -> None:
     """S3: the thread ends with its work."""
     with (tmp_path / "log").open("w") as stream:
