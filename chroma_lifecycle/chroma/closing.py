@@ -31,7 +31,7 @@ from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import BadInput, NotClosed, NotOwned
 from chroma_lifecycle.logs import Log
 from chroma_lifecycle.snapshot import soundness
-from chroma_lifecycle.snapshot.descriptors import Descriptor, below, below_by_others, listing, still_below
+from chroma_lifecycle.snapshot.descriptors import Descriptor, below, held_by_others, listing, still_below
 from chroma_lifecycle.snapshot.soundness import Soundness
 
 log = Log(__name__)
@@ -227,11 +227,13 @@ def _prove_closed(system: System, directory: Path, timeout_seconds: float, *, ev
     if systems.is_running(system) and system not in living:
         living.append(system)
     mine = still_below(directory, timeout_seconds=0.0 if living else timeout_seconds)
-    held = (*mine, *(below_by_others(directory) if everywhere else ()))
+    held = listing(mine)
+    if everywhere and not living and not mine:
+        held = held_by_others(directory)
     if living or held:
         cause = "another client of this process has it open" if living else "files below it are open"
         raise NotClosed(
-            f"{directory} is not closed: {cause}: {listing(held)}",
+            f"{directory} is not closed: {cause}: {held}",
             hint="close the other holder, then close this client again for the proof; do not copy before",
         )
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from chroma_lifecycle.chroma import systems
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, wait_until
 from chroma_lifecycle.errors import BadInput, NotOwned
-from chroma_lifecycle.snapshot.descriptors import below_by_others, listing, still_below
+from chroma_lifecycle.snapshot.descriptors import held_by_others, listing, still_below
 
 _FORMAT = "chroma-lifecycle-owner/1"
 _MOMENT_SECONDS = 0.05
@@ -217,8 +217,10 @@ def _refuse_other_holders(home: Path, timeout_seconds: float, *, everywhere: boo
         # A constructor failed, or somebody stopped it: the next open would be given this corpse.
         systems.evict(system)
     # A client that has just ended goes on closing for some milliseconds.
-    mine = still_below(home, timeout_seconds=timeout_seconds)
-    if held := (*mine, *(below_by_others(home) if everywhere else ())):
+    held = listing(still_below(home, timeout_seconds=timeout_seconds))
+    if not held and everywhere:
+        held = held_by_others(home)
+    if held:
         raise NotOwned(
-            f"{home} is open already: {listing(held)}", hint="end the holders, or work on a copy made after they ended"
+            f"{home} is open already: {held}", hint="end the holders, or work on a copy made after they ended"
         )

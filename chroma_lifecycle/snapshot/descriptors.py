@@ -81,15 +81,18 @@ def require_closed(directory: Path, *, timeout_seconds: float) -> None:
     Raises:
         NotClosed: Some are still open when the time is over, or another process has one open.
     """
-    if holders := listing(still_below(directory, timeout_seconds=timeout_seconds)) or _others(directory):
+    if holders := listing(still_below(directory, timeout_seconds=timeout_seconds)) or held_by_others(directory):
         raise NotClosed(
             f"{directory} is still open: {holders}",
             hint="close every client of this directory, then close or seal again; nothing was published",
         )
 
 
-def _others(directory: Path) -> str:
-    """Return who else has a file below *directory* open; nothing if nobody has."""
+def held_by_others(directory: Path) -> str:
+    """Return who else has a file below *directory* open, or mapped; nothing if nobody has.
+
+    Asked by the kernel's leases, which see also what may not be looked at; this process must have none open.
+    """
     try:
         if leases.first_open(files_below(directory)) is None:
             return ""

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from chroma_lifecycle.errors import NotClosed
+from chroma_lifecycle.chroma.client import ManagedClient
+from chroma_lifecycle.chroma.closing import close_client
+from chroma_lifecycle.errors import NotClosed, NotOwned
 from chroma_lifecycle.snapshot import leases
 from chroma_lifecycle.snapshot.descriptors import below_by_others, require_closed
 from chroma_lifecycle.snapshot.leases import CannotTell, first_open
+from tests.support.chroma_directories import COLLECTION, opened
 
 _HOLD = """
 import mmap, os, sys
@@ -66,6 +69,17 @@ def test_a_file_that_is_only_mapped_is_told_though_no_descriptor_is_left(file: P
         assert () == below_by_others(file.parent)
         with pytest.raises(NotClosed, match="a process that may not be looked at"):
             require_closed(file.parent, timeout_seconds=0)
+
+
+def test_a_close_is_not_proven_while_another_process_has_a_file_mapped(directory: Path) -> None:
+    """C6: no descriptor tells it; neither may the directory be opened then."""
+    client, _ = opened(directory)
+    with held(directory / "chroma.sqlite3", "r+b", "mapped"):
+        with pytest.raises(NotClosed, match=r"chroma\.sqlite3 \(a process that may not be looked at\)"):
+            close_client(client)
+        with pytest.raises(NotOwned, match="a process that may not be looked at"):
+            ManagedClient.open(directory, COLLECTION)
+    assert close_client(client).proven
 
 
 @pytest.mark.parametrize(
