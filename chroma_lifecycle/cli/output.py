@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -105,7 +106,7 @@ class Output:
             gathered.append(value)
             return
         if self.as_json:
-            _write(json.dumps(value, ensure_ascii=False, default=_plain))
+            _write(_json(value, sys.stdout))
             return
         self.tell(*lines, *(table.lines(_width()) if table else ()))
 
@@ -119,7 +120,7 @@ class Output:
         message = message.rstrip("\n")
         if self.as_json:
             error = {"kind": kind, "message": message, "hint": hint}
-            sys.stderr.write(json.dumps({"error": error}, ensure_ascii=False) + "\n")
+            sys.stderr.write(_json({"error": error}, sys.stderr) + "\n")
             return
         console = Console(stderr=True)
         console.print(Text.assemble(("error:", "bold red"), " ", _harmless(message)), soft_wrap=True)
@@ -148,6 +149,12 @@ class Output:
         """Show how many bytes come from *store* and go to it; give the store to be asked in its place."""
         with shown(what, moved, hidden=self.as_json) as tell:
             yield Watched(store, tell, total)
+
+
+def _json(value: Any, stream: TextIO) -> str:
+    """Return *value* as JSON in any encoding of *stream*: in another than UTF-8, its letters are escaped."""
+    is_utf8 = codecs.lookup(stream.encoding or "utf-8").name == "utf-8"
+    return json.dumps(value, ensure_ascii=not is_utf8, default=_plain)
 
 
 def _plain(value: object) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 from contextlib import closing
 
 import pytest
 
-from chroma_lifecycle.cli.output import Table, one_line
+from chroma_lifecycle.cli.output import Output, Table, one_line
 from chroma_lifecycle.snapshot.manifest_object import pack_inside
 from chroma_lifecycle.words import size
 from tests.support.command_line import WITH, CommandLine
@@ -28,6 +29,23 @@ def test_nothing_that_others_wrote_reaches_a_terminal_as_it_is(cli: CommandLine)
     assert "there is no directory no\\x1b]0;such\\x07" in missing.err
     assert "\x1b" not in failed.out + failed.err + missing.err
     assert [r"a\x1b"] == Table(("id",), [("a\x1b",)]).lines()[1:]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-16", "utf-8", "UTF8"])
+def test_json_is_json_whatever_the_encoding(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    """Programs read the same from every terminal: letters are escaped as JSON escapes them, but in UTF-8."""
+    value, streams = "café € \U0001f600", {}
+    for name in ("stdout", "stderr"):
+        streams[name] = io.TextIOWrapper(io.BytesIO(), encoding, errors="backslashreplace", write_through=True)
+        monkeypatch.setattr(f"sys.{name}", streams[name])
+
+    Output(as_json=True).result([value])
+    Output(as_json=True).error("Kind", value, "mend it")
+    monkeypatch.undo()
+
+    out, err = (stream.buffer.getvalue().decode(encoding) for stream in streams.values())
+    assert ([value], value) == (json.loads(out), json.loads(err)["error"]["message"])
+    assert ("é" in out) == encoding.startswith(("utf-8", "UTF"))
 
 
 def test_a_collection_begins_is_compacted_and_restored_by_five_commands(empty: CommandLine) -> None:

@@ -65,6 +65,38 @@ def test_a_result_that_cannot_be_written_is_an_error(cli: CommandLine) -> None:
     assert b"cannot be written to standard output (No space left on device)" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("closed", "arguments", "told"),
+    [
+        ("stdout", LOG, b"cannot be written to standard output (Bad file descriptor)"),
+        ("stdin", ("compact", "--store", "store", "--mapping", "notes.yaml", "-"), b"standard input cannot be read"),
+    ],
+)
+def test_a_stream_that_is_closed_is_an_error(
+    cli: CommandLine, closed: str, arguments: tuple[str, ...], told: bytes
+) -> None:
+    """`log >&-` and `compact - <&-`: no defect, but what was not written or read."""
+    number = {"stdin": 0, "stdout": 1}[closed]
+    ended = subprocess.run(
+        [*COMMAND, *arguments], stderr=subprocess.PIPE, cwd=cli.home, preexec_fn=lambda: os.close(number)
+    )
+
+    assert {"stdin": 2, "stdout": 3}[closed] == ended.returncode
+    assert told in ended.stderr
+
+
+def test_a_closed_standard_error_keeps_its_exit_code(cli: CommandLine) -> None:
+    """`2>&-`: what can be said nowhere ends in the same exit code."""
+    ended = subprocess.run(
+        [*COMMAND, "log", "--store", "gs://x", "-c", "notes", "--json"],
+        stdout=subprocess.PIPE,
+        cwd=cli.home,
+        preexec_fn=lambda: os.close(2),
+    )
+
+    assert (2, b"") == (ended.returncode, ended.stdout)
+
+
 def on_a_terminal(cli: CommandLine, *arguments: str, **variables: str) -> tuple[int, str]:
     """Run a command on a terminal of 80 columns; return its exit code and what the terminal got."""
     ours, theirs = pty.openpty()
