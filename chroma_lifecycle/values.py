@@ -21,6 +21,9 @@ def value_class(cls: type[T]) -> type[T]:
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
+LARGEST_VERSION = (1 << 64) - 1
+"""As many as 16 hex digits can number."""
+
 Digest = NewType("Digest", str)
 """A SHA-256 as 64 lower-case hex digits."""
 
@@ -77,8 +80,8 @@ class Version:
     number: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.number < 1 << 64:
-            raise ValueError(f"a version is a number from 1 on, got {self.number}")
+        if not 0 < self.number <= LARGEST_VERSION:
+            raise ValueError(f"a version is a number from 1 to {LARGEST_VERSION}, got {self.number}")
 
     def __str__(self) -> str:
         # Fixed width, so that a listing by name is also the order of publication.

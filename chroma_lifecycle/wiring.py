@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from chroma_lifecycle.intake.scanned import TableScan
 
 BUCKET = "s3://"
+_OF_ANOTHER_KIND = re.compile(r"[a-z][a-z0-9+.-]*:/|(s3|s3a|s3n|https?|file):|arn:aws", re.IGNORECASE)
 
 
 def open_store(address: str, *, checksums: Checksums | None = None) -> Store:
     """Return the store at *address*: ``s3://bucket/prefix``, or a directory."""
     if not address.startswith(BUCKET):
-        _refuse_mistyped(address)
-        return DirectoryStore(Path(address))
+        return DirectoryStore(_directory(address))
     from chroma_lifecycle.aws.s3 import S3Store  # boto3 takes longer to import than a directory to read
 
     return S3Store.open(address, checksums=checksums)
@@ -59,12 +59,45 @@ def collections_in(address: str) -> Sequence[str]:
     return store.collections()
 
 
-def _refuse_mistyped(address: str) -> None:
-    """A bucket that is not spelled as one would become a directory here, and nobody would find it."""
+def require_place(address: str) -> None:
+    """Refuse what is neither ``s3://`` nor a path.
+
+    It would become a directory of that name here, and nobody would find it.
+
+    Raises:
+        BadInput: It is empty, an address of another kind, or begins with ``~``, which only a shell knows.
+    """
     if not address.strip():
         raise BadInput("the address of a store is empty", hint="give a directory, or s3://bucket/prefix")
-    if re.match(r"(s3:|s3a:|s3n:|arn:aws|https?:)", address, re.IGNORECASE):
-        raise BadInput(f"{address!r} is no address of a store", hint="write s3://bucket/prefix, or a directory")
+    if address.startswith("~"):
+        raise BadInput(
+            f"{address!r} begins with ~, which stands for a home directory in a shell alone",
+            hint=f"write the whole path, or ./{address} for that name",
+        )
+    if not address.startswith(BUCKET) and _OF_ANOTHER_KIND.match(address):
+        path = address.partition("://")[2]
+        way = f"{path} for that directory" if address.lower().startswith("file:///") else "the path of a directory"
+        raise BadInput(f"{address!r} is no address of a store", hint=f"write s3://bucket/prefix, or {way}")
+
+
+def require_local(path: Path) -> Path:
+    """Return *path*, where only one of this machine is of use.
+
+    Raises:
+        BadInput: It is an address of another kind, or begins with ``~``.
+    """
+    if str(path).startswith("~") or _OF_ANOTHER_KIND.match(str(path)):
+        raise BadInput(f"{path} is no path of this machine", hint="write the whole path of a file or directory")
+    return path
+
+
+def _directory(address: str) -> Path:
+    """Return the path of a directory, which need not be there."""
+    require_place(address)
+    path = Path(address)
+    if path.exists() and not path.is_dir():
+        raise BadInput(f"{address} is a file, and no directory", hint="give a directory, or s3://bucket/prefix")
+    return path
 
 
 def create_store(address: str, *, checksums: Checksums | None = None) -> Store:
@@ -75,9 +108,20 @@ def create_store(address: str, *, checksums: Checksums | None = None) -> Store:
     return store
 
 
-def open_mirror(address: str | None) -> Store | None:
-    """Return the mirror in the mounted directory *address*, if there is to be one."""
-    return None if not address else Mirror(DirectoryStore(Path(address), mirror_only=True))
+def open_mirror(address: str | None, store: str) -> Store | None:
+    """Return the mirror in the mounted directory *address*, if there is to be one.
+
+    Raises:
+        BadInput: It is no directory, or the *store* that it should be a mirror of.
+    """
+    if not address:
+        return None
+    if address.startswith(BUCKET):
+        raise BadInput(f"{address}: a mirror is a mounted directory", hint="give a directory with --mirror")
+    directory = _directory(address)
+    if not store.startswith(BUCKET) and directory.resolve() == Path(store).resolve():
+        raise BadInput(f"the mirror {address} is the store itself", hint="give another directory with --mirror")
+    return Mirror(DirectoryStore(directory, mirror_only=True))
 
 
 def open_deltas(roots: Sequence[str], store: str, *, checksums: Checksums | None = None) -> RootedDeltas:
@@ -100,7 +144,7 @@ def open_delta_at(address: str, *, checksums: Checksums | None = None) -> tuple[
     """
     if address.startswith(BUCKET):
         return address, open_deltas((_home_of(address),), address, checksums=checksums)
-    _refuse_mistyped(address)
+    require_place(address)
     whole = Path(address).resolve()
     if not whole.exists():
         raise BadInput(
@@ -124,7 +168,7 @@ def open_deliveries(root: str, *, checksums: Checksums | None = None) -> Mapping
 def open_snapshots(address: str) -> SnapshotSource:
     """Return what reads the snapshot of another system at *address*: ``s3://bucket/prefix``, or a path."""
     if not address.startswith(BUCKET):
-        _refuse_mistyped(address)
+        require_place(address)
         return SnapshotSource.in_directory(Path(address), DirectorySource())
     from chroma_lifecycle.aws.address import S3Address
     from chroma_lifecycle.aws.clients import make_client  # boto3, as above
@@ -137,7 +181,7 @@ def open_snapshots(address: str) -> SnapshotSource:
 def open_export(address: str, *, checksums: Checksums | None = None) -> ExportTarget:
     """Return the place *address*, ``s3://bucket/prefix`` or a directory, for another system to read from."""
     if not address.startswith(BUCKET):
-        _refuse_mistyped(address)
+        require_place(address)
         return DirectoryTarget(Path(address))
     from chroma_lifecycle.aws.exporting import S3Target  # boto3, as above
 
@@ -184,7 +228,7 @@ def surroundings(settings: Settings, *, trace: Trace | None = None) -> Surroundi
     return Surroundings(
         mapping=load_mapping(settings.mapping),
         store=open_store(settings.store, checksums=settings.s3_checksums),
-        mirror=open_mirror(settings.mirror),
+        mirror=open_mirror(settings.mirror, settings.store),
         deltas=open_deltas(settings.deltas, settings.store, checksums=settings.s3_checksums),
         status=open_status(settings.table),
         clock=SYSTEM_CLOCK,

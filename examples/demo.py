@@ -60,7 +60,7 @@ class Demo:
             deltas=(str(HOME / "deltas"),),
         )
         self.store = create_store(store)
-        self.mirror = open_mirror(self.settings.mirror)
+        self.mirror = open_mirror(self.settings.mirror, self.settings.store)
         self._began = time.perf_counter()
 
     def title(self, text: str) -> None:

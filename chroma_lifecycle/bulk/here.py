@@ -17,7 +17,7 @@ from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import parse_collection
-from chroma_lifecycle.wiring import BUCKET, open_deliveries, open_delta_at, open_deltas
+from chroma_lifecycle.wiring import BUCKET, open_deliveries, open_delta_at, open_deltas, require_place
 
 Event = Mapping[str, Any]
 """What a task is given by its engine."""
@@ -61,6 +61,7 @@ class Here:
 
     def work(self, address: str, collection: str) -> Work:
         """Return where the tasks of a job meet; a directory is made if it is not there."""
+        require_place(address)
         if not address.startswith(BUCKET):
             Path(address).mkdir(parents=True, exist_ok=True)
         deltas = open_deltas((address,), address, checksums=self.checksums)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chroma_lifecycle.cli.options import (
+    MOST_DIMENSIONS,
     ChecksumsOption,
     CollectionOption,
     JsonOption,
@@ -55,7 +56,9 @@ _AFTER_ADOPTING = (
 
 def init(
     store: StoreOption,
-    dimension: Annotated[int | None, typer.Option("--dimension", help="Of the collection's vectors.", min=1)] = None,
+    dimension: Annotated[
+        int | None, typer.Option("--dimension", help="Of the collection's vectors.", min=1, max=MOST_DIMENSIONS)
+    ] = None,
     space: Annotated[
         SpaceName | None, typer.Option("--space", help="How distances are measured; by default cosine, or as it was.")
     ] = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chroma_lifecycle.cli.options import (
+    MOST_DIMENSIONS,
     ChecksumsOption,
     CollectionOption,
     JsonOption,
@@ -43,7 +44,9 @@ _NEXT = "next: let the function take events; what it brings is newer than everyt
 def build(
     source: Annotated[str, typer.Argument(help="A directory of Parquet deltas, or s3://bucket/prefix.")],
     store: StoreOption,
-    dimension: Annotated[int, typer.Option("--dimension", help="Of the collection's vectors.", min=1, max=65_536)],
+    dimension: Annotated[
+        int, typer.Option("--dimension", help="Of the collection's vectors.", min=1, max=MOST_DIMENSIONS)
+    ],
     space: Annotated[SpaceName, typer.Option("--space", help="How distances are measured.")] = SpaceName.COSINE,
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,

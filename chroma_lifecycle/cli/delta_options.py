@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chroma_lifecycle.cli.options import choose_collection
+from chroma_lifecycle.cli.options import MOST_DIMENSIONS, choose_collection
 from chroma_lifecycle.config import PREFIX, Checksums
 from chroma_lifecycle.errors import BadInput, Sharded
 from chroma_lifecycle.intake.mapping_file import load_mapping
@@ -34,7 +34,9 @@ DeltaArgument = Annotated[
 ]
 DimensionOption = Annotated[
     int | None,
-    typer.Option("--dimension", help="Of the collection's vectors; by default what the store says.", min=1),
+    typer.Option(
+        "--dimension", help="Of the collection's vectors; by default what the store says.", min=1, max=MOST_DIMENSIONS
+    ),
 ]
 OptionalStoreOption = Annotated[
     str | None,

@@ -20,7 +20,14 @@ from chroma_lifecycle.cli.delta_options import (
     surveyed,
 )
 from chroma_lifecycle.cli.new_files import new_file
-from chroma_lifecycle.cli.options import ChecksumsOption, CollectionOption, JsonOption, MappingOption, choose_collection
+from chroma_lifecycle.cli.options import (
+    MOST_LISTED,
+    ChecksumsOption,
+    CollectionOption,
+    JsonOption,
+    MappingOption,
+    choose_collection,
+)
 from chroma_lifecycle.cli.output import EXIT_USAGE, Output, one_line, printable
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.values import Ordering
@@ -84,7 +91,9 @@ def validate(
     below: Annotated[
         str | None, typer.Option("--below", help="The run item's partition key, below which every id must lie.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many problems are listed.", min=1)] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", help="How many problems are listed.", min=1, max=MOST_LISTED)
+    ] = 20,
     checksums: ChecksumsOption = None,
     as_json: JsonOption = False,
 ) -> int:

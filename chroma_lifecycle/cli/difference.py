@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from chroma_lifecycle.cli.options import (
+    MOST_LISTED,
     CollectionOption,
     JsonOption,
     MirrorOption,
@@ -70,7 +71,9 @@ def diff(
         list[str] | None, typer.Option("--record", help="Only this record, with its values; may be given again.")
     ] = None,
     values: Annotated[bool, typer.Option("--values", help="Show what fields said before and say after.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many records are listed.", min=1)] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", help="How many records are listed.", min=1, max=MOST_LISTED)
+    ] = 20,
     every: Annotated[bool, typer.Option("--all", help="List every record that differs.")] = False,
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,
@@ -84,7 +87,7 @@ def diff(
     old, new = _two(source, read_published(source, name), before, after, since)
     with (
         output.doing(f"comparing versions {old.version.number} and {new.version.number} of {name}"),
-        compare(old, new, Stores(source, open_mirror(mirror))) as compared,
+        compare(old, new, Stores(source, open_mirror(mirror, store))) as compared,
     ):
         chosen = _chosen(compared, records)
         listed = chosen if every else chosen[:limit]

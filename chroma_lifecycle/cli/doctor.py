@@ -98,7 +98,7 @@ def _examine(
             "Where ids can begin with the partition key of every item, 'ordering: exact' knows no such doubt.",
         )
     for name in [collection] if collection else table.collections if table else ():
-        yield from _facts(Stores(store, open_mirror(mirror)), name)
+        yield from _facts(Stores(store, open_mirror(mirror, address)), name)
 
 
 def _compares(address: str) -> Check:

@@ -52,7 +52,7 @@ def explain(
             hint="give the mapping that it was made under with --mapping",
         )
     with (
-        files_of(manifest, Stores(source, open_mirror(mirror))) as files,
+        files_of(manifest, Stores(source, open_mirror(mirror, store))) as files,
         Ledger.open(files / LEDGER, read_only=True) as ledger,
     ):
         found = explain_record(ledger, table, name, record)

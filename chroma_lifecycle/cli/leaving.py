@@ -84,7 +84,8 @@ def export(
         )
     output, name = Output(as_json), choose_collection(collection, mapping)
     source = open_store(store, checksums=checksums)
-    manifest, stores = find_manifest(source, read_published(source, name), version), Stores(source, open_mirror(mirror))
+    stores = Stores(source, open_mirror(mirror, store))
+    manifest = find_manifest(source, read_published(source, name), version)
     if to_file is not None:
         _as_records(output, manifest, stores, to_file, checksums)
     else:
@@ -167,7 +168,12 @@ def upload(
     manifests = _manifests(source, source_name, version)
     with output.counting(f"uploading {source_name}") as tell:
         done = upload_records(
-            manifests, Stores(source, open_mirror(mirror)), address, there, tell=tell, delete_others=delete_others
+            manifests,
+            Stores(source, open_mirror(mirror, store)),
+            address,
+            there,
+            tell=tell,
+            delete_others=delete_others,
         )
     in_shards = manifests[0].collection != source_name
     which = f", {len(manifests)} shards," if in_shards else f" version {manifests[0].version.number}"

@@ -19,6 +19,7 @@ from chroma_lifecycle.intake.mapping_file import load_mapping, parse_mapping
 from chroma_lifecycle.intake.sample import read_sample
 from chroma_lifecycle.intake.shapes import guess_keys
 from chroma_lifecycle.intake.sketch import sketch_mapping
+from chroma_lifecycle.wiring import require_local
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,7 +36,10 @@ def new(
         typer.Argument(help="Files with items: from `aws dynamodb scan`, an export, JSON; - for standard input."),
     ],
     to: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A new file for the mapping; by default it is printed.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="A new file for the mapping; by default it is printed.", callback=require_local
+        ),
     ] = None,
     keys: Annotated[
         list[str] | None, typer.Option("--key", help="A key attribute of the table, the partition key first.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chroma_lifecycle.config import Checksums
 from chroma_lifecycle.errors import BadInput
-from chroma_lifecycle.wiring import BUCKET, open_deliveries, open_delta_at
+from chroma_lifecycle.wiring import BUCKET, open_deliveries, open_delta_at, require_place
 
 
 @contextmanager
@@ -22,6 +22,7 @@ def new_file(address: str, checksums: Checksums | None) -> Iterator[Path]:
     """
     from chroma_lifecycle.deltas.convert import require_target  # imports pyarrow, which takes long
 
+    require_place(address)
     if not address.startswith(BUCKET):
         require_target(Path(address))
         yield Path(address)

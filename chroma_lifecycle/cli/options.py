@@ -13,7 +13,8 @@ import typer
 from chroma_lifecycle.config import COLLECTION_NAME, PREFIX, Checksums
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping_file import load_mapping
-from chroma_lifecycle.values import parse_collection
+from chroma_lifecycle.values import LARGEST_VERSION, parse_collection
+from chroma_lifecycle.wiring import require_local
 
 StoreOption = Annotated[
     str,
@@ -37,7 +38,13 @@ CollectionOption = Annotated[
     ),
 ]
 WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", envvar=f"{PREFIX}WORKSPACE", help="Local directory for the working copies.")
+    Path,
+    typer.Option(
+        "--workspace",
+        envvar=f"{PREFIX}WORKSPACE",
+        help="Local directory for the working copies.",
+        callback=require_local,
+    ),
 ]
 DeltasOption = Annotated[
     str | None,
@@ -60,8 +67,14 @@ TableOption = Annotated[
     typer.Option("--table", envvar=f"{PREFIX}TABLE", help="The DynamoDB table whose run items get their status."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-VersionOption = Annotated[int | None, typer.Option("--version", help="Which version; by default the newest.", min=1)]
-
+VersionOption = Annotated[
+    int | None, typer.Option("--version", help="Which version; by default the newest.", min=1, max=LARGEST_VERSION)
+]
+MOST_DIMENSIONS = 65_536
+"""Of the vectors of a delta, and so of a collection that is to take any."""
+MOST_LISTED = (1 << 31) - 1
+"""For each `--limit`: as many as Chroma counts."""
+_OLDEST = timedelta(days=36_500)
 
 _AGE = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -73,9 +86,14 @@ def parse_age(text: str) -> timedelta:
     Raises:
         BadInput: It is none.
     """
-    if not (match := _AGE.fullmatch(text)):
-        raise BadInput(f"{text!r} is no age", hint="give a whole number and a unit: 90s, 45m, 12h, 30d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    match = _AGE.fullmatch(text)
+    age = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+    if age is None or age > _OLDEST:
+        raise BadInput(
+            f"{text!r} is no age",
+            hint=f"give a whole number and a unit: 90s, 45m, 12h, 30d; at most {_OLDEST.days}d",
+        )
+    return age
 
 
 def parse_moment(text: str) -> datetime:
@@ -86,15 +104,15 @@ def parse_moment(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as problem:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            moment += timedelta(days=1, microseconds=-1)
+        elif re.fullmatch(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text):
+            moment += timedelta(minutes=1, microseconds=-1)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as problem:  # of a year below 1 or above 9999, once it is UTC
         raise BadInput(
             f"{text!r} is no time", hint="give a date, or a date and a time: 2026-01-31, 2026-01-31T12:00"
         ) from problem
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        moment += timedelta(days=1, microseconds=-1)
-    elif re.fullmatch(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text):
-        moment += timedelta(minutes=1, microseconds=-1)
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class SpaceName(StrEnum):

@@ -34,7 +34,7 @@ from chroma_lifecycle.publishing.relocating_shards import copy_shards, move_shar
 from chroma_lifecycle.publishing.relocation import copy as copy_collection
 from chroma_lifecycle.publishing.relocation import move as move_collection
 from chroma_lifecycle.publishing.shard import Shard
-from chroma_lifecycle.wiring import BUCKET, create_store, open_mirror, open_store, writer
+from chroma_lifecycle.wiring import BUCKET, create_store, open_mirror, open_store, require_place, writer
 from chroma_lifecycle.words import size
 
 ToOption = Annotated[str, typer.Option("--to", help="A store that holds nothing of this collection.")]
@@ -47,7 +47,11 @@ def _that_are_broken(given: Given, shard: Shard, layout: Layout) -> Given | None
             f"{layout.collection} is in shards, and each has manifests of its own",
             hint="name the shard that the manifest is of with --collection",
         )
-    return given if is_broken(open_store(given["store"]), open_mirror(given["mirror"]), shard.name) else None
+    return (
+        given
+        if is_broken(open_store(given["store"]), open_mirror(given["mirror"], given["store"]), shard.name)
+        else None
+    )
 
 
 def recover(
@@ -63,7 +67,7 @@ def recover(
 ) -> None:
     """Make a HEAD again that was deleted or damaged: from an older one, the mirror's, or the newest version."""
     output, name = Output(as_json), choose_collection(collection, mapping)
-    source, second = open_store(store), open_mirror(mirror)
+    source, second = open_store(store), open_mirror(mirror, store)
     lost = find_lost_layout(source, second, name)
     if lost is not None and dry_run:
         value = {"collection": name, "layout": _layout_value(lost, done=False), "shards": []}
@@ -91,7 +95,7 @@ def _recover_heads(
 ) -> None:
     del mapping  # the name is known
     output, name = Output(as_json), collection
-    source, second = open_store(store), open_mirror(mirror)
+    source, second = open_store(store), open_mirror(mirror, store)
     with output.doing(f"looking for what is left of {name}"):
         found = recover_head(source, second, name, manifest=manifest, dry_run=dry_run, writer=writer())
     output.result(_recovery_value(found), *_recovery_told(found))
@@ -156,7 +160,7 @@ def _recovery_told(found: Recovery) -> Iterator[str]:
 
 def _layout_too(given: Given, layout: Layout, output: Output) -> None:
     """Mend the layout in the mirror as well, or say how it stands."""
-    source, second, name = open_store(given["store"]), open_mirror(given["mirror"]), layout.collection
+    source, second, name = open_store(given["store"]), open_mirror(given["mirror"], given["store"]), layout.collection
     assert second is not None  # or every shard would have failed
     if given["repair"]:
         repair_mirrored_layout(source, second, name, writer=writer())
@@ -182,7 +186,7 @@ def mirror(
 ) -> None:
     """Say how the mirror stands to the store, or repair it."""
     output, name = Output(as_json), choose_collection(collection, mapping)
-    source, second = open_store(store), open_mirror(mirror)
+    source, second = open_store(store), open_mirror(mirror, store)
     if second is None:
         raise BadInput("which mirror is meant?", hint="give it with --mirror DIRECTORY")
     if repair:
@@ -271,7 +275,8 @@ def _relocated_value(name: str, target: Store, copied: Mapping[str, Copied]) -> 
 
 def _create_target(address: str) -> Store:
     """Open the target by an address that means the same to everybody who reads it in HEAD."""
-    return create_store(address if address.startswith(BUCKET) or ":" in address else str(Path(address).absolute()))
+    require_place(address)
+    return create_store(address if address.startswith(BUCKET) else str(Path(address).absolute()))
 
 
 def _copied_value(name: str, target: Store, copied: Copied) -> dict[str, Any]:

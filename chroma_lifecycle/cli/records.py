@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chroma_lifecycle.cli.options import (
+    MOST_LISTED,
     CollectionOption,
     JsonOption,
     MirrorOption,
@@ -46,7 +47,7 @@ def query(
         str | None, typer.Option("--vector", help="JSON list of numbers, or @FILE with one: the nearest records.")
     ] = None,
     where: Annotated[str | None, typer.Option("--where", help="Chroma's filter as JSON, with --vector.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many of the nearest.", min=1)] = 10,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many of the nearest.", min=1, max=MOST_LISTED)] = 10,
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,
     version: VersionOption = None,
@@ -61,7 +62,7 @@ def query(
     numbers, selected = _vector(vector), _where(where)
     output, source, name = Output(as_json), open_store(store), choose_collection(collection, mapping)
     asked = _Question(numbers, tuple(ids or ()), limit, selected)
-    stores = Stores(source, open_mirror(mirror))
+    stores = Stores(source, open_mirror(mirror, store))
     try:
         number, found = _ask(output, stores, name, version, asked)
         where_found = f"{name} version {number}"

@@ -35,7 +35,7 @@ from chroma_lifecycle.publishing.layout import Layout, read_in_force
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.snapshot.workspace import Workspace
-from chroma_lifecycle.values import Version
+from chroma_lifecycle.values import LARGEST_VERSION, Version
 from chroma_lifecycle.wiring import open_scan, open_store, surroundings
 from chroma_lifecycle.words import moved
 
@@ -57,7 +57,9 @@ def _that_went_on(given: Given, shard: Shard, layout: Layout) -> Given | None:
 @each_shard(_that_went_on)
 def rollback(
     store: StoreOption,
-    version: Annotated[int | None, typer.Argument(help="The version to go back to.", min=1)] = None,
+    version: Annotated[
+        int | None, typer.Argument(help="The version to go back to.", min=1, max=LARGEST_VERSION)
+    ] = None,
     at: Annotated[
         str | None,
         typer.Option("--at", help="Go back to the version of this time (UTC): 2026-01-31, 2026-01-31T12:00."),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from chroma_lifecycle.cli.options import (
+    MOST_LISTED,
     CollectionOption,
     JsonOption,
     MirrorOption,
@@ -23,17 +24,24 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.page.health import State, checks
 from chroma_lifecycle.page.history import read_history
 from chroma_lifecycle.page.html import page
-from chroma_lifecycle.wiring import open_mirror, open_store
+from chroma_lifecycle.wiring import open_mirror, open_store, require_local
 
 
 @each_shard(into_files_of_their_own("to"))
 def report(
     store: StoreOption,
-    to: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write; an older one is replaced.")],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="The HTML file to write; an older one is replaced.", callback=require_local
+        ),
+    ],
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,
     mirror: MirrorOption = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many versions, the newest ones.", min=1)] = 1_000,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", help="How many versions, the newest ones.", min=1, max=MOST_LISTED)
+    ] = 1_000,
     as_json: JsonOption = False,
 ) -> None:
     """Draw a collection's history, growth and health into one HTML file, which needs no network."""
@@ -41,7 +49,7 @@ def report(
     if to.is_dir():
         raise BadInput(f"{to} is a directory", hint="name a file, such as report.html")
     with output.counting(f"reading versions of {name}") as tell:
-        history = read_history(open_store(store), name, mirror=open_mirror(mirror), most=limit, tell=tell)
+        history = read_history(open_store(store), name, mirror=open_mirror(mirror, store), most=limit, tell=tell)
     _write(to, page(history))
     found = checks(history)
     output.result(

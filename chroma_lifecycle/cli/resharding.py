@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chroma_lifecycle.cli.options import (
+    MOST_DIMENSIONS,
     ChecksumsOption,
     CollectionOption,
     JsonOption,
@@ -106,7 +107,7 @@ def reembed(
     ],
     store: StoreOption,
     mapping: MappingOption,
-    dimension: Annotated[int, typer.Option("--dimension", help="Of the new vectors.", min=1, max=65_536)],
+    dimension: Annotated[int, typer.Option("--dimension", help="Of the new vectors.", min=1, max=MOST_DIMENSIONS)],
     collection: CollectionOption = None,
     workers: Annotated[
         int | None, typer.Option("--workers", help="Tasks at once; by default one for each processor.", min=1, max=256)
@@ -254,7 +255,7 @@ def sweep(
     )
 
     output, name, age = Output(as_json), choose_collection(collection, mapping), parse_age(grace)
-    source, second = open_store(store, checksums=checksums), open_mirror(mirror)
+    source, second = open_store(store, checksums=checksums), open_mirror(mirror, store)
     layout = read_in_force(source, name).layout
     mirrored = left_behind(second, layout) if second else []
     found = remove_left_behind(source, name, age) if delete else left_behind(source, layout)

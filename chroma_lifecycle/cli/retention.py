@@ -148,7 +148,7 @@ def sweep(
 ) -> None:
     """Delete what no version needs any more, from the mirror too; a dry run unless told otherwise."""
     output, name, span = Output(as_json), choose_collection(collection, mapping), parse_age(grace)
-    source, second = open_store(store), open_mirror(mirror)
+    source, second = open_store(store), open_mirror(mirror, store)
     with output.doing(f"sweeping {name}"):
         swept = sweep_store(source, name, grace=span, named=named or (), delete=delete, writer=writer())
         mirrored = sweep_mirror(source, second, name, delete=delete) if second else None

@@ -44,7 +44,7 @@ def status(
 ) -> None:
     """Say on one screen how a collection is, whether the settings agree with it, and what to do next."""
     output, name = Output(as_json), choose_collection(collection, mapping)
-    source, second = open_store(store), open_mirror(mirror)
+    source, second = open_store(store), open_mirror(mirror, store)
     with output.counting(f"reading versions of {name}") as tell:
         history = read_history(source, name, most=_MOST_VERSIONS, tell=tell)
         mirrored = _look_at(source, second, name) if second else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chroma_lifecycle.cli.options import (
+    MOST_DIMENSIONS,
     ChecksumsOption,
     CollectionOption,
     JsonOption,
@@ -29,7 +30,7 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.publishing.layout import Layout, Vectors, read_in_force
 from chroma_lifecycle.publishing.shard import Shard, whole_of
 from chroma_lifecycle.snapshot.workspace import Workspace
-from chroma_lifecycle.wiring import BUCKET, open_delta_at, open_mirror, open_store, writer
+from chroma_lifecycle.wiring import BUCKET, open_delta_at, open_mirror, open_store, require_place, writer
 from chroma_lifecycle.words import size
 
 if TYPE_CHECKING:
@@ -107,7 +108,9 @@ def rebuild(
         str | None,
         typer.Option("--vectors", help="Data set with a new vector for every record: Parquet deltas, or s3://…"),
     ] = None,
-    dimension: Annotated[int | None, typer.Option("--dimension", help="Of the new vectors.", min=1, max=65_536)] = None,
+    dimension: Annotated[
+        int | None, typer.Option("--dimension", help="Of the new vectors.", min=1, max=MOST_DIMENSIONS)
+    ] = None,
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,
     mirror: MirrorOption = None,
@@ -162,6 +165,7 @@ def _renewal(name: str, source: str, dimension: int, checksums: Checksums | None
 
     if (whole := whole_of(name)) is not None:
         raise _in_shards(whole)
+    require_place(source)
     wanted = Vectors(source if source.startswith(BUCKET) else str(Path(source).absolute()), dimension)
     address, deltas = open_delta_at(wanted.source.rstrip("/"), checksums=checksums)
 
@@ -198,7 +202,7 @@ def erase(
         raise BadInput("erase takes ids of records, or --check", hint="give the ids; --check stands alone")
     output, name = Output(as_json), choose_collection(collection, mapping)
     if check:
-        _check_erased(output, name, open_store(store, checksums=checksums), open_mirror(mirror))
+        _check_erased(output, name, open_store(store, checksums=checksums), open_mirror(mirror, store))
         return
     given, source = tuple(dict.fromkeys(ids or ())), open_store(store, checksums=checksums)
     if (seen := read_in_force(source, name)).layout.in_one_piece:  # in shards, they are asked together
@@ -302,7 +306,7 @@ def open_site(
     """Own the workspace of a collection, for as long as the block lasts."""
     from chroma_lifecycle.upkeep import Site
 
-    source, second = open_store(store, checksums=checksums), open_mirror(mirror)
+    source, second = open_store(store, checksums=checksums), open_mirror(mirror, store)
     with Workspace.open(workspace / name) as local:
         yield Site(name, source, second, local, SYSTEM_CLOCK, writer())
 

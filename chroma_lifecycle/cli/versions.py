@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from chroma_lifecycle.cli.options import (
+    MOST_LISTED,
     CollectionOption,
     JsonOption,
     MirrorOption,
@@ -35,7 +36,7 @@ from chroma_lifecycle.publishing.unpack import Stores, find_manifest, restore_di
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.snapshot.waste import waste_of
-from chroma_lifecycle.wiring import open_mirror, open_store
+from chroma_lifecycle.wiring import open_mirror, open_store, require_local
 from chroma_lifecycle.words import size
 
 _LOG = "version", "time (UTC)", "action", "added", "changed", "removed", "records", "stored", "size", "writer"
@@ -48,7 +49,9 @@ def log(
     store: StoreOption,
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="How many versions, the newest first.", min=1)] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", help="How many versions, the newest first.", min=1, max=MOST_LISTED)
+    ] = 20,
     every: Annotated[bool, typer.Option("--all", help="Expired and pinned versions too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -203,7 +206,10 @@ def verify(
 @each_shard(into_directories_of_their_own)
 def restore(
     store: StoreOption,
-    to: Annotated[Path, typer.Option("--to", help="A new directory; it becomes a plain Chroma directory.")],
+    to: Annotated[
+        Path,
+        typer.Option("--to", help="A new directory; it becomes a plain Chroma directory.", callback=require_local),
+    ],
     collection: CollectionOption = None,
     mapping: OptionalMappingOption = None,
     version: VersionOption = None,
@@ -220,7 +226,7 @@ def restore(
     output, source, name = Output(as_json), open_store(store), choose_collection(collection, mapping)
     if version is not None and at is not None:
         raise BadInput("a version is asked for by its number or by a time", hint="leave --version or --at out")
-    second, moment = open_mirror(mirror), parse_moment(at) if at is not None else None
+    second, moment = open_mirror(mirror, store), parse_moment(at) if at is not None else None
     damage: tuple[str, ...] = ()
     if fallback:
         with output.doing(f"restoring {name}"):

@@ -63,6 +63,8 @@ def parse_root(text: str) -> Root:
         return BucketRoot(match[1], f"{prefix}/" if prefix else "")
     if not text or _SCHEME.match(text):
         raise _bad_root(text, "allowed: s3://bucket/prefix/ or the path of a directory")
+    if text.startswith("~"):
+        raise _bad_root(text, "a ~ stands for a home directory in a shell alone; write the whole path, or ./~")
     if ".." in text.split("/"):
         raise _bad_root(text, "it has a '..' segment")
     return DirectoryRoot(Path(text).absolute())

@@ -124,7 +124,7 @@ class SnapshotReader:
         return cls(
             open_store(store, checksums=s3_checksums),
             collection,
-            mirror=open_mirror(mirror),
+            mirror=open_mirror(mirror, store),
             workspace=Path(workspace) if workspace is not None else None,
             check_seconds=check_seconds,
             background=background,

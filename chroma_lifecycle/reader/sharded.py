@@ -178,7 +178,7 @@ class ShardedReader:
             collection,
             partition_key=partition_key,
             part=part,
-            mirror=open_mirror(mirror),
+            mirror=open_mirror(mirror, store),
             workspace=Path(workspace) if workspace is not None else None,
             check_seconds=check_seconds,
             background=background,

@@ -205,6 +205,7 @@ MISUSED: list[tuple[list[str], str]] = [
     (["log", "--store", "store"], "which collection is meant?"),
     (["log", "--store", "", "-c", "notes"], "the address of a store is empty"),
     (["log", "--store", "s3:/bucket/x", "-c", "notes"], "write s3://bucket/prefix"),
+    (["log", "--store", "file:x", "-c", "notes"], "write s3://bucket/prefix, or the path of a directory"),
     (["log", "--store", "s3://x/y", "-c", "notes"], "a bucket has 3 to 63"),
     (["log", "--store", "store", "-c", "a b"], "a collection's name must be"),
     (["log", "--store", "store", "-c", "notes", "-n", "0"], "'--limit'"),
@@ -244,6 +245,89 @@ def test_a_mistake_is_named_with_the_way_out(cli: CommandLine, arguments: list[s
     assert text in as_json["message"] + as_json.get("hint", "")
     assert before == cli.contents()
     assert not (cli.home / "new").exists()
+
+
+TOO_LARGE: list[tuple[list[str], str]] = [
+    *(
+        ([*line.split(), "--version", str(1 << 64)], f"{(1 << 64) - 1}")
+        for line in (
+            "show",
+            "pin p",
+            "restore --to new",
+            "export --to new",
+            "query --id x",
+            "explain x --mapping notes.yaml",
+        )
+    ),
+    (["rollback", str(1 << 64)], f"{(1 << 64) - 1}"),
+    *(
+        ([*line.split(), "-n", str(1 << 31)], f"{(1 << 31) - 1}")
+        for line in ("log", "diff", "report -o new", "query --vector [1,1,1]")
+    ),
+    *(([*line.split(), "--dimension", "65537"], "65536") for line in ("init", "rebuild --vectors deltas")),
+    (["expire", "--older-than", "999999d"], "at most 36500d"),
+    (["sweep", "--grace", "36501d"], "at most 36500d"),
+    (["restore", "--to", "new", "--at", "0001-01-01T00:00+01:00"], "is no time"),
+    (["restore", "--to", "new", "--at", "9999-12-31T23:00-01:30"], "is no time"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "bound"), TOO_LARGE, ids=lambda each: " ".join(each)[:60])
+def test_a_number_that_is_too_large_is_bad_input(cli: CommandLine, arguments: list[str], bound: str) -> None:
+    """Exit 2 where numbers are read, with the bound; and no defect where they are used."""
+    assert_refused(cli.at(*arguments), 2, bound)
+    assert not (cli.home / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "way"),
+    [
+        ("file:///tmp/x", "/tmp/x for that directory"),
+        ("gs://bucket/x", "write s3://bucket/prefix"),
+        ("AZ://x", "write s3://bucket/prefix"),
+        ("~/x", "write the whole path, or ./~/x"),
+        ("notes.yaml", "is a file, and no directory"),
+    ],
+)
+def test_what_is_no_store_becomes_no_directory(cli: CommandLine, address: str, way: str) -> None:
+    """An address of another kind, a ~ that no shell has seen, a file: exit 2 for every place, and nothing is made."""
+    before = sorted(cli.home.rglob("*"))
+    compact = ("compact", "--mapping", "notes.yaml", "first.json", "--workspace", "workspace", "--store")
+
+    for line in (
+        ["init", "--store", address, "-c", "notes", "--dimension", "3", "--workspace", "workspace"],
+        ["log", "--store", address, "-c", "notes"],
+        [*compact, "store", "--mirror", address],
+        *([line, "--to", address, "--store", "store", "-c", "notes"] for line in ("move", "copy")),
+        *([["export", "--to", address, "--store", "store", "-c", "notes"]] if address != "notes.yaml" else []),
+    ):
+        assert_refused(cli(*line), 2, address, way)
+    if address != "notes.yaml":
+        for line in (
+            [*compact, "store", "--deltas", address],
+            [*compact, "store", "--workspace", address],
+            ["restore", "--to", address, "--store", "store", "-c", "notes"],
+            ["report", "-o", address, "--store", "store", "-c", "notes"],
+            ["mapping", "new", "items.json", "--name", "notes", "-o", address],
+        ):
+            assert 2 == cli(*line).code, line
+    assert before == sorted(cli.home.rglob("*"))
+
+
+def test_a_directory_can_have_a_name_that_looks_like_another_place(empty: CommandLine) -> None:
+    """./~ is what the hint says: a directory of that name."""
+    assert 0 == empty("init", "--store", "./~", *WITH[2:6], "--dimension", "3").code
+    assert (empty.home / "~/notes/HEAD").is_file()
+
+
+@pytest.mark.parametrize("mirror", ["store", "./store/", "deltas/../store", "s3://bucket/store"])
+def test_a_mirror_is_another_directory_than_the_store(cli: CommandLine, mirror: str) -> None:
+    """The store itself, however it is spelled, or a bucket: exit 2, and nothing is published."""
+    before = cli.contents()
+
+    assert_refused(cli.compact("third.json", "--mirror", mirror), 2, "mirror", "--mirror")
+    assert_refused(cli.at("mirror", "--mirror", mirror), 2, "mirror", "--mirror")
+    assert before == cli.contents()
 
 
 def test_nothing_given_shows_the_help(empty: CommandLine) -> None:
