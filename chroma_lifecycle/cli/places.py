@@ -65,7 +65,7 @@ def recover(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a HEAD again that was deleted or damaged: from an older one, the mirror's, or the newest version."""
+    """Make a HEAD again that was deleted or damaged, and bring back what the mirror has and the store has lost."""
     output, name = Output(as_json), choose_collection(collection, mapping)
     source, second = open_store(store), open_mirror(mirror, store)
     lost = find_lost_layout(source, second, name)
@@ -135,27 +135,37 @@ def _recovery_value(found: Recovery) -> dict[str, Any]:
         "pins": sorted(head.pins),
         "lost_pins": list(found.lost_pins),
         "rivals": list(found.rivals),
+        "given_up": [asdict(each) for each in found.given_up],
         "brought_from_mirror": found.brought,
         "notes": list(found.notes),
     }
 
 
 def _recovery_told(found: Recovery) -> Iterator[str]:
-    head = found.head
-    yield (
-        f"{head.collection}: HEAD {'is' if found.done else 'would be'} version {head.version.number}, "
-        f"from {found.taken_from}"
-    )
-    yield f"  versions {head.floor.number} to {head.version.number} are whole; serial {head.serial}"
+    head, number = found.head, found.head.version.number
+    if not found.is_new:
+        yield f"{head.collection}: HEAD is version {number}, and stays"
+    else:
+        yield f"{head.collection}: HEAD {'is' if found.done else 'would be'} version {number}, from {found.taken_from}"
+        yield f"  versions {head.floor.number} to {number} are there; serial {head.serial}"
+    for each in found.given_up:
+        yield f"  given up: version {each.version}, {printable(each.manifest)}"
+        yield f"    {printable(each.why)}"
     if found.brought:
-        yield f"  {found.brought} objects came back from the mirror"
+        yield f"  {found.brought} objects {'came' if found.done else 'would come'} back from the mirror"
     yield from (f"  lost: the pin {pin}, whose version is not whole" for pin in found.lost_pins)
     yield from (f"  note: {printable(note)}" for note in found.notes)
     if found.rivals:
         yield "  these versions could have been the newest as well (recover --manifest NAME takes one of them):"
         yield from (f"    {rival}" for rival in found.rivals)
     if found.done:
-        yield "next: chroma-lifecycle verify --all, and let the queue deliver again what came after this version"
+        yield f"next: chroma-lifecycle verify --all{_AFTER_LOSS.format(number) if found.is_new else ''}"
+
+
+_AFTER_LOSS = (
+    ", and let the queue deliver again what came after version {0}; "
+    "what it does not have any more is found in the table by chroma-lifecycle resync"
+)
 
 
 def _layout_too(given: Given, layout: Layout, output: Output) -> None:

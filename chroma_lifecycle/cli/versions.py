@@ -21,7 +21,7 @@ from chroma_lifecycle.cli.options import (
     choose_collection,
     parse_moment,
 )
-from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, Table
+from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, Table, printable
 from chroma_lifecycle.cli.progress import stored_size
 from chroma_lifecycle.cli.shards import each_shard, into_directories_of_their_own
 from chroma_lifecycle.cli.sparkline import sparkline
@@ -189,7 +189,7 @@ def verify(
     output, name = Output(as_json), choose_collection(collection, mapping)
     with output.watching(f"reading every object of {name}", open_store(store)) as source:
         found = verify_collection(name, Stores(source), every_version=every_version, deep=deep)
-    damage = [f"damaged: {object_name}: {problem}" for object_name, problem in found.stored.damage.items()]
+    damage = [f"damaged: {_with_its_name(each, problem)}" for each, problem in found.stored.damage.items()]
     probes = [f"{probe.found} of {probe.asked} records found themselves" for probe in found.probes]
     output.result(
         asdict(found),
@@ -254,8 +254,13 @@ def restore(
     )
 
 
+def _with_its_name(name: str, problem: str) -> str:
+    return printable(problem if name in problem else f"{name}: {problem}")
+
+
 _AFTER_DAMAGE = (
-    "hint: copy each from where the same name is sound, below the mirror or in a backup; or restore another --version"
+    "hint: `chroma-lifecycle recover --mirror DIRECTORY` brings back what a mirror has soundly; `chroma-lifecycle "
+    "recover` says what else can be done, and `chroma-lifecycle restore --fallback` gives the newest sound version"
 )
 
 COMMANDS = (log, show, verify, restore)

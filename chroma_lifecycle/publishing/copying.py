@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeAlias
 
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import Corrupt, HeadMoved, ObjectMissing
+from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, ObjectMissing
 from chroma_lifecycle.ports import Store, StoredHead
 from chroma_lifecycle.publishing.fetch import damaged
 from chroma_lifecycle.publishing.head import Head, SeenHead, find_head, read_head
@@ -33,6 +33,7 @@ Proof: TypeAlias = Callable[[bytes], bool]
 _ATTEMPTS = 4
 # With less left, another object is not begun.
 _SECONDS_FOR_AN_OBJECT = 0.5
+_OTHER_BYTES = "it has not the bytes that were published"
 
 
 class Check(StrEnum):
@@ -153,12 +154,57 @@ def why_foreign(before: Head, head: Head, source: Store) -> str | None:
     return None
 
 
-def bring_objects(
-    source: Store, target: Store, versions: Mapping[ManifestRef, Manifest], collection: str, *, deadline: Deadline
-) -> int:
-    """Copy what *versions* need and *target* lacks, and leave its HEAD alone; return how many names were lacking."""
-    copy = _Copy(source, target, Names(collection), deadline, Check.NAMES, frozenset())
-    return len(copy.bring(_Wanted(versions, frozenset(), min(ref.version for ref in versions))))
+def damage_in(
+    target: Store, versions: Mapping[ManifestRef, Manifest], collection: str, *, deadline: Deadline
+) -> Mapping[str, str]:
+    """Return what *versions* need and *target* lacks or has damaged, and what is wrong with each; all of it is read."""
+    copy = _Copy(target, target, Names(collection), deadline, Check.BYTES, frozenset())
+    return copy.damage(_everything(versions))
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What was brought to where it was missing or damaged.
+
+    Attributes:
+        names: Of what was written.
+        left: What the source has not soundly either, and what is wrong there.
+    """
+
+    names: tuple[str, ...]
+    left: Mapping[str, str]
+
+
+def mend(
+    source: Store,
+    target: Store,
+    versions: Mapping[ManifestRef, Manifest],
+    damaged: Collection[str],
+    collection: str,
+    *,
+    deadline: Deadline,
+    dry_run: bool = False,
+) -> Mended:
+    """Write again what is *damaged* of what *versions* need, as far as *source* has it soundly; HEAD is left alone.
+
+    Names say their bytes, so the right ones can be written over whatever is there.
+    """
+    copy = _Copy(source, target, Names(collection), deadline, Check.NOTHING, frozenset())
+    proofs, left = _everything(versions).proofs(copy.names), dict[str, str]()
+
+    def bring(name: str) -> bool:
+        try:
+            data = copy.fetch(name, proofs[name])
+        except (ObjectMissing, Corrupt) as problem:
+            left[name] = problem.message
+            return False
+        if not dry_run:
+            target.write(name, data)
+        return True
+
+    objects, manifests = copy.in_order(damaged)
+    brought = [*in_parallel(bring, objects), *in_parallel(bring, manifests, workers=1)]
+    return Mended(tuple(name for name, came in zip(objects + manifests, brought, strict=True) if came), left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +237,10 @@ class _Wanted:
         return proofs | {ref.name: partial(_says, ref) for ref in self.versions}
 
 
+def _everything(versions: Mapping[ManifestRef, Manifest]) -> _Wanted:
+    return _Wanted(versions, frozenset(), min(ref.version for ref in versions))
+
+
 @dataclass(frozen=True, slots=True)
 class _Copy:
     source: Store
@@ -221,12 +271,25 @@ class _Copy:
         """Copy what the target lacks; return the length of each object that was written."""
         proofs = wanted.proofs(self.names)
         names = self._lacking(wanted.names(), proofs)
-        objects = sorted(name for name in names if self.names.parse_object_name(name))
-        manifests = sorted(names.difference(objects))  # by name: the oldest first
+        objects, manifests = self.in_order(names)
         return [
             *in_parallel(lambda name: self._copy(name, proofs[name]), objects),
             *in_parallel(lambda name: self._copy(name, proofs[name]), manifests, workers=1),
         ]
+
+    def in_order(self, names: Collection[str]) -> tuple[list[str], list[str]]:
+        """Return the objects of *names*, and the manifests, the oldest first: what they name is there before."""
+        objects = sorted(name for name in names if self.names.parse_object_name(name))
+        return objects, sorted(set(names).difference(objects))
+
+    def damage(self, wanted: _Wanted) -> dict[str, str]:
+        """Return what of it the target has not as it was published, and what is wrong with each."""
+        return self._problems(wanted.names(), wanted.proofs(self.names))
+
+    def _problems(self, names: set[str], proofs: Mapping[str, Proof]) -> dict[str, str]:
+        ordered = sorted(names)
+        problems = in_parallel(lambda name: self._problem(name, proofs[name]), ordered)
+        return {name: problem for name, problem in zip(ordered, problems, strict=True) if problem}
 
     def _lacking(self, names: set[str], proofs: Mapping[str, Proof]) -> set[str]:
         match self.check:
@@ -235,25 +298,33 @@ class _Copy:
             case Check.NAMES:
                 return names - (self.target.present(names) - self.suspects)
             case Check.BYTES:
-                ordered = sorted(names)
-                sound = in_parallel(lambda name: self._is_sound(name, proofs[name]), ordered)
-                return {name for name, is_sound in zip(ordered, sound, strict=True) if not is_sound}
+                return set(self._problems(names, proofs))
 
-    def _is_sound(self, name: str, is_right: Proof) -> bool:
-        """Return whether the target has the object as it was published."""
+    def _problem(self, name: str, is_right: Proof) -> str | None:
+        """Return what is wrong with the target's copy of an object, if anything is."""
         self.deadline.require(_SECONDS_FOR_AN_OBJECT, "checking the copy of an object")
         try:
-            return is_right(self.target.read(name, limit_bytes=self._limit(name)))
-        except (ObjectMissing, Corrupt):
-            return False
+            sound = is_right(self.target.read(name, limit_bytes=self._limit(name)))
+        except (ObjectMissing, Corrupt) as problem:
+            return problem.message
+        return None if sound else damaged(name, f"in {self.target.address} {_OTHER_BYTES}").message
 
     def _copy(self, name: str, is_right: Proof) -> int:
+        data = self.fetch(name, is_right)
+        self.target.write(name, data)
+        return len(data)
+
+    def fetch(self, name: str, is_right: Proof) -> bytes:
+        """Return an object of the source.
+
+        Raises:
+            Corrupt, ObjectMissing: It has it not as it was published.
+        """
         self.deadline.require(_SECONDS_FOR_AN_OBJECT, "copying an object")
         data = self.source.read(name, limit_bytes=self._limit(name))
         if not is_right(data):
-            raise damaged(name, f"in {self.source.address} it has not the bytes that were published")
-        self.target.write(name, data)
-        return len(data)
+            raise damaged(name, f"in {self.source.address} {_OTHER_BYTES}")
+        return data
 
     def _limit(self, name: str) -> int:
         return LARGEST_PACK if self.names.parse_object_name(name) else LARGEST_BYTES
@@ -273,12 +344,12 @@ def _has_digest(digest: Digest, data: bytes) -> bool:
 def _says(ref: ManifestRef, data: bytes) -> bool:
     try:
         return digest_of(said_by(data, ref.name)) == ref.digest
-    except Corrupt:
+    except (Corrupt, BadInput):  # what says that it is of a newer format is damaged: the one that was read is not
         return False
 
 
 def _carries(pack: PackRef, data: bytes) -> bool:
     try:
         return digest_of(pack_inside(data, pack.carrier)) == pack.digest
-    except Corrupt:
+    except (Corrupt, BadInput):
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -93,19 +94,47 @@ def test_what_makes_no_sense_is_refused(cli: CommandLine, arguments: list[str], 
 
 
 def test_a_damaged_object_is_replaced_by_that_of_the_mirror(cli: CommandLine) -> None:
-    """C3: the way that `verify` names for what `recover` leaves alone, since HEAD names it and it is there."""
+    """C3: the way that `verify` names; HEAD, which is sound, stays as it is, and a dry run changes nothing."""
     (cli.home / "mirror").mkdir()
     assert 0 == cli.at("mirror", "--mirror", "mirror", "--repair").code
-    sound = min(path for path in (cli.home / "mirror/notes/objects").rglob("*") if path.is_file())
-    stored = cli.home / "store" / sound.relative_to(cli.home / "mirror")
-    stored.chmod(0o644)
-    stored.write_bytes(bytes([sound.read_bytes()[0] ^ 1]) + sound.read_bytes()[1:])
+    stored = min(path for path in (cli.home / "store/notes/objects").rglob("*") if path.is_file())
+    name, before = stored.relative_to(cli.home / "store"), cli.contents()
+    damage(stored)
+    damaged = cli.contents()
 
-    found = cli.at("verify", "--all")
-    left = cli.at("recover", "--mirror", "mirror")
-    shutil.copyfile(sound, stored)
+    found, refused = cli.at("verify", "--all"), cli.at("recover")
+    dry = cli.at("recover", "--mirror", "mirror", "--dry-run")
+    assert (4, 4, 0, damaged) == (found.code, refused.code, dry.code, cli.contents())
+    mended = cli.at("recover", "--mirror", "mirror")
 
-    assert (4, 2) == (found.code, left.code)
-    assert f"damaged: {sound.relative_to(cli.home / 'mirror')}: " in found.out
-    assert "hint: copy each from where the same name is sound" in found.out
+    assert f"damaged: {name} " in found.out
+    assert "chroma-lifecycle recover --mirror" in found.out
+    assert f"{name} is damaged" in refused.err
+    assert "notes: HEAD is version 3, and stays\n  1 objects came back from the mirror\n" in mended.out
+    assert before == cli.contents()
     assert 0 == cli.at("verify", "--all").code
+
+
+def test_an_older_version_is_the_newest_where_nothing_else_is_left(cli: CommandLine) -> None:
+    """C3: no mirror has what is damaged: the version that `recover` names is taken by its name, and told what for."""
+    begun = {path for path in (cli.home / "store/notes/objects").rglob("*") if path.is_file()}
+    assert 0 == cli.at("rebase", "--workspace", "workspace").code
+    damage(min({path for path in (cli.home / "store/notes/objects").rglob("*") if path.is_file()} - begun))
+    refused = cli.at("recover")
+    assert (4, True) == (refused.code, "its version 4 is not whole" in refused.err)
+    name = refused.err.partition("recover --manifest ")[2].partition("`")[0]
+
+    taken = cli.at("recover", "--manifest", name)
+
+    assert (0, True) == (taken.code, taken.out.startswith("notes: HEAD is version 3, from the manifest that was asked"))
+    assert "  given up: version 4, notes/manifests/" in taken.out
+    assert "found in the table by chroma-lifecycle resync" in taken.out
+    assert 0 == cli.at("verify", "--all").code
+    assert "notes: version 4 published" in cli.compact("third.json").out
+    assert 0 == cli.at("verify", "--all").code
+
+
+def damage(path: Path) -> None:
+    """Flip a bit of a stored file."""
+    path.chmod(0o644)
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])

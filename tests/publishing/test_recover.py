@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import BadInput, HeadMoved, NotInitialised, ObjectMissing
+from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, NotInitialised, ObjectMissing
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import copy_versions
 from chroma_lifecycle.publishing.head import Head, read_head
 from chroma_lifecycle.publishing.history import verify_store
-from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.publishing.published import read_manifest, read_published
 from chroma_lifecycle.publishing.recover import Recovery, recover
 from chroma_lifecycle.publishing.retention import expire, pin
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.publishing.sweep import reached, sweep
-from chroma_lifecycle.snapshot.names import Names
+from chroma_lifecycle.snapshot.names import ManifestRef, Names
 from chroma_lifecycle.stores.directory import DirectoryStore
 from chroma_lifecycle.values import Version
 from tests.support.s3 import client
@@ -168,7 +168,10 @@ def test_a_version_that_is_not_whole_is_passed_over(tiny: Tiny) -> None:
     found = recovered(tiny.store)
 
     assert parent == found.head.manifest == head_of(tiny.store).manifest
-    assert [newest.name] == list(found.rivals)
+    assert () == found.rivals
+    [given_up] = found.given_up
+    assert (4, newest.name) == (given_up.version, given_up.manifest)
+    assert f"{min(set(lost) - others)} is not there, and 1 more" == given_up.why
     assert_whole(tiny.store)
 
 
@@ -357,3 +360,164 @@ def test_what_goes_while_it_is_looked_at_is_no_defect(tiny: Tiny) -> None:
         recovered(watched)  # type: ignore[arg-type]
 
     assert tiny.store.read_head(COLLECTION) is None
+
+
+def objects_of(store: Store, ref: ManifestRef) -> list[str]:
+    """The objects that a version needs and the one before it does not, in order."""
+    manifest = read_manifest(store, ref)
+    before = read_manifest(store, manifest.parent).reached() if manifest.parent else set()
+    return sorted(name for name in manifest.reached() - before if NAMES.parse_object_name(name))
+
+
+def damage(store: Store, name: str) -> None:
+    """Flip the last bit of an object."""
+    body = bytearray(store.read(name, limit_bytes=1 << 20))
+    body[-1] ^= 1
+    store.write(name, bytes(body))
+
+
+@on_every_store
+def test_a_damaged_manifest_comes_back_from_the_mirror(tiny: Tiny, mirror: DirectoryStore) -> None:
+    """C3: this covers a case where HEAD was swapped again each time, and what it names stayed damaged."""
+    before = head_of(tiny.store)
+    tiny.store.write(before.manifest.name, b"x\n")
+
+    found = recovered(tiny.store, mirror)
+
+    assert (before.manifest, 1, (), ()) == (found.head.manifest, found.brought, found.given_up, found.notes)
+    assert_whole(tiny.store)
+    with pytest.raises(BadInput, match="there is nothing to recover"):
+        recovered(tiny.store, mirror)
+
+
+def test_a_manifest_in_the_history_comes_back_from_the_mirror(tiny: Tiny, mirror: DirectoryStore) -> None:
+    """C3: HEAD and its own version are sound, and stay as they are."""
+    before = tiny.store.read_head(COLLECTION)
+    parent = read_published(tiny.store, COLLECTION).manifest.parent
+    assert parent
+    tiny.store.write(parent.name, b"x\n")
+    again = recovered(tiny.store, mirror, dry_run=True)
+    assert (False, 1, b"x\n") == (again.done, again.brought, tiny.store.read(parent.name, limit_bytes=9))
+
+    found = recovered(tiny.store, mirror)
+
+    assert (True, False, 1) == (found.done, found.is_new, found.brought)
+    assert before == tiny.store.read_head(COLLECTION)
+    assert_whole(tiny.store)
+
+
+@on_every_store
+def test_damaged_and_lost_objects_come_back_under_the_head_that_is_there(tiny: Tiny, mirror: DirectoryStore) -> None:
+    """C3: what is damaged, cut off or longer is written again by its name; HEAD is not touched."""
+    before = tiny.store.read_head(COLLECTION)
+    names = objects_of(tiny.store, head_of(tiny.store).manifest)
+    damage(tiny.store, names[0])
+    tiny.store.write(names[-1], b"longer" * 100)
+
+    found = recovered(tiny.store, mirror)
+
+    assert (len(set(names)), False) == (found.brought, found.is_new)
+    assert before == tiny.store.read_head(COLLECTION)
+    assert_whole(tiny.store)
+
+
+def test_what_the_mirror_has_damaged_too_is_named(tiny: Tiny, mirror: DirectoryStore) -> None:
+    """C3: the newest version cannot be mended, and nothing is decided for the operator."""
+    name = objects_of(tiny.store, head_of(tiny.store).manifest)[0]
+    damage(tiny.store, name)
+    damage(mirror, name)
+    before = tiny.store.read_head(COLLECTION)
+
+    with pytest.raises(Corrupt, match="its version 4 is not whole") as refused:
+        recovered(tiny.store, mirror)
+
+    assert f"{name} is damaged: in {mirror.address} " in refused.value.message
+    assert before == tiny.store.read_head(COLLECTION)
+
+
+def test_what_the_mirror_has_not_soundly_keeps_nothing_else_from_coming_back(
+    tiny: Tiny, mirror: DirectoryStore
+) -> None:
+    """C3: of two that are damaged in the store one comes back; the other, of an older version, is told."""
+    newest = read_published(tiny.store, COLLECTION).manifest
+    assert newest.parent
+    [mended, *_], [left, *_] = (objects_of(tiny.store, ref) for ref in (head_of(tiny.store).manifest, newest.parent))
+    for name in (mended, left):
+        damage(tiny.store, name)
+    mirror.delete([left])
+
+    found = recovered(tiny.store, mirror)
+
+    assert 1 == found.brought
+    [note] = found.notes
+    assert left in note
+    assert {left} == verify_store(read_published(tiny.store, COLLECTION), tiny.store, every_version=True).damage.keys()
+
+
+@on_every_store
+def test_an_older_version_is_taken_where_the_newest_cannot_be_read(tiny: Tiny) -> None:
+    """C3: without a mirror it must be asked for by its name, which the refusal tells; what is given up is told."""
+    newest = read_published(tiny.store, COLLECTION).manifest
+    parent, head = newest.parent, head_of(tiny.store)
+    assert parent
+    broken = objects_of(tiny.store, head.manifest)[0]
+    damage(tiny.store, broken)
+
+    with pytest.raises(Corrupt, match="its version 4 is not whole") as refused:
+        recovered(tiny.store)
+    assert f"`chroma-lifecycle recover --manifest {parent.name}`" in refused.value.hint
+    assert head == head_of(tiny.store)
+    found = recovered(tiny.store, manifest=parent.name)
+
+    assert (parent, head.serial + 1, head.sweeps + 1) == (found.head.manifest, found.head.serial, found.head.sweeps)
+    assert [(4, newest.name)] == [(each.version, each.manifest) for each in found.given_up]
+    assert broken in found.given_up[0].why
+    assert () == found.rivals
+    assert_whole(tiny.store)
+    assert Version(4) == tiny.publish(7).head.version
+    assert_whole(tiny.store)
+
+
+def test_the_version_that_is_offered_is_whole(tiny: Tiny) -> None:
+    """C3: one that is damaged as well is passed over, and refused by its name."""
+    newest = read_published(tiny.store, COLLECTION).manifest
+    third = newest.parent
+    second = third and read_manifest(tiny.store, third).parent
+    assert third
+    assert second
+    for ref in (head_of(tiny.store).manifest, third):
+        damage(tiny.store, objects_of(tiny.store, ref)[0])
+
+    with pytest.raises(Corrupt) as refused:
+        recovered(tiny.store)
+    with pytest.raises(BadInput, match=r"version 3 is not whole: .* is damaged"):
+        recovered(tiny.store, manifest=third.name)
+
+    assert f"`chroma-lifecycle recover --manifest {second.name}`" in refused.value.hint
+    assert second == recovered(tiny.store, manifest=second.name).head.manifest
+
+
+def test_no_older_version_is_taken_where_the_newest_is_whole(tiny: Tiny, mirror: DirectoryStore) -> None:
+    """Nor where the mirror can make it whole: then nothing need be given up."""
+    parent = read_published(tiny.store, COLLECTION).manifest.parent
+    assert parent
+    with pytest.raises(BadInput, match="there is nothing to recover") as refused:
+        recovered(tiny.store, manifest=parent.name)
+    assert "`chroma-lifecycle rollback N`" in refused.value.hint
+    damage(tiny.store, objects_of(tiny.store, head_of(tiny.store).manifest)[0])
+    with pytest.raises(BadInput, match="there is nothing to recover"):
+        recovered(tiny.store, mirror, manifest=parent.name)
+
+
+def test_a_step_down_says_what_is_given_up(tiny: Tiny) -> None:
+    """C3: this covers a case where the damaged manifest was passed over in silence, and then offered as a rival."""
+    newest = head_of(tiny.store).manifest
+    tiny.store.write(newest.name, b"x\n")
+
+    found = recovered(tiny.store)
+
+    assert (Version(3), ()) == (found.head.version, found.rivals)
+    [given_up] = found.given_up
+    assert (4, newest.name) == (given_up.version, given_up.manifest)
+    assert f"{newest.name} is not the manifest that was published" in given_up.why
+    assert_whole(tiny.store)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from chroma_lifecycle.publishing import copying, erasing, publication, recover, relocation, swap, sweep, upload
+from chroma_lifecycle.publishing import copying, erasing, publication, relocation, swap, sweep, upload
 from chroma_lifecycle.publishing import publish as publishing
 from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.publication import Publication
+from chroma_lifecycle.publishing.remains import Remains
 from chroma_lifecycle.publishing.swap import Landed, Lost, amend_head
 from chroma_lifecycle.values import Era, Version
 from tests.store_model.world import StoreWorld, Violation
@@ -128,7 +129,7 @@ def a_lineage_that_is_not_random(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_recovery_in_the_first_era(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(recover._Search, "_sweeps", lambda self, lineage: iter([-1]))
+    patch.setattr(Remains, "_sweeps", lambda self, lineage: iter([-1]))
 
 
 def a_copy_moves_head_first(patch: pytest.MonkeyPatch) -> None:
