@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, ObjectMissing
+from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, ObjectMissing, StoreUnavailable
 from chroma_lifecycle.ports import Store, StoredHead
 from chroma_lifecycle.publishing.beside import require_in_one_piece
 from chroma_lifecycle.publishing.copying import Mended, damage_in, mend
@@ -88,23 +88,30 @@ def recover(
         OutcomeUnknown, StoreUnavailable, ObjectMissing: It can be done again.
     """
     stored = store.read_head(collection)
-    remains = Remains.of(store, mirror, collection, stored)
-    work = _Work(remains, deadline or Deadline(), dry_run)
-    if (head := _sound_head(stored, remains)) is not None:
+    work = _Work(Remains.of(store, mirror, collection, stored), deadline or Deadline(), dry_run)
+    if (head := _sound_head(stored, work.remains)) is not None:
         found = work.under(head, manifest)
         if isinstance(found, Recovery):
             return found
-        remains = remains.knowing(found)
-        work = replace(work, remains=remains)
-    choice = remains.choose(manifest)
-    chosen, whole = choice.ref, remains.history(choice.ref)
-    if not whole:
-        raise ObjectMissing(f"{chosen.name} went while it was looked at", hint=_AGAIN)
-    head, lost_pins = remains.head_of(chosen, whole, writer)
-    require_in_one_piece(store, head)
-    kept = whole | remains.those_whole(head.beside)
-    mended = work.bring(kept, chosen if manifest else None)
-    rivals, given_up = remains.newer(choice, whole)
+        work = work.knowing(found)
+    while True:
+        choice = work.remains.choose(manifest)
+        whole = work.remains.history(choice.ref)
+        if not whole:
+            raise ObjectMissing(f"{choice.ref.name} went while it was looked at", hint=_AGAIN)
+        head, lost_pins = work.remains.head_of(choice.ref, whole, writer)
+        require_in_one_piece(store, head)
+        mended = work.bring(whole | work.remains.those_whole(head.beside), choice.ref if manifest else None)
+        if not (gone := {name: why for name, why in mended.left.items() if name not in work.remains.held}):
+            break
+        work = work.knowing(gone)  # so a version that needs it is not whole
+    rivals, given_up = work.remains.newer(choice, whole)
+    if given_up and mirror is not None and work.remains.mirror is None:
+        raise StoreUnavailable(
+            f"version {given_up[0].version} of {collection} is not whole, and the mirror may have it: "
+            f"{'; '.join(work.remains.notes)}",
+            hint="see to the mirror, and run the same again; without --mirror the version is given up",
+        )
     if not dry_run:
         outcome = swap(store, head, stored, parent_of=None)
         if isinstance(outcome, Lost):
@@ -113,7 +120,7 @@ def recover(
                 hint="`chroma-lifecycle log` shows it",
             )
         head = require_landed(outcome).head
-    notes = (*remains.notes, *mended.left.values())
+    notes = (*work.remains.notes, *mended.left.values())
     brought = len(mended.names)
     return Recovery(head, choice.taken_from, rivals, given_up, lost_pins, brought, notes, not dry_run)
 
@@ -146,6 +153,8 @@ def _sound_head(stored: StoredHead | None, remains: Remains) -> Head | None:
 def _of_head(head: Head, remains: Remains) -> dict[ManifestRef, Manifest]:
     """Return the versions that are looked at where HEAD is sound: all that a mirror could mend, or else its own."""
     kept = remains.history(head.manifest) | remains.those_whole(head.beside)
+    if head.manifest not in kept:
+        raise ObjectMissing(f"{head.manifest.name} went while it was looked at", hint=_AGAIN)
     return kept if remains.mirror else {head.manifest: kept[head.manifest]}
 
 
@@ -167,6 +176,10 @@ class _Work:
     remains: Remains
     deadline: Deadline
     dry_run: bool
+
+    def knowing(self, damage: Mapping[str, str]) -> _Work:
+        """Return the same, where it is known what neither the store nor the mirror has as it was published."""
+        return replace(self, remains=self.remains.knowing({**self.remains.damage, **damage}))
 
     def under(self, head: Head, asked_for: str | None) -> Recovery | Mapping[str, str]:
         """Bring back what *head*, which is sound, needs; return what is damaged, if that ends in another version.
@@ -220,6 +233,4 @@ class _Work:
                 f"version {asked_for.version.number} is not whole: {mended.left[broken[0]]}",
                 hint="take another one; `chroma-lifecycle recover --dry-run` names those that can be chosen",
             )
-        if gone := sorted(mended.left.keys() - self.remains.held):
-            raise ObjectMissing(mended.left[gone[0]], hint=_AGAIN)
         return mended

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, NotInitialised, ObjectMissing
+from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, NotInitialised, ObjectMissing, StoreUnavailable
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.copying import copy_versions
 from chroma_lifecycle.publishing.head import Head, read_head
@@ -521,3 +521,59 @@ def test_a_step_down_says_what_is_given_up(tiny: Tiny) -> None:
     assert (4, newest.name) == (given_up.version, given_up.manifest)
     assert f"{newest.name} is not the manifest that was published" in given_up.why
     assert_whole(tiny.store)
+
+
+def test_what_neither_has_takes_no_longer_history_with_it(tiny: Tiny, mirror: DirectoryStore) -> None:
+    """C3: the store has lost it and the mirror has it damaged: the version that needs it is given up, and told."""
+    newest = head_of(tiny.store).manifest
+    name = objects_of(tiny.store, newest)[0]
+    tiny.store.delete([name, NAMES.head])
+    damage(mirror, name)
+
+    found = recovered(tiny.store, mirror)
+
+    assert Version(3) == found.head.version
+    assert [newest.name] == [each.manifest for each in found.given_up]
+    assert f"{name} is damaged: in {mirror.address}" in found.given_up[0].why
+    assert_whole(tiny.store)
+
+
+def test_without_any_head_a_damaged_manifest_is_that_of_the_mirror(tiny: Tiny, mirror: DirectoryStore) -> None:
+    """C3: what it is can be told by the mirror's copy alone."""
+    newest = head_of(tiny.store).manifest
+    delete_head(tiny.store, all_of_them=True)
+    mirror.delete([NAMES.head, *(row.name for row in mirror.list(NAMES.all_heads))])
+    tiny.store.write(newest.name, b"x\n")
+
+    found = recovered(tiny.store, mirror)
+
+    assert (newest, 1, ()) == (found.head.manifest, found.brought, found.given_up)
+    assert_whole(tiny.store)
+
+
+def test_a_version_is_given_up_once(tiny: Tiny) -> None:
+    """When HEAD is lost again, what was given up before and swept since is no news."""
+    newest = head_of(tiny.store).manifest
+    tiny.store.delete([newest.name])
+    assert 1 == len(recovered(tiny.store).given_up)
+    delete_head(tiny.store)
+
+    found = recovered(tiny.store)
+
+    assert (Version(3), ()) == (found.head.version, found.given_up)
+
+
+def test_no_version_is_given_up_for_a_mirror_that_is_away(tiny: Tiny, tmp_path: Path) -> None:
+    """A mount that is missing is no mirror without the version; where nothing is given up it is a note."""
+    away = DirectoryStore(tmp_path / "away", mirror_only=True)
+    newest = head_of(tiny.store).manifest
+    delete_head(tiny.store)
+    assert ["the mirror could not be looked at"] == [note[:33] for note in recovered(tiny.store, away).notes[:1]]
+    tiny.store.write(newest.name, b"x\n")
+    before = tiny.store.read_head(COLLECTION)
+
+    with pytest.raises(StoreUnavailable, match="the mirror may have it"):
+        recovered(tiny.store, away)
+
+    assert before == tiny.store.read_head(COLLECTION)
+    assert Version(3) == recovered(tiny.store).head.version
