@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from chroma_lifecycle.cli.options import (
 from chroma_lifecycle.cli.output import EXIT_PARTLY, Output
 from chroma_lifecycle.config import DEFAULT_WORKSPACE, Settings
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.envelopes import require_event
 from chroma_lifecycle.intake.json_text import parse_json
 from chroma_lifecycle.report import Report
 from chroma_lifecycle.wiring import compactor
@@ -61,6 +63,8 @@ def compact(
         with compactor(settings) as machine:
             for number, (name, event) in enumerate(batches, 1):
                 with output.doing(f"compacting {name} ({number} of {len(batches)})"):
+                    with naming(name):
+                        require_event(event)
                     report = machine.compact(event, dry_run=dry_run)
                 reports.append((name, report))
                 output.tell(*_lines(name, report, dry_run=dry_run))
@@ -69,6 +73,15 @@ def compact(
             output.result([{"event": name, **report.as_json()} for name, report in reports])
     if any(report.failed for _, report in reports):
         raise typer.Exit(EXIT_PARTLY)
+
+
+@contextmanager
+def naming(event: str) -> Iterator[None]:
+    """Say in which file the event is that is refused."""
+    try:
+        yield
+    except BadInput as problem:
+        raise BadInput(f"{event}: {problem.message}", hint=problem.hint) from problem
 
 
 def read_events(names: Sequence[str]) -> Iterator[tuple[str, object]]:

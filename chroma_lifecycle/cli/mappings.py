@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chroma_lifecycle.cli.compaction import read_events, read_texts
+from chroma_lifecycle.cli.compaction import naming, read_events, read_texts
 from chroma_lifecycle.cli.options import JsonOption
 from chroma_lifecycle.cli.output import EXIT_PARTLY, Output
 from chroma_lifecycle.errors import BadInput, LifecycleError
-from chroma_lifecycle.intake.envelopes import decode_event
+from chroma_lifecycle.intake.envelopes import Received, decode_event
 from chroma_lifecycle.intake.explain import explain_events, explain_mapping
 from chroma_lifecycle.intake.explain_text import events_text, mapping_text
+from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.mapping_file import load_mapping, parse_mapping
 from chroma_lifecycle.intake.sample import read_sample
 from chroma_lifecycle.intake.shapes import guess_keys
@@ -83,7 +85,7 @@ def check(
         explained = explain_mapping(table)
         output.result(asdict(explained), mapping_text(explained).rstrip("\n"))
         return
-    received = [each for _, event in read_events(events) for each in decode_event(event, table).received]
+    received = list(_received(events, table))
     readable = [each.record for each in received if not isinstance(each.record, LifecycleError)]
     told = explain_events(table, readable)
     unread = [(each.source, each.record) for each in received if isinstance(each.record, LifecycleError)]
@@ -97,3 +99,9 @@ def check(
     )
     if unread or any(each.problem for each in told):
         raise typer.Exit(EXIT_PARTLY)
+
+
+def _received(events: Sequence[str], mapping: TableMapping) -> Iterator[Received]:
+    for name, event in read_events(events):
+        with naming(name):
+            yield from decode_event(event, mapping).received

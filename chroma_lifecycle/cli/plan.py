@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from chroma_lifecycle.cli.options import JsonOption
 from chroma_lifecycle.cli.output import Output, Table
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.json_text import parse_json
 from chroma_lifecycle.sizing.answer import Sizing, size_up
 from chroma_lifecycle.sizing.demand import MEBIBYTE, Demand
 from chroma_lifecycle.sizing.measured import Measured, measured
@@ -48,7 +48,10 @@ def plan(
     days: Annotated[float, typer.Option("--days", help="For how long replaced versions are kept.")] = _USUAL.days_kept,
     mirror: Annotated[bool, typer.Option("--with-mirror", help="Count a mirror on EFS.")] = False,
     prices: Annotated[
-        Path | None, typer.Option("--prices", help="JSON object of your prices in dollars, by the names of --json.")
+        Path | None,
+        typer.Option(
+            "--prices", metavar="FILE", help="A JSON file with your prices in dollars, by the names of --json."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,9 +86,13 @@ def plan(
 
 def _read_prices(path: Path) -> dict[str, Any]:
     try:
-        given = json.loads(path.read_bytes())
+        given = parse_json(path.read_text("utf-8"))
+    except OSError as problem:
+        raise BadInput(
+            f"{path} cannot be read: {problem.strerror}", hint="name a file with your prices after --prices"
+        ) from problem
     except ValueError as problem:
-        raise BadInput(f"{path} is no JSON: {problem}", hint='write it as {"write": 0.000005}') from problem
+        raise BadInput(f"{path} is refused: {problem}", hint='write it as {"write": 0.000005}') from problem
     if not isinstance(given, dict):
         raise BadInput(f"{path} holds no JSON object", hint='write it as {"write": 0.000005}')
     return given

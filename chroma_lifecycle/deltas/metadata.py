@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from chroma_lifecycle.intake.attributes import is_text
-from chroma_lifecycle.intake.json_text import parse_json, shorten
+from chroma_lifecycle.intake.json_text import kind_of, parse_json, shorten
 from chroma_lifecycle.values import Scalar
 
 MAX_METADATA_BYTES = 256 * 1024
@@ -31,7 +31,7 @@ def scalars_of(raw: object) -> dict[str, Scalar]:
     if raw is None:
         return {}
     if not isinstance(raw, Mapping):
-        raise ValueError(f"metadata is {_kind(raw)}; allowed: an object, or nothing")  # noqa: TRY004 - about data
+        raise ValueError(f"metadata is {kind_of(raw)}; allowed: an object, or nothing")  # noqa: TRY004 - about data
     for key in raw:
         if problem := _key_problem(key):
             raise ValueError(f"metadata key {shorten(key)} {problem}")
@@ -48,7 +48,7 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=Fal
 
 def _key_problem(key: object) -> str | None:
     if not isinstance(key, str):
-        return f"is {_kind(key)}; allowed: text"
+        return f"is {kind_of(key)}; allowed: text"
     if not key:
         return "is empty"
     if key.startswith("chroma:"):
@@ -77,22 +77,4 @@ def _scalar(key: str, value: object) -> Scalar:
         if is_text(value):
             return value
         raise ValueError(f"metadata key {shorten(key)} holds a lone surrogate, which is no text")
-    raise ValueError(f"metadata key {shorten(key)} holds {_kind(value)}; allowed: {ALLOWED}")
-
-
-def _kind(value: object) -> str:
-    match value:
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a text"
-        case list() | tuple():
-            return "a list"
-        case Mapping():
-            return "an object"
-        case None:
-            return "nothing"
-        case _:
-            return f"a value of type {type(value).__name__}"
+    raise ValueError(f"metadata key {shorten(key)} holds {kind_of(value)}; allowed: {ALLOWED}")

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.flat import is_flat_message, parse_flat_message
-from chroma_lifecycle.intake.json_text import parse_json, shorten
+from chroma_lifecycle.intake.json_text import kind_of, parse_json, shorten
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.records import (
     OBJECT,
@@ -72,6 +72,13 @@ def decode_event(event: object, mapping: TableMapping) -> Batch:
     return Batch(kind, tuple(_receive(kind, number, record, mapping) for number, record in enumerate(records, 1)))
 
 
+def require_event(event: object) -> None:
+    """Raise what :func:`decode_event` would, for whoever can say where the event comes from."""
+    kind, records = _recognise(event)
+    for number, record in enumerate(records, 1):
+        _identifier(kind, number, record)
+
+
 def _recognise(event: object) -> tuple[Kind, Sequence[object]]:
     if isinstance(event, list):
         kind, records = Kind.DIRECT, event
@@ -79,7 +86,7 @@ def _recognise(event: object) -> tuple[Kind, Sequence[object]]:
         records = event["Records"]
         kind = _kind_of(records)
     else:
-        raise _no_event(f"an object with {_names(event)}" if isinstance(event, Mapping) else type(event).__name__)
+        raise _no_event(f"an object with {_names(event)}" if isinstance(event, Mapping) else kind_of(event))
     if not records:
         raise _no_event("without a record")
     return kind, records
@@ -90,7 +97,17 @@ def _kind_of(records: list[object]) -> Kind:
     for kind, name in _SOURCES.items():
         if name in sources:
             return kind
-    raise _no_event(f"of {shorten(sources[0])}" if sources else "without a record")
+    if not records:
+        raise _no_event("without a record")
+    raise _no_event(_from(records[0]))
+
+
+def _from(record: object) -> str:
+    """Return where a record that nobody knows comes from."""
+    if not isinstance(record, OBJECT):
+        return f"with {kind_of(record)} as a record"
+    source = member(record, "eventSource")
+    return "without an eventSource" if source is None else f"of event source {shorten(source)}"
 
 
 def _no_event(found: str) -> BadInput:
@@ -126,11 +143,11 @@ def _identifier(kind: Kind, number: int, record: object) -> str:
 
 def _open(kind: Kind, record: object, source: str, mapping: TableMapping) -> StreamRecord:
     if not isinstance(record, OBJECT):
-        raise _unknown(type(record).__name__)
+        raise _unknown(kind_of(record))
     if kind is Kind.DIRECT:
         return _content(record, source, mapping, None)
-    if (found := member(record, "eventSource")) != _SOURCES[kind]:
-        raise _unknown(f"of event source {shorten(found)} in a batch of {kind}")
+    if member(record, "eventSource") != _SOURCES[kind]:
+        raise _unknown(f"{_from(record)} in a batch of {kind}")
     if kind is Kind.STREAM:
         return _content(record, source, mapping, None)
     body = record.get("body")
@@ -154,7 +171,7 @@ def _content(value: object, source: str, mapping: TableMapping, collection: str 
         return parse_stream_record(record, source, collection)
     if is_flat_message(value):
         return parse_flat_message(cast("Mapping[str, Any]", value), source, mapping, collection)
-    raise _unknown(f"with {_names(value)}" if isinstance(value, Mapping) else type(value).__name__)
+    raise _unknown(f"with {_names(value)}" if isinstance(value, Mapping) else kind_of(value))
 
 
 def _attribute(message: Mapping[str, Any], name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 
 from chroma_lifecycle.intake.attributes import is_text
@@ -26,6 +27,25 @@ def parse_json(text: str, *, exact: bool = False) -> object:
         raise ValueError(f"not JSON: {problem.msg} at character {problem.pos}") from None
     except RecursionError:
         raise ValueError("not JSON: nested too deeply") from None
+
+
+def kind_of(value: object) -> str:
+    """Return what a value is, in JSON's words, for a message that shall not show it."""
+    match value:
+        case bool():
+            return "true or false"
+        case int() | float() | Decimal():
+            return "a number"
+        case str():
+            return "a text"
+        case list() | tuple():
+            return "a list"
+        case Mapping():
+            return "an object"
+        case None:
+            return "null"
+        case _:
+            return f"a value of type {type(value).__name__}"
 
 
 def shorten(name: object) -> str:

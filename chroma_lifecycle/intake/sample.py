@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.attributes import Value, decode
+from chroma_lifecycle.intake.json_text import kind_of
 
 SampleItem: TypeAlias = Mapping[str, Value]
 """One item: attribute names and decoded values."""
@@ -60,7 +61,7 @@ def _items(value: object) -> Iterator[Mapping[str, object]]:
         case dict():
             yield value
         case _:
-            raise ValueError(f"an item is an object of attributes, got {type(value).__name__}")
+            raise ValueError(f"an item is an object of attributes, got {kind_of(value)}")
 
 
 def _item(attributes: Mapping[str, object]) -> SampleItem:

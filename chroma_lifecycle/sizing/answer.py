@@ -15,6 +15,11 @@ from chroma_lifecycle.sizing.prices import Prices
 # A shard that is busy for longer leaves no room for bursts and for the work of a lost swap.
 _BUSY_SHARE = 0.7
 _MOST_SHARDS = 4096
+_MORE = {
+    "disk": "give a function more disk (--disk)",
+    "memory": "give a function more memory (--memory)",
+    "time": "gather changes for longer (--window)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ def _fewest(model: Model, holds: Callable[[Shard], bool], name: str) -> int:
     if not holds(model.shard(high)):
         raise BadInput(
             f"{_MOST_SHARDS:,} shards are not enough: a shard's {name} is still too much",
-            hint="gather changes for longer (--window), split the table into several collections, or use a server",
+            hint=f"{_MORE[name]}, split the table into several collections, or use a server",
         )
     while low < high:
         middle = (low + high) // 2

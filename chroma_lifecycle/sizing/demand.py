@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from chroma_lifecycle.errors import BadInput
 
 MEBIBYTE = 1 << 20
+_MOST = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ class Demand:
         """
         least: Mapping[str, float] = {"vectors": 1, "dimension": 1, "window_seconds": 1, "refresh_seconds": 1}
         for name, value in asdict(self).items():
-            if isinstance(value, int | float) and not least.get(name, 0) <= value < 1e15:
+            if isinstance(value, int | float) and not least.get(name, 0) <= value <= _MOST:
                 raise BadInput(
-                    f"{name.replace('_', ' ')}: {value:g} is out of range",
-                    hint=f"give a number from {least.get(name, 0):g} on",
+                    f"{name.replace('_', ' ')} is out of range",
+                    hint=f"give a number from {least.get(name, 0):g} to {_MOST:g}",
                 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.intake.json_text import shorten
+
+_MOST = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,14 @@ class Prices:
         """Return the list prices, with those of *given* in their place.
 
         Raises:
-            BadInput: One is unknown, or no number from 0 on.
+            BadInput: One is unknown, or no number from 0 to 1e15.
         """
         known = [field.name for field in fields(cls)]
         for name, value in given.items():
             if name not in known:
                 raise BadInput(f"there is no price {name!r}", hint=f"the prices are {', '.join(known)}")
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise BadInput(f"the price {name} is {value!r}", hint="give dollars, as a number")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
+                raise BadInput(
+                    f"the price {name} is {shorten(value)}", hint=f"give dollars, as a number from 0 to {_MOST:g}"
+                )
         return replace(cls(), **given)
