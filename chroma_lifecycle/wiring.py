@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.config import Checksums, Settings
@@ -32,6 +32,20 @@ if TYPE_CHECKING:
     from chroma_lifecycle.intake.scanned import TableScan
 
 BUCKET = "s3://"
+
+
+class Place(Protocol):
+    """What people look at when a collection is not where they thought it to be."""
+
+    def folders(self) -> Sequence[str]:
+        """Return the names of what lies there, collections and others; some of them where there are very many."""
+        ...
+
+    def has_begun(self, collection: str) -> bool:
+        """Return whether a collection of this name has a HEAD there."""
+        ...
+
+
 _OF_ANOTHER_KIND = re.compile(r"[a-z][a-z0-9+.-]*:/|(s3|s3a|s3n|https?|file):|arn:aws", re.IGNORECASE)
 
 
@@ -44,19 +58,15 @@ def open_store(address: str, *, checksums: Checksums | None = None) -> Store:
     return S3Store.open(address, checksums=checksums)
 
 
-def collections_in(address: str) -> Sequence[str]:
-    """Return the names of the collections in the store at *address*, some of them where there are very many.
-
-    Raises:
-        StoreUnavailable: It does not answer, or may not be listed.
-    """
+def open_place(address: str) -> Place:
+    """Return what lies at *address*, a store or what may be the place above one."""
     store = open_store(address)
     if isinstance(store, DirectoryStore):
-        return store.collections()
+        return store
     from chroma_lifecycle.aws.s3 import S3Store  # as above
 
     assert isinstance(store, S3Store)
-    return store.collections()
+    return store
 
 
 def require_place(address: str) -> None:

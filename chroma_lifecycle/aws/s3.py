@@ -122,12 +122,16 @@ class S3Store:
             return False
         return True
 
-    def collections(self) -> Sequence[str]:
-        """Return the names of what may be collections: the first thousand that lie below the prefix."""
+    def folders(self) -> Sequence[str]:
+        """Return the names of what lies below the prefix, collections and others: the first thousand."""
         below = self._at.key("")
         with self._errors("the names of its collections"):
             page = self._client.list_objects_v2(Bucket=self._at.bucket, Prefix=below, Delimiter="/")
         return [row["Prefix"].removeprefix(below).rstrip("/") for row in page.get("CommonPrefixes", ())]
+
+    def has_begun(self, collection: str) -> bool:
+        """Return whether a collection has a HEAD."""
+        return self._is_present(Names(collection).head)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         more: dict[str, str] = {}

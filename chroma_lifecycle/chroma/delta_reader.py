@@ -62,6 +62,7 @@ def read_chroma_delta(
             crashed or hung on it.
         NoRoom: The disk of *to* is full.
         NoTime: The deadline came first.
+        Retryable: The child cannot be started.
     """
     left = (deadline or Deadline()).remaining_seconds()
     child = [sys.executable, "-c", _CHILD.format(__name__), json.dumps(sys.path), str(directory), collection, str(to)]
@@ -79,6 +80,11 @@ def read_chroma_delta(
         if left < timeout_seconds:
             raise NoTime(f"no time was left to read {subject}", hint="the message comes again by itself") from problem
         raise BadInput(f"{subject}: reading took longer than {timeout_seconds:g} s", hint=_HINT) from problem
+    except OSError as problem:
+        raise Retryable(
+            f"{subject}: the process that reads it cannot be started: {problem.strerror}",
+            hint="see that memory and processes are left, then run it again",
+        ) from problem
     if done.returncode == _REFUSED:
         raise _told(done.stdout, subject)
     if done.returncode != 0:

@@ -134,7 +134,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = int(app(args=given, prog_name="chroma-lifecycle", standalone_mode=False) or 0)
     except NotInitialised as problem:
-        output.error(type(problem).__name__, problem.message, others(app, given) + problem.hint)
+        output.error(type(problem).__name__, problem.message, others(app, given, problem.hint))
         return exit_code(problem)
     except LifecycleError as problem:
         output.error(type(problem).__name__, problem.message, problem.hint)

@@ -90,6 +90,11 @@ def init(
         )
     output, name = Output(as_json), choose_collection(collection, mapping)
     table = load_mapping(mapping) if mapping else None
+    if table is not None and name not in table.collections:
+        raise BadInput(
+            f"the mapping has no collection {name}: it has {', '.join(table.collections)}; no event would reach it",
+            hint="name one of them, add it to the mapping first, or leave the mapping out",
+        )
     shards = table.shards.get(name) if table is not None else None
     if table is not None and shards and dimension is not None:
         _in_shards(output, name, table, store, space or SpaceName.COSINE, dimension, workspace, checksums, dry_run)

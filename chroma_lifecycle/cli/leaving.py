@@ -18,6 +18,7 @@ from chroma_lifecycle.cli.options import (
     StoreOption,
     VersionOption,
     choose_collection,
+    require_name,
 )
 from chroma_lifecycle.cli.output import Output
 from chroma_lifecycle.cli.progress import stored_size
@@ -163,7 +164,7 @@ def upload(
     header = "Authorization" if token_header is TokenHeader.AUTHORIZATION else "X-Chroma-Token"
     address = ServerAddress(to, tenant, database, token, header)
     output, source_name = Output(as_json), choose_collection(collection, mapping)
-    there = choose_collection(name, None) if name else source_name
+    there = require_name(name, "--name") if name else source_name
     source = open_store(store)
     manifests = _manifests(source, source_name, version)
     with output.counting(f"uploading {source_name}") as tell:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from chroma_lifecycle.cli.compaction import naming, read_events, read_texts
-from chroma_lifecycle.cli.options import JsonOption
+from chroma_lifecycle.cli.options import JsonOption, require_name
 from chroma_lifecycle.cli.output import EXIT_PARTLY, Output
 from chroma_lifecycle.errors import BadInput, LifecycleError
 from chroma_lifecycle.intake.envelopes import Received, decode_event
@@ -56,6 +56,8 @@ def new(
     output = Output(as_json)
     if to is not None and to.exists():
         raise BadInput(f"{to} is there already", hint="name a new file, so that no mapping is lost")
+    if collection is not None:
+        require_name(collection, "--name")
     items = [item for name, text in read_texts(samples) for item in read_sample(text, name)]
     text = sketch_mapping(items, keys or guess_keys(items), records=records, collection=collection)
     table = parse_mapping(text, "mapping")

@@ -123,6 +123,18 @@ class SpaceName(StrEnum):
     IP = "ip"
 
 
+def require_name(given: str, option: str) -> str:
+    """Return *given* as the name of a collection.
+
+    Raises:
+        BadInput: It is none.
+    """
+    try:
+        return parse_collection(given)
+    except ValueError as problem:
+        raise BadInput(f"{option}: {problem}", hint="correct the name") from problem
+
+
 def choose_collection(given: str | None, mapping: str | None) -> str:
     """Return the collection that a command is about.
 
@@ -130,10 +142,7 @@ def choose_collection(given: str | None, mapping: str | None) -> str:
         BadInput: It is not named, and the mapping does not leave one alone; or its name is none.
     """
     if given is not None:
-        try:
-            return parse_collection(given)
-        except ValueError as problem:
-            raise BadInput(f"--collection: {problem}", hint="correct the name") from problem
+        return require_name(given, "--collection")
     names = load_mapping(mapping).collections if mapping else ()
     if len(names) == 1:
         return names[0]

@@ -11,20 +11,33 @@ import typer
 
 from chroma_lifecycle.errors import LifecycleError
 from chroma_lifecycle.values import parse_collection
-from chroma_lifecycle.wiring import collections_in
+from chroma_lifecycle.wiring import open_place
 
-_SHOWN = 10
+_SHOWN, _LOOKED_AT = 10, 20
 _SIMILAR = 0.7
 
 
-def others(app: typer.Typer, arguments: Sequence[str]) -> str:
-    """Return what to say of the collections in the store that *arguments* name; nothing if it has none."""
+def others(app: typer.Typer, arguments: Sequence[str], hint: str) -> str:
+    """Return the *hint* that a collection is not there, with what else is in the store that *arguments* name."""
     with suppress(LifecycleError, OSError, typer.TyperException):
         given = _given(typer.main.get_command(app), list(arguments))
         if address := given.get("store"):
-            names = [name for name in collections_in(address) if _is_collection(name)]
-            return hint_of(names, given.get("collection")) if names else ""
-    return ""
+            return _beside(address, given.get("collection") or "", hint)
+    return hint
+
+
+def _beside(address: str, asked: str, hint: str) -> str:
+    place = open_place(address)
+    names = [name for name in place.folders() if _is_collection(name)]
+    nearest = difflib.get_close_matches(asked, names, _LOOKED_AT, 0)
+    if found := sorted(name for name in nearest if place.has_begun(name)):
+        return hint_of(found, asked) + hint
+    if not names or asked in names:
+        return hint
+    below = [f"{address.rstrip('/')}/{name}" for name in nearest[:_SHOWN]]
+    meant = next((each for each in below if asked and open_place(each).has_begun(asked)), None)
+    way = f"did you mean --store {meant}?" if meant else "a part of --store may be missing."
+    return f"{way} What lies there is no collection: {_listed(names)}; `chroma-lifecycle init` begins one beside it"
 
 
 def _is_collection(name: str) -> bool:
@@ -35,12 +48,15 @@ def _is_collection(name: str) -> bool:
     return True
 
 
-def hint_of(names: Sequence[str], asked: str | None) -> str:
+def hint_of(names: Sequence[str], asked: str) -> str:
     """Return which collections there are, led by the one that is meant most likely."""
-    meant = difflib.get_close_matches(asked or "", names, 1, _SIMILAR)
-    more = ", ..." if len(names) > _SHOWN else ""
-    there = f"the store has {', '.join(names[:_SHOWN])}{more}; "
+    meant = difflib.get_close_matches(asked, names, 1, _SIMILAR)
+    there = f"the store has {_listed(names)}; "
     return f"did you mean {meant[0]}? {there}" if meant else there
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _given(command: Any, arguments: list[str]) -> dict[str, Any]:

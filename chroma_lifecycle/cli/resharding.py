@@ -70,6 +70,8 @@ def reshard(
 
     output, name = Output(as_json), choose_collection(collection, mapping)
     here = Here(store, workspace, mapping, DEFAULT_TAIL_BUDGET, checksums)
+    if undo and (shards is not None or workers is not None or dry_run):
+        raise BadInput("--undo gives up what is under way", hint="leave --shards, --workers and --dry-run out")
     if undo:
         _give_up(output, here, name)
         return

@@ -30,6 +30,7 @@ from chroma_lifecycle.publishing.retention import pin as pin_version
 from chroma_lifecycle.publishing.retention import unpin as unpin_version
 from chroma_lifecycle.publishing.sweep import Swept, sweep_mirror
 from chroma_lifecycle.publishing.sweep import sweep as sweep_store
+from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.values import Version
 from chroma_lifecycle.wiring import open_mirror, open_store, writer
 from chroma_lifecycle.words import age, size
@@ -153,9 +154,21 @@ def sweep(
         swept = sweep_store(source, name, grace=span, named=named or (), delete=delete, writer=writer())
         mirrored = sweep_mirror(source, second, name, delete=delete) if second else None
     told = [*_sweep_told(f"{name} in {source.address}", swept, span)]
+    spared = _without_effect(named or (), Names(name), swept.judged)
+    told += [f"  --name {printable(each)}: nothing that could go has this name or lineage" for each in spared]
     if second and mirrored:
         told += _sweep_told(f"{name} in the mirror {second.address}", mirrored, timedelta(0))
-    output.result({"store": _sweep_value(swept), "mirror": mirrored and _sweep_value(mirrored)}, *told)
+    output.result(
+        {"store": _sweep_value(swept), "without_effect": spared, "mirror": mirrored and _sweep_value(mirrored)}, *told
+    )
+
+
+def _without_effect(named: Sequence[str], names: Names, judged: Judged) -> list[str]:
+    """Return which of *named* are the name or lineage of nothing that goes, now or when it is older."""
+    gone = (*judged.condemned, *judged.young)
+    eras = [names.era_of(row.name) for row in gone]
+    known = {*(row.name for row in gone), *(era.lineage for era in eras if era is not None)}
+    return [each for each in named if each not in known]
 
 
 def _sweep_value(swept: Swept) -> dict[str, Any]:

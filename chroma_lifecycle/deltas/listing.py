@@ -89,8 +89,9 @@ def list_data_set(address: str, source: RootedDeltas) -> tuple[DeltaFile, ...]:
     for file in files:
         problem = segments_problem(file.name) if file.name else None
         if problem or _form_of(file.name or place.path) is not Form.PARQUET:
+            which = f": its file {shorten(file.name)}" if file.name else ""
             raise BadInput(
-                f"data set {address!r}: its file {shorten(file.name)} is refused: {problem or 'it is no .parquet'}",
+                f"data set {address!r}{which} is refused: {problem or 'it is no .parquet'}",
                 hint="leave nothing but the data set there; `delta convert` makes Parquet of other deltas",
             )
     return tuple(sorted(files, key=lambda file: file.name))

@@ -49,6 +49,11 @@ def restore_directory(directory: Path, manifest: Manifest, stores: Stores) -> No
         Corrupt: An object is damaged; nothing is left behind.
     """
     with _outside_workspaces(f"{_ROOM} with --to"), disk_errors(directory):
+        if directory.is_symlink() and not directory.exists():
+            raise BadInput(
+                f"{directory} is a link to {directory.readlink()}, where nothing is",
+                hint="give the path of a new directory, or remove the link",
+            )
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise BadInput(f"{directory} is not empty", hint="give the path of a new directory")
         directory.parent.mkdir(parents=True, exist_ok=True)

@@ -114,10 +114,14 @@ class DirectoryStore:
         with self._errors(name), self._folders.find(folders) as folder:
             return folder is not None and is_file(folder, leaf)
 
-    def collections(self) -> Sequence[str]:
-        """Return the names of what has a HEAD, or had one."""
+    def folders(self) -> Sequence[str]:
+        """Return the names of the directories in it, collections and others."""
         with self._errors("the names of its collections"):
-            return sorted(path.name for path in self.root.iterdir() if (path / "heads").is_dir())
+            return sorted(path.name for path in self.root.iterdir() if path.is_dir())
+
+    def has_begun(self, collection: str) -> bool:
+        """Return whether a collection has a HEAD, or had one."""
+        return (self.root / Names(collection).all_heads).is_dir()
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         folder, slash, beginning = prefix.rpartition("/")

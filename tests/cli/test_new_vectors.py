@@ -31,12 +31,14 @@ def test_wrong_use_is_told(cli: CommandLine) -> None:
     rebuild = ("rebuild", "--workspace", "workspace")
     (cli.home / "new").mkdir()
     write_delta(cli.home / "new" / "1.parquet", IDS, 5)
+    (cli.home / "lines.jsonl").write_text("{}")
     before = cli.contents()
 
     for options, said in (
         (("--vectors", "new"), "--vectors and --dimension go together"),
         (("--dimension", "5"), "--vectors and --dimension go together"),
         (("--vectors", "nowhere", "--dimension", "5"), "nowhere"),
+        (("--vectors", "lines.jsonl", "--dimension", "5"), "data set 'lines.jsonl' is refused: it is no .parquet"),
         (("--vectors", "new", "--dimension", "6"), "5 numbers"),
     ):
         ended = cli.at(*rebuild, *options)

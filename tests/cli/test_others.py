@@ -36,9 +36,31 @@ def test_a_store_in_a_bucket_is_asked_too(empty: CommandLine, monkeypatch: pytes
     assert "the store has" not in empty("show", "--store", f"s3://{bucket}/nothing", "-c", "word").err
 
 
+def test_a_forgotten_prefix_is_no_list_of_collections(empty: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies above a store is not its collections: the prefix is guessed, and a new collection not offered first."""
+    use_server(monkeypatch)
+    bucket = new_bucket()
+    for key in ("invoices/2026/x.pdf", "snapshots/words/HEAD", "half/objects/a"):
+        s3_client().put_object(Bucket=bucket, Key=key, Body=b"x")
+
+    guessed, unknown, lost = (
+        empty("log", "--store", f"s3://{bucket}", "-c", name).err for name in ("words", "lines", "half")
+    )
+
+    assert f"hint: did you mean --store s3://{bucket}/snapshots?" in guessed
+    assert "hint: a part of --store may be missing. What lies there is no collection: half, invoices, snap" in unknown
+    assert "the store has" not in guessed + unknown + lost
+    assert "hint: run `chroma-lifecycle init`" in lost
+
+
+def test_a_directory_above_the_store_is_told_as_such(cli: CommandLine) -> None:
+    """The same for directories."""
+    assert "hint: did you mean --store ./store? What lies there" in cli.at("log", store=".").err
+
+
 def test_many_collections_are_cut() -> None:
     """A hint is a line."""
     names = [f"c{number:02d}" for number in range(30)]
 
     assert f"the store has {', '.join(names[:10])}, ...; " == hint_of(names, "something else")
-    assert hint_of(names, None).startswith("the store has c00")
+    assert hint_of(names, "").startswith("the store has c00")

@@ -86,7 +86,9 @@ def test_foreign_files_are_told_and_taken_by_name_alone(cli: CommandLine) -> Non
     assert "\x1b" not in told.out
     assert (cli.home / "store/notes/objects/README").exists()
 
-    cli.at("sweep", "--delete", "--name", "notes/objects/README")
+    taken = cli.at("sweep", "--delete", "--name", "notes/objects/README", "--name", "READMI", "--json").json
+    assert ["READMI"] == taken["without_effect"]
+    assert "--name READMI: nothing that could go has this name" in cli.at("sweep", "--name", "READMI").out
     assert not (cli.home / "store/notes/objects/README").exists()
 
 

@@ -124,6 +124,27 @@ def test_an_event_that_is_none_fails_whole(cli: CommandLine, event: str, text: s
     assert before == cli.contents()
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("null", "compacted: null;"),
+        ('"x"', "compacted: a text;"),
+        ('{"Records": [{}]}', "compacted: without an eventSource;"),
+        ('{"Records": [null]}', "compacted: with null as a record;"),
+        ('{"Records": [{"eventSource": "aws:s3"}]}', "compacted: of event source 'aws:s3';"),
+        ('{"Records": [{"eventSource": "aws:sqs"}]}', "has no messageId"),
+    ],
+)
+def test_what_is_no_event_is_named_by_its_file_in_words_of_json(cli: CommandLine, text: str, found: str) -> None:
+    """Among several files it is the one to mend, for `compact` and for `mapping check`."""
+    (cli.home / "odd.json").write_text(text)
+    dry = cli.compact("other.json", "odd.json", "--dry-run")
+
+    assert_refused(cli.compact("odd.json"), 2, "error: odd.json: ", found)
+    assert_refused(cli("mapping", "check", "notes.yaml", "other.json", "odd.json"), 2, "error: odd.json: ", found)
+    assert (2, True) == (dry.code, "error: odd.json: " in dry.err)
+
+
 def test_a_misspelt_file_stops_all_before_anything_is_published(cli: CommandLine) -> None:
     """Event files are read first; none of them is compacted when one cannot be read."""
     before = cli.contents()
@@ -205,6 +226,24 @@ MISUSED: list[tuple[list[str], str]] = [
     (["log", "--store", "store"], "which collection is meant?"),
     (["log", "--store", "", "-c", "notes"], "the address of a store is empty"),
     (["log", "--store", "s3:/bucket/x", "-c", "notes"], "write s3://bucket/prefix"),
+    (["mapping", "new", "items.json", "--name", "a"], "--name: a collection's name must be"),
+    (
+        ["upload", "--to", "http://localhost:1", "--store", "store", "-c", "notes", "--name", "x"],
+        "--name: a collection",
+    ),
+    (["bulk", "reshard", "--store", "store", "--mapping", "notes.yaml", "--undo", "--shards", "3"], "leave --shards"),
+    (
+        ["init", "--store", "new", "-c", "other", "--mapping", "notes.yaml", "--dimension", "3"],
+        "it has notes; no event",
+    ),
+    (["init", "--store", "new", "-c", "other", "--mapping", "notes.yaml", "--from", "x"], "it has notes; no event"),
+    (["plan", "--vectors", "1", "--dimension", "3", "--prices", "nowhere.json"], "nowhere.json cannot be read"),
+    (["plan", "--vectors", "1", "--dimension", "3", "--prices", "deltas"], "deltas cannot be read"),
+    (["plan", "--vectors", "1", "--dimension", "3", "--changes-per-second", "inf"], "from 0 to 1e+15"),
+    (["plan", "--vectors", "1" + 400 * "0", "--dimension", "3"], "from 1 to 1e+15"),
+    (["plan", "--vectors", "9", "--dimension", "3", "--memory", "1"], "more memory (--memory)"),
+    (["plan", "--vectors", "9", "--dimension", "3", "--disk", "1"], "more disk (--disk)"),
+    (["plan", "--vectors", "9", "--dimension", "3", "--changes-per-second", "1e14"], "for longer (--window)"),
     (["log", "--store", "file:x", "-c", "notes"], "write s3://bucket/prefix, or the path of a directory"),
     (["log", "--store", "s3://x/y", "-c", "notes"], "a bucket has 3 to 63"),
     (["log", "--store", "store", "-c", "a b"], "a collection's name must be"),
@@ -354,7 +393,9 @@ def test_a_target_that_holds_something_is_left_alone(cli: CommandLine) -> None:
     (cli.home / "void").mkdir()
 
     assert_refused(cli.at("restore", "--to", "out"), 2, "out is not empty", "give the path of a new directory")
+    (cli.home / "link").symlink_to("nowhere")
     assert_refused(cli.at("restore", "--to", "notes.yaml"), 2, "notes.yaml")
+    assert_refused(cli.at("restore", "--to", "link"), 2, "link is a link to nowhere")
     assert {"out/mine": b"mine"} == cli.contents("out")
     assert 0 == cli.at("restore", "--to", "void").code
 

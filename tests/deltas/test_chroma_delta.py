@@ -16,7 +16,7 @@ import pytest
 from chroma_lifecycle.chroma import delta_reader
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import BadInput, NoTime
+from chroma_lifecycle.errors import BadInput, NoTime, Retryable
 from tests.support.deltas import left_in_scratch, opened, record, records_of, write_parquet
 
 open_chroma = partial(opened, read_chroma=read_chroma_delta)
@@ -145,6 +145,16 @@ def test_a_child_that_crashes_is_the_deltas_fault(
         read_chroma_delta(root, "words", root / "out", "delta 'x'")
 
     assert f"delta 'x': Chroma crashed on it ({how})" == refused.value.message
+
+
+def test_a_child_that_cannot_be_started_is_nobodys_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No memory, no process left: that is told, and not that what would be written cannot be."""
+    monkeypatch.setattr("sys.executable", str(root / "gone"))
+    (root / "run").mkdir()
+    (root / "run" / "chroma.sqlite3").write_bytes(b"x")
+
+    with pytest.raises(Retryable, match=r"^delta 'run': the process that reads it cannot be started: No such file"):
+        open_chroma(root, "run")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_what_is_no_event_is_refused_whole(event: object) -> None:
 @pytest.mark.parametrize("source", ["aws:kinesis", "aws:s3", None, 7, ["aws:sqs"]])
 def test_events_of_other_services_are_refused_whole(source: object) -> None:
     """An event source that nobody knows has identifiers that nobody knows."""
-    with pytest.raises(BadInput, match="no event that can be compacted: of"):
+    with pytest.raises(BadInput, match=r"no event that can be compacted: (of|without)"):
         decoded({"Records": [{"eventSource": source, "messageId": "1"}]})
 
 
@@ -105,8 +105,8 @@ def test_a_body_that_is_no_text_fails_alone(body: object) -> None:
         ("NaN", "NaN is not a JSON number"),
         ('{"dynamodb": 1, "dynamodb": 2}', "key 'dynamodb' stands twice in one object"),
         ("[" * 100_000, "not JSON: nested too deeply"),
-        ("7", "unknown form of record: int"),
-        ("null", "unknown form of record: NoneType"),
+        ("7", "unknown form of record: a number"),
+        ("null", "unknown form of record: null"),
         ("{}", "unknown form of record: with nothing in it"),
         ('{"Records": []}', "unknown form of record: with 'Records'"),
         (as_text(with_(RECORD, "aws:kinesis", "eventSource")), "unknown form of record: of event source 'aws:kinesis'"),

@@ -63,7 +63,7 @@ EXPECTED: dict[str, list[list[str] | str]] = {
     "bad-sqs-unknown-form": [
         placed,
         "unknown form of record: with 'detail-type', 'detail'",
-        "unknown form of record: list",
+        "unknown form of record: a list",
         labelled,
     ],
     "bad-sqs-wrong-types": [

@@ -122,7 +122,7 @@ def test_items_are_read_in_every_form(text: str) -> None:
         ("", "cannot be read"),
         ("{", "cannot be read"),
         ("[]", "holds no items"),
-        ('["x"]', "an item is an object of attributes, got str"),
+        ('["x"]', "an item is an object of attributes, got a text"),
         ('{"a": 1}\n{"b"', "cannot be read"),
     ],
 )
