@@ -23,6 +23,15 @@ The hint is part of ``str(error)``, so that it is seen wherever the error is pri
 
 from __future__ import annotations
 
+PAST_DAMAGE = (
+    "`chroma-lifecycle verify --all` names all damage; `chroma-lifecycle recover --mirror DIRECTORY` brings back what "
+    "a mirror has soundly, and `chroma-lifecycle restore --fallback` goes past it"
+)
+"""The way out where a store has not what was published."""
+
+GONE = f"run the same again: it may have been swept meanwhile; if it stays, {PAST_DAMAGE}"
+"""The way out where it has an object no more."""
+
 
 class LifecycleError(Exception):
     """An error with a way out.

@@ -26,11 +26,12 @@ from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges
 from chroma_lifecycle.planning.plan import Plan, Write
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.beside import require_never_cut
+from chroma_lifecycle.publishing.head import read_head
 from chroma_lifecycle.publishing.history import Verified, verify_store
 from chroma_lifecycle.publishing.layout import SeenLayout, even_layout, publish_layout
 from chroma_lifecycle.publishing.publication import already_initialised
 from chroma_lifecycle.publishing.publish import initialise
-from chroma_lifecycle.publishing.published import Published, read_published
+from chroma_lifecycle.publishing.published import Published, read_manifest, read_published
 from chroma_lifecycle.publishing.shard import shard_name
 from chroma_lifecycle.publishing.unpack import Stores, files_of
 from chroma_lifecycle.snapshot.descriptors import require_closed
@@ -351,12 +352,13 @@ def verify(collection: str, stores: Stores, *, every_version: bool = False, deep
     Raises:
         Corrupt: The objects are as published, and the files that they make are not sound.
     """
-    published = read_published(stores.store, collection)
-    stored = verify_store(published, stores.store, every_version=every_version)
-    number = published.manifest.version.number
+    seen = read_head(stores.store, collection)
+    seen.head.require_here()
+    stored = verify_store(seen, stores.store, every_version=every_version)
+    number = seen.head.version.number
     if stored.damage:
         return Verification(number, stored, None)
-    with files_of(published.manifest, Stores(stores.store)) as files:
+    with files_of(read_manifest(stores.store, seen.head.manifest), Stores(stores.store)) as files:
         found = seal(files, full=True).soundness
         probes = verify_deep(files / CHROMA) if deep else ()
     return Verification(number, stored, sum(state.records or 0 for state in found.collections), probes)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from botocore import exceptions as boto
 from urllib3.exceptions import HTTPError
 
-from chroma_lifecycle.errors import LifecycleError, ObjectMissing, StoreUnavailable
+from chroma_lifecycle.errors import GONE, LifecycleError, ObjectMissing, StoreUnavailable
 
 NO_ANSWER = (
     boto.HTTPClientError,
@@ -109,7 +109,7 @@ def translated(problem: boto.ClientError, what: str, permissions: str = STORE_PE
     """Return the error for an answer that is a refusal."""
     code = code_of(problem)
     if code in MISSING:
-        return ObjectMissing(f"{what} is not there", hint="read HEAD again; if it persists, run verify")
+        return ObjectMissing(f"{what} is not there", hint=GONE)
     if code == "NoSuchBucket":
         return StoreUnavailable(f"there is no bucket for {what}", hint=NO_BUCKET_HINT)
     if code in FORBIDDEN | _NOT_RECOGNISED:

@@ -23,7 +23,7 @@ from chroma_lifecycle.aws.errors import (
     translated,
     was_asked_once,
 )
-from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing, StoreUnavailable
+from chroma_lifecycle.errors import PAST_DAMAGE, BadInput, Corrupt, ObjectMissing, StoreUnavailable
 from chroma_lifecycle.ports import (
     HEAD_LIMIT_BYTES,
     PAST_HEADS,
@@ -94,7 +94,7 @@ class S3Store:
             if (length := answer["ContentLength"]) > limit_bytes:
                 raise Corrupt(
                     f"{name} in {self.address} has {length} bytes where at most {limit_bytes} can be",
-                    hint="run `chroma-lifecycle verify` to see what is damaged",
+                    hint=PAST_DAMAGE,
                 )
             try:
                 data: bytes = body.read()

@@ -13,7 +13,7 @@ import typer
 from chroma_lifecycle.cli.options import CollectionOption, JsonOption, MirrorOption, OptionalMappingOption
 from chroma_lifecycle.cli.output import EXIT_NOT_OWNED, EXIT_PARTLY, Output, printable
 from chroma_lifecycle.config import PREFIX
-from chroma_lifecycle.errors import BadInput, NotInitialised, Sharded
+from chroma_lifecycle.errors import BadInput, Corrupt, NotInitialised, ObjectMissing, Sharded
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.page.bucket import check_bucket
 from chroma_lifecycle.page.health import Check, State
@@ -124,7 +124,11 @@ def _try(address: str) -> bool:
 def _facts(stores: Stores, collection: str) -> Iterator[Check]:
     """Yield what the facts of the newest version say about where they came from."""
     try:
-        manifest = read_published(stores.store, collection).manifest
+        origins = _origins(stores, collection)
+    except (Corrupt, ObjectMissing) as problem:
+        text = f"The newest version of {collection} cannot be read: {problem.message}."
+        yield Check(State.BAD, text, f"{problem.hint[:1].upper()}{problem.hint[1:]}.")
+        return
     except NotInitialised as problem:
         yield Check(State.LOOK, f"{problem.message}.", f"{problem.hint[:1].upper()}{problem.hint[1:]}.")
         return
@@ -132,8 +136,6 @@ def _facts(stores: Stores, collection: str) -> Iterator[Check]:
         for shard in read_layout(stores.store, collection).layout.shards:
             yield from _facts(stores, shard.name)
         return
-    with files_of(manifest, stores) as files, Ledger.open(files / LEDGER, read_only=True) as ledger:
-        origins = ledger.origins()
     if {"stream", "flat"} <= origins:
         yield Check(
             State.LOOK,
@@ -143,6 +145,12 @@ def _facts(stores: Stores, collection: str) -> Iterator[Check]:
         )
     else:
         yield Check(State.GOOD, f"The facts of {collection} can all be compared with each other.")
+
+
+def _origins(stores: Stores, collection: str) -> frozenset[str]:
+    manifest = read_published(stores.store, collection).manifest
+    with files_of(manifest, stores) as files, Ledger.open(files / LEDGER, read_only=True) as ledger:
+        return ledger.origins()
 
 
 COMMANDS = (doctor,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from chroma_lifecycle.cli.output import EXIT_CORRUPT, Output, Table, printable
 from chroma_lifecycle.cli.progress import stored_size
 from chroma_lifecycle.cli.shards import each_shard, into_directories_of_their_own
 from chroma_lifecycle.cli.sparkline import sparkline
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.choosing import restore_newest, version_at
 from chroma_lifecycle.publishing.fallback import restore_sound
@@ -58,7 +58,7 @@ def log(
     """List the versions, newest first, and what changed in each."""
     source, name = open_store(store), choose_collection(collection, mapping)
     head = read_published(source, name).head
-    found = _found(source, head, limit, every)
+    found, broken = _found(source, head, limit, every)
     states = [_state(head, ref) for ref, _ in found]
     rows = [(*_row(manifest), state) for (_, manifest), state in zip(found, states, strict=True)]
     if any(states):
@@ -67,14 +67,37 @@ def log(
         table = Table(_LOG, [row[:-1] for row in rows], spare=_SPARE)
     summaries = [_summary(manifest) | {"state": state} for (_, manifest), state in zip(found, states, strict=True)]
     Output(as_json).result(summaries, *_drawn([manifest for _, manifest in found]), table=table)
+    if broken is not None:
+        raise broken
 
 
-def _found(source: Store, head: Head, limit: int, every: bool) -> list[tuple[ManifestRef, Manifest]]:
-    """Return the newest versions of the history; *every* one that lives goes on past what expired."""
-    found = list(islice(walk(source, head, down_to=head.floor if every else head.shown_from), limit))
+def _found(
+    source: Store, head: Head, limit: int, every: bool
+) -> tuple[list[tuple[ManifestRef, Manifest]], Corrupt | None]:
+    """Return the newest versions of the history, and where it breaks, if it does before their number is reached.
+
+    Args:
+        every: Go on past what expired, to all that lives.
+    """
+    found = list[tuple[ManifestRef, Manifest]]()
     beside = [ref for ref in head.beside if every and ref.version < head.floor]
     newest_first = sorted(beside, key=lambda ref: ref.version, reverse=True)
-    return found + [(ref, read_manifest(source, ref)) for ref in newest_first[: limit - len(found)]]
+    pinned = ((ref, read_manifest(source, ref)) for ref in newest_first)
+    try:
+        for each in chain(walk(source, head, down_to=head.floor if every else head.shown_from), pinned):
+            found.append(each)
+            if len(found) == limit:
+                break
+    except (Corrupt, ObjectMissing) as problem:
+        number = found[-1][1].version.number
+        return found, Corrupt(f"history breaks below version {number}: {problem.message}", hint=_BROKEN)
+    return found, None
+
+
+_BROKEN = (
+    "`chroma-lifecycle recover --mirror DIRECTORY` brings it back from a mirror; `chroma-lifecycle verify --all` names "
+    "all damage; `chroma-lifecycle restore --version N --fallback` goes past it"
+)
 
 
 def _state(head: Head, ref: ManifestRef) -> str:
@@ -194,8 +217,9 @@ def verify(
     output.result(
         asdict(found),
         f"{name} version {found.version}: {found.stored.objects} objects of {found.stored.versions} version(s) read, "
-        f"{size(found.stored.bytes_read)}",
+        f"manifests included, {size(found.stored.bytes_read)}",
         *damage,
+        *(f"note: {each}" for each in found.stored.notes),
         *([_AFTER_DAMAGE] if damage else [f"sound: every digest, every page, {found.records:,} records"]),
         *probes,
     )

@@ -107,7 +107,8 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
                 f"the ledger {path} cannot be written: {problem}", hint="make room on the workspace's disk"
             ) from problem
         raise Corrupt(
-            f"the ledger {path} cannot be used: {problem}", hint="restore the collection anew, or run verify"
+            f"the ledger {path} cannot be used: {problem}",
+            hint="restore the collection anew; `chroma-lifecycle verify` tells whether it is sound",
         ) from problem
 
 
@@ -116,7 +117,8 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise Corrupt(
-            f"{path} is no ledger (application id {application:#x})", hint="restore the collection anew, or run verify"
+            f"{path} is no ledger (application id {application:#x})",
+            hint="restore the collection anew; `chroma-lifecycle verify` tells whether it is sound",
         )
     if version > FORMAT:
         raise BadInput(

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
+from chroma_lifecycle.errors import PAST_DAMAGE, BadInput, Corrupt, ObjectMissing
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.history import walk
@@ -52,7 +52,7 @@ def restore_newest(directory: Path, stores: Stores, collection: str) -> Manifest
             restore_directory(directory, published.manifest, stores)
         except ObjectMissing as missing:
             if read_published(stores.store, collection).head.manifest == published.head.manifest:
-                raise Corrupt(f"{missing.message}, and HEAD needs it", hint=missing.hint) from missing
+                raise Corrupt(f"{missing.message}, and HEAD needs it", hint=PAST_DAMAGE) from missing
         else:
             return published.manifest
 

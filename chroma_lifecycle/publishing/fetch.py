@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from threading import BoundedSemaphore
 from typing import TypeVar
 
-from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing, StoreUnavailable
+from chroma_lifecycle.errors import PAST_DAMAGE, BadInput, Corrupt, ObjectMissing, StoreUnavailable
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.processors import processor_count
 from chroma_lifecycle.snapshot.chain import BasePart, PackRef
@@ -20,7 +20,6 @@ from chroma_lifecycle.values import digest_of
 
 _T = TypeVar("_T")
 _ANOTHER = "it does not hold the bytes that the manifest says"
-_HINT = "run `chroma-lifecycle verify` to see what is damaged; `chroma-lifecycle log` lists older versions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +150,4 @@ def fetch_pack(pack: PackRef, manifest: Manifest, sources: Sources) -> bytes:
 
 def damaged(name: str, problem: str) -> Corrupt:
     """Return the error about a stored object that is not what was published."""
-    return Corrupt(f"{name} is damaged: {problem}", hint=_HINT)
+    return Corrupt(f"{name} is damaged: {problem}", hint=PAST_DAMAGE)

@@ -6,21 +6,23 @@ A listing of the manifests is no history: those of lost swaps are in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.fetch import Sources, fetch_pack, verify_part
-from chroma_lifecycle.publishing.head import Head
+from chroma_lifecycle.publishing.head import Head, SeenHead
+from chroma_lifecycle.publishing.past_damage import PastDamage
 from chroma_lifecycle.publishing.published import Published, read_manifest
 from chroma_lifecycle.publishing.transfer import in_parallel
 from chroma_lifecycle.snapshot.chain import BasePart, PackRef
-from chroma_lifecycle.snapshot.manifest import Manifest
+from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, Manifest, decode_manifest, encode_manifest
+from chroma_lifecycle.snapshot.manifest_object import said_by
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
 from chroma_lifecycle.snapshot.pack import decode_pack
 from chroma_lifecycle.snapshot.pages import FilePages
-from chroma_lifecycle.values import Version
+from chroma_lifecycle.values import Version, digest_of
 
 _SECONDS_FOR_AN_OBJECT = 0.5
 
@@ -81,74 +83,104 @@ class Verified:
 
     Attributes:
         versions: How many versions.
-        objects: How many objects and packs were read and proven.
-        bytes_read: How long they are.
+        objects: How many manifests and objects they need: each was read and proven once, or is in `damage`.
+        bytes_read: How long those are that could be read.
         damage: What is wrong, by the name of the object.
+        notes: What could not be looked at.
     """
 
     versions: int
     objects: int
     bytes_read: int
     damage: Mapping[str, str]
+    notes: Sequence[str] = ()
 
 
 def verify_store(
-    published: Published, store: Store, *, every_version: bool = False, deadline: Deadline | None = None
+    published: Published | SeenHead, store: Store, *, every_version: bool = False, deadline: Deadline | None = None
 ) -> Verified:
     """Read every object of the newest version (or of every retained one) and prove its digests.
 
     What is proven of each: the stored bytes against their name, the raw bytes of a base part
     against the manifest, that a pack can be decoded, and that parts make the files of their base.
-    Nothing is written; the first fault does not end it.
+    Nothing is written; the first fault does not end it, and neither does a damaged manifest: what was published
+    before it is looked for elsewhere.
 
     Raises:
         StoreUnavailable: The store does not answer.
     """
-    damage = dict[str, str]()
-    refs = list(_retained(store, published.head, damage)) if every_version else [published.head.manifest]
-    manifests = [manifest for ref in refs if (manifest := _try_manifest(store, ref, damage))]
-    return _verify(manifests, len(refs), store, damage, deadline or Deadline())
+    head, read = published.head, _Manifests(store)
+    past = PastDamage(head, [store])
+    if every_version:
+        read.history(past)
+    else:
+        read.one(head.manifest)
+    return _verify(read, store, deadline or Deadline(), past.notes)
 
 
 def verify_version(manifest: Manifest, store: Store, *, deadline: Deadline | None = None) -> Verified:
-    """Read every object of one version, as :func:`verify_store` does."""
-    return _verify([manifest], 1, store, {}, deadline or Deadline())
+    """Read every object of one version, as :func:`verify_store` does; its manifest was read already."""
+    ref = ManifestRef(manifest.name, digest_of(encode_manifest(manifest)))
+    read = _Manifests(store, found={manifest.name: manifest}, asked={ref})
+    return _verify(read, store, deadline or Deadline(), ())
 
 
-def _verify(
-    manifests: Sequence[Manifest], versions: int, store: Store, damage: dict[str, str], deadline: Deadline
-) -> Verified:
-    if not manifests:
-        return Verified(versions, 0, 0, damage)
-    sources = Sources(store)
+@dataclass(frozen=True, slots=True)
+class _Manifests:
+    """Reads manifests, each once.
+
+    Attributes:
+        found: Those that could be read, by name.
+        asked: How many were asked for.
+        sizes: How long the objects are that hold them.
+        damage: What is wrong with the others.
+    """
+
+    store: Store
+    found: dict[str, Manifest] = field(default_factory=dict)
+    asked: set[ManifestRef] = field(default_factory=set)
+    sizes: list[int] = field(default_factory=list)
+    damage: dict[str, str] = field(default_factory=dict)
+
+    def one(self, ref: ManifestRef) -> Manifest | None:
+        """Read a manifest, or note what is wrong with it."""
+        self.asked.add(ref)
+        try:
+            stored = self.store.read(ref.name, limit_bytes=LARGEST_BYTES)
+            self.sizes.append(len(stored))
+            self.found[ref.name] = decode_manifest(said_by(stored, ref.name), ref)
+        except (Corrupt, ObjectMissing, BadInput) as problem:
+            self.damage[ref.name] = problem.message
+        return self.found.get(ref.name)
+
+    def history(self, past: PastDamage) -> None:
+        """Read every retained version, also past what cannot be read, and the pinned ones."""
+        ref: ManifestRef | None = past.head.manifest
+        while ref is not None and ref.version >= past.head.floor:
+            manifest = self.one(ref)
+            ref = manifest.parent if manifest else past.before(ref)
+        for pinned in past.head.beside - self.asked:
+            self.one(pinned)
+
+
+def _verify(read: _Manifests, store: Store, deadline: Deadline, notes: Sequence[str]) -> Verified:
+    sources, manifests, damage = Sources(store), list(read.found.values()), read.damage
     parts = {part.object: part for manifest in manifests for part in manifest.chain.base.parts}
-    packs = {pack.carrier: (pack, manifest) for manifest in manifests for pack in manifest.chain.packs}
-    look = _Look(Names(manifests[0].collection), sources, deadline, damage)
-    digests = dict(zip(parts, in_parallel(look.part, parts.values()), strict=True))
-    in_parallel(look.pack, packs.values())
-    for manifest in manifests:
-        look.base(manifest, digests)
-    return Verified(versions, len(parts) + len(packs), sum(sources.from_store), damage)
-
-
-def _retained(store: Store, head: Head, damage: dict[str, str]) -> Iterator[ManifestRef]:
-    """Yield every retained version as far as the walk goes, and the pinned ones."""
-    seen = set()
-    ref: ManifestRef | None = head.manifest
-    while ref is not None and ref.version >= head.floor:
-        seen.add(ref)
-        yield ref
-        manifest = _try_manifest(store, ref, damage)
-        ref = manifest.parent if manifest else None
-    yield from head.beside - seen
-
-
-def _try_manifest(store: Store, ref: ManifestRef, damage: dict[str, str]) -> Manifest | None:
-    try:
-        return read_manifest(store, ref)
-    except (Corrupt, ObjectMissing, BadInput) as problem:
-        damage[ref.name] = problem.message
-        return None
+    # What a manifest carries was read with it.
+    packs = {
+        pack.carrier: (pack, read.found.get(pack.carrier, manifest))
+        for manifest in manifests
+        for pack in manifest.chain.packs
+        if pack.carrier not in damage
+    }
+    if manifests:
+        look = _Look(Names(manifests[0].collection), sources, deadline, damage)
+        digests = dict(zip(parts, in_parallel(look.part, parts.values()), strict=True))
+        in_parallel(look.pack, packs.values())
+        for manifest in manifests:
+            look.base(manifest, digests)
+    names = {ref.name for ref in read.asked} | parts.keys() | packs.keys()
+    return Verified(len(read.asked), len(names), sum(read.sizes) + sum(sources.from_store), damage, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)

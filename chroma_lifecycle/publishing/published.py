@@ -13,6 +13,10 @@ from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.snapshot.pristine import LocalVersion
 
 _ATTEMPTS = 4
+_NEWEST = (
+    "`chroma-lifecycle recover --mirror DIRECTORY` brings it back from a mirror; without one `chroma-lifecycle "
+    "recover` takes the version before; `chroma-lifecycle restore --fallback` goes past it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ def read_published(
                     hint="check that the store is whole (a copy may have stopped half-way); then run "
                     "`chroma-lifecycle recover`",
                 ) from problem
+        except Corrupt as problem:
+            raise Corrupt(problem.message, hint=_NEWEST) from problem
     raise missing
 
 

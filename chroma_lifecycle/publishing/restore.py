@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from chroma_lifecycle.clock import Deadline, new_id
-from chroma_lifecycle.errors import BadInput, Corrupt, ObjectMissing
+from chroma_lifecycle.errors import PAST_DAMAGE, BadInput, Corrupt, ObjectMissing
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.assemble import LocalParts, assemble, fetched_runs, local_parts
 from chroma_lifecycle.publishing.fetch import Sources
@@ -80,7 +80,7 @@ def bring_forward(
             # 404 half-way: the version was swept, and then HEAD is another one by now.
             newer = read_published(store, published.collection)
             if newer.head.manifest == published.head.manifest:
-                raise Corrupt(f"{missing.message}, and HEAD still needs it", hint=missing.hint) from missing
+                raise Corrupt(f"{missing.message}, and HEAD still needs it", hint=PAST_DAMAGE) from missing
             published = newer
         else:
             read = sum(sources.from_store), sum(sources.from_mirror)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from chroma_lifecycle.clock import Deadline, new_id, wait_until
-from chroma_lifecycle.errors import Corrupt, HeadMoved, LifecycleError, OutcomeUnknown
+from chroma_lifecycle.errors import PAST_DAMAGE, Corrupt, HeadMoved, LifecycleError, OutcomeUnknown
 from chroma_lifecycle.ports import Store, StoredHead, SwapRefused, SwapUnanswered
 from chroma_lifecycle.publishing.head import Head, SeenHead, decode_head, encode_head, read_head
 from chroma_lifecycle.snapshot.names import ManifestRef
@@ -158,7 +158,7 @@ def _older(ref: ManifestRef, parent_of: ParentOf) -> ManifestRef | None:
     """Return the parent, after checking that it is older: hostile manifests could name each other."""
     parent = parent_of(ref)
     if parent is not None and parent.version >= ref.version:
-        raise Corrupt(f"{ref.name} names a parent that is not older", hint="run `chroma-lifecycle verify`")
+        raise Corrupt(f"{ref.name} names a parent that is not older", hint=PAST_DAMAGE)
     return parent
 
 

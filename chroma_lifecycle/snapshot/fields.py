@@ -7,10 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from chroma_lifecycle.errors import Corrupt
+from chroma_lifecycle.errors import PAST_DAMAGE, Corrupt
 
 _T = TypeVar("_T")
-_HINT = "run `chroma-lifecycle verify` to see what is damaged"
 
 
 def canonical(value: object) -> bytes:
@@ -29,7 +28,7 @@ def parse_json(data: bytes, where: str) -> object:
             data.decode("ascii"), object_pairs_hook=_unique, parse_float=_no_number, parse_constant=_no_number
         )
     except (ValueError, RecursionError) as problem:
-        raise Corrupt(f"{where} is no sound JSON ({type(problem).__name__})", hint=_HINT) from problem
+        raise Corrupt(f"{where} is no sound JSON ({type(problem).__name__})", hint=PAST_DAMAGE) from problem
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -64,7 +63,7 @@ class Fields:
 
     def __init__(self, value: object, where: str) -> None:
         if not isinstance(value, dict):
-            raise Corrupt(f"{where} is no JSON object", hint=_HINT)
+            raise Corrupt(f"{where} is no JSON object", hint=PAST_DAMAGE)
         self._left = dict(value)
         self._where = where
 
@@ -74,7 +73,7 @@ class Fields:
         return self._left.pop(name)
 
     def _refused(self, name: str, problem: str) -> Corrupt:
-        return Corrupt(f"{self._where}, field {name}: {problem}", hint=_HINT)
+        return Corrupt(f"{self._where}, field {name}: {problem}", hint=PAST_DAMAGE)
 
     def integer(self, name: str, lowest: int, highest: int) -> int:
         """Take a whole number within bounds, both included."""

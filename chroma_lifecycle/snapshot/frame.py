@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import zstandard
 
-from chroma_lifecycle.errors import BadInput, Corrupt
+from chroma_lifecycle.errors import PAST_DAMAGE, BadInput, Corrupt
 
 FORMAT_VERSION = 1
 """The newest version of every stored format that this library knows."""
@@ -152,5 +152,4 @@ def check_format(what: str, found: int) -> None:
 
 
 def _damaged(kind: Kind, problem: str) -> Corrupt:
-    hint = "run `chroma-lifecycle verify` to see what is damaged"
-    return Corrupt(f"an object is no sound {kind}: {problem}", hint=hint)
+    return Corrupt(f"an object is no sound {kind}: {problem}", hint=PAST_DAMAGE)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from chroma_lifecycle.errors import Corrupt
+from chroma_lifecycle.errors import PAST_DAMAGE, Corrupt
 from chroma_lifecycle.snapshot.chain import PART_BYTES, Base, BaseFile, BasePart, Chain, PackRef
 from chroma_lifecycle.snapshot.details import Details, decode_details, encode_details
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json, parse_time, spell_time
@@ -33,7 +33,6 @@ _MOST_BYTES = 1 << 53
 _MOST_FILES = 10_000
 _MOST_PARTS = 100_000
 _MOST_PACKS = 1_000
-_HINT = "run `chroma-lifecycle verify` to see what is damaged"
 
 
 @dataclass(frozen=True)
@@ -191,10 +190,10 @@ def decode_manifest(data: bytes, ref: ManifestRef) -> Manifest:
         BadInput: A newer version of this library wrote it.
     """
     if digest_of(data) != ref.digest:
-        raise Corrupt(f"{ref.name} is not the manifest that was published", hint=_HINT)
+        raise Corrupt(f"{ref.name} is not the manifest that was published", hint=PAST_DAMAGE)
     manifest = parse_manifest(data)
     if manifest.name != ref.name:
-        raise Corrupt(f"{ref.name} says that it is {manifest.name}", hint=_HINT)
+        raise Corrupt(f"{ref.name} says that it is {manifest.name}", hint=PAST_DAMAGE)
     return manifest
 
 
@@ -207,17 +206,17 @@ def parse_manifest(data: bytes) -> Manifest:
     """
     line, newline, inline = data.partition(b"\n")
     if len(data) > LARGEST_BYTES or not newline:
-        raise Corrupt("a manifest is cut off, or too long", hint=_HINT)
+        raise Corrupt("a manifest is cut off, or too long", hint=PAST_DAMAGE)
     fields = Fields(parse_json(line, "a manifest"), "a manifest")
     if fields.text("format", longest=64) != FORMAT:
-        raise Corrupt("an object is no manifest", hint=_HINT)
+        raise Corrupt("an object is no manifest", hint=PAST_DAMAGE)
     check_format("a manifest", fields.integer("format_version", 1, 1 << 31))
     try:
         manifest = _decode_fields(fields, inline)
     except ValueError as problem:
-        raise Corrupt(f"a manifest contradicts itself: {problem}", hint=_HINT) from problem
+        raise Corrupt(f"a manifest contradicts itself: {problem}", hint=PAST_DAMAGE) from problem
     if encode_manifest(manifest) != data:
-        raise Corrupt("a manifest is not in the one spelling that the format has", hint=_HINT)
+        raise Corrupt("a manifest is not in the one spelling that the format has", hint=PAST_DAMAGE)
     return manifest
 
 

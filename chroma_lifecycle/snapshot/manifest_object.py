@@ -10,7 +10,7 @@ import re
 
 import zstandard
 
-from chroma_lifecycle.errors import Corrupt
+from chroma_lifecycle.errors import PAST_DAMAGE, Corrupt
 from chroma_lifecycle.snapshot.frame import FORMAT_VERSION, check_format
 from chroma_lifecycle.snapshot.manifest import FORMAT, LARGEST_BYTES, Manifest, encode_manifest
 
@@ -68,5 +68,5 @@ def _parts(stored: bytes, name: str) -> tuple[bytes, bytes]:
 def _damaged(name: str, problem: str) -> Corrupt:
     return Corrupt(
         f"{name} is not the manifest that was published: {problem}",
-        hint="run `chroma-lifecycle verify` to see what is damaged",
+        hint=PAST_DAMAGE,
     )

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from chroma_lifecycle.errors import Corrupt
+from chroma_lifecycle.errors import PAST_DAMAGE, Corrupt
 from chroma_lifecycle.snapshot.fields import Fields, canonical, parse_json
 from chroma_lifecycle.snapshot.files import check_paths, parse_path
 from chroma_lifecycle.snapshot.frame import Kind, unwrap, wrap
@@ -150,4 +150,4 @@ def _decode_patches(rows: Sequence[_Row], rest: memoryview) -> Iterator[Patch]:
 
 
 def _unsound(problem: str) -> Corrupt:
-    return Corrupt(f"a pack is not sound: {problem}", hint="run `chroma-lifecycle verify` to see what is damaged")
+    return Corrupt(f"a pack is not sound: {problem}", hint=PAST_DAMAGE)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from chroma_lifecycle.errors import Corrupt
+from chroma_lifecycle.errors import PAST_DAMAGE, Corrupt
 from chroma_lifecycle.snapshot.applying import Patched, apply_patches
 from chroma_lifecycle.snapshot.chain import PackRef
 from chroma_lifecycle.snapshot.files import FileEntry, content_digest
@@ -108,5 +108,5 @@ def runs_of(packs: Iterable[tuple[PackRef, bytes]]) -> Iterator[PackRun]:
 def _unfit(ref: PackRef, problem: str) -> Corrupt:
     return Corrupt(
         f"the pack in {ref.carrier} does not fit: {problem}",
-        hint="run `chroma-lifecycle verify` to see what is damaged",
+        hint=PAST_DAMAGE,
     )

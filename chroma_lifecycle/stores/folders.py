@@ -13,7 +13,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NoRoom, ObjectMissing, StoreUnavailable
+from chroma_lifecycle.errors import (
+    GONE,
+    PAST_DAMAGE,
+    BadInput,
+    Corrupt,
+    LifecycleError,
+    NoRoom,
+    ObjectMissing,
+    StoreUnavailable,
+)
 
 _STEP = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 # Without O_NONBLOCK, a pipe in an object's place would hang its reader.
@@ -23,6 +32,10 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 _NOT_A_FILE = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
+
+
+class TooLong(OSError):
+    """A file is longer than what it holds can be."""
 
 
 @contextmanager
@@ -35,10 +48,12 @@ def os_errors(what: str) -> Iterator[None]:
 
 
 def _translated(problem: OSError, what: str) -> LifecycleError:
+    if isinstance(problem, TooLong):
+        return Corrupt(f"{what} {problem}", hint=PAST_DAMAGE)
     reason = os.strerror(problem.errno) if problem.errno else str(problem)
     match problem.errno:
         case errno.ENOENT:
-            return ObjectMissing(f"{what} is not there", hint="read HEAD again; if it persists, run verify")
+            return ObjectMissing(f"{what} is not there", hint=GONE)
         case code if code in _FULL:
             return NoRoom(f"no room to write {what} ({reason})", hint="make room, or raise the quota, and try again")
         case errno.EROFS:
@@ -51,7 +66,7 @@ def _translated(problem: OSError, what: str) -> LifecycleError:
         case code if code in _NOT_A_FILE:
             return Corrupt(
                 f"{what} is not what it should be ({reason})",
-                hint="a link, directory or device stands in its place: remove it, then run verify",
+                hint="a link, directory or device is in its place: remove it, then run `chroma-lifecycle verify --all`",
             )
         case _:
             return StoreUnavailable(f"cannot use {what} ({reason})", hint="check the mount, then run the batch again")
@@ -148,7 +163,7 @@ def read_file(folder: int, leaf: str, *, limit_bytes: int) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        Corrupt: It is longer than *limit_bytes*, or no regular file.
+        OSError: It is no regular file, or (TooLong) longer than *limit_bytes*; `os_errors` translates it.
     """
     with os.fdopen(os.open(leaf, _LOOK, dir_fd=folder), "rb") as file:
         status = os.fstat(file.fileno())
@@ -156,10 +171,7 @@ def read_file(folder: int, leaf: str, *, limit_bytes: int) -> bytes:
             raise OSError(errno.ENXIO, "not a regular file")
         data = file.read(limit_bytes + 1)
     if len(data) > limit_bytes:
-        raise Corrupt(
-            f"{leaf} has {status.st_size} bytes where at most {limit_bytes} can be",
-            hint="run `chroma-lifecycle verify` to see what is damaged",
-        )
+        raise TooLong(f"has {status.st_size} bytes where at most {limit_bytes} can be")
     return data
 
 

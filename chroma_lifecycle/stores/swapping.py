@@ -149,7 +149,9 @@ class HeadFiles:
         try:
             ours = self._is_ours(heads, serial, body)
         except OSError as problem:
-            raise SwapUnanswered(f"serial {serial} exists and cannot be read ({problem.strerror})") from problem
+            raise SwapUnanswered(
+                f"serial {serial} exists and cannot be read ({problem.strerror or problem})"
+            ) from problem
         if not ours:
             raise SwapRefused(f"another writer made serial {serial}")
 

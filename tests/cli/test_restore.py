@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.home import manifest_of
 
 
 def written(cli: CommandLine) -> dict[int, datetime]:
     return {each["version"]: datetime.fromisoformat(each["written_at"]) for each in cli.at("log", "--json").json}
-
-
-def manifest_of(cli: CommandLine, version: int) -> Path:
-    [found] = (cli.home / "store/notes/manifests").glob(f"{version:016x}-*")
-    return found
 
 
 def test_the_version_of_a_moment_is_restored(cli: CommandLine) -> None:
@@ -53,7 +48,7 @@ def test_a_time_that_is_none_is_refused(cli: CommandLine, options: list[str], te
 def test_past_damage_the_newest_sound_version_is_restored(cli: CommandLine) -> None:
     """C3: the damage is named; without --fallback it is an error, and nothing is left behind."""
     # Version 3 needs the pack that travels in the manifest of version 2; version 1 needs neither.
-    manifest = manifest_of(cli, 2)
+    manifest = manifest_of(cli.home, 2)
     manifest.write_bytes(manifest.read_bytes()[:-1] + b"x")
 
     refused = cli.at("restore", "--to", "out")
@@ -66,7 +61,7 @@ def test_past_damage_the_newest_sound_version_is_restored(cli: CommandLine) -> N
 
 def test_a_version_behind_a_damaged_manifest_is_reached_as_the_hint_says(cli: CommandLine) -> None:
     """C3: the version itself is whole; what hides it is named, and so is the way past it."""
-    torn = manifest_of(cli, 2)
+    torn = manifest_of(cli.home, 2)
     torn.write_bytes(b"torn")
 
     for command in (["restore", "--to", "out", "--version", "1"], ["diff", "1", "3"]):
@@ -79,7 +74,7 @@ def test_a_version_behind_a_damaged_manifest_is_reached_as_the_hint_says(cli: Co
 
 def test_past_a_damaged_newest_manifest(cli: CommandLine) -> None:
     """C3: HEAD's own version cannot be read at all; the one before it, and one that was asked for, can."""
-    manifest_of(cli, 3).write_bytes(b"torn")
+    manifest_of(cli.home, 3).write_bytes(b"torn")
 
     assert 4 == cli.at("restore", "--to", "out").code
     assert 2 == cli.at("restore", "--to", "out", "--fallback", "--json").json["version"]

@@ -149,6 +149,55 @@ def test_every_retained_version_can_be_verified(site: Site) -> None:
     assert 6 == verified.versions
 
 
+def test_what_is_counted_is_each_object_once(site: Site) -> None:
+    """This covers a case where all versions had fewer bytes than the newest alone: manifests were left out at times."""
+    site.publish_base(fact="6")
+    published, root = read_published(site.store, COLLECTION), Path(site.store.address)
+    newest = published.manifest.reached()
+    every = {name for _, manifest in walk(site.store, published.head) for name in manifest.reached()}
+    assert newest < every
+
+    for names, every_version in ((newest, False), (every, True)):
+        watched = WatchedStore(site.store)
+        verified = verify_store(published, watched, every_version=every_version)
+        assert (len(names), sum((root / name).stat().st_size for name in names)) == (
+            verified.objects, verified.bytes_read)  # fmt: skip
+        assert sorted(names) == sorted(call.removeprefix("read ") for call in watched.calls if call[:5] == "read ")
+
+
+@pytest.mark.parametrize("number", [5, 3])
+def test_a_damaged_manifest_is_one_of_the_findings(site: Site, number: int) -> None:
+    """C3: what was published before it is read all the same, since older HEADs know it; damage is found there too."""
+    head = head_of(site)
+    refs = {ref.version.number: (ref, manifest) for ref, manifest in walk(site.store, head)}
+    first = min(name for name in refs[1][1].reached() if "/objects/" in name)
+    for name in (refs[number][0].name, first):
+        (Path(site.store.address) / name).write_bytes(b"x")
+
+    newest = verify_store(read_head(site.store, COLLECTION), site.store)
+    every = verify_store(read_head(site.store, COLLECTION), site.store, every_version=True)
+
+    assert {refs[number][0].name, first} == every.damage.keys()
+    assert (5, ()) == (every.versions, every.notes)
+    assert (refs[number][0].name in newest.damage) == (number == 5 or refs[number][0].name in refs[5][1].reached())
+
+
+def test_what_nothing_leads_to_is_told(site: Site) -> None:
+    """C3: behind a damaged manifest, where no older HEAD is left and two manifests have the number before."""
+    head = head_of(site)
+    refs = [ref for ref, _ in walk(site.store, head)]
+    for old in sorted((Path(site.store.address) / COLLECTION / "heads").iterdir())[:-1]:
+        old.unlink()
+    (Path(site.store.address) / refs[0].name).write_bytes(b"x")
+    twin = Names(COLLECTION).manifest(refs[1].version, refs[1].era, "f" * 16)
+    (Path(site.store.address) / twin).write_bytes(b"of a loser")
+
+    found = verify_store(read_head(site.store, COLLECTION), site.store, every_version=True)
+
+    assert {refs[0].name} == found.damage.keys()
+    assert ("version 4: nothing that is left says which of its manifests was published",) == found.notes
+
+
 def test_verifying_stops_when_its_time_is_up(site: Site) -> None:
     """It says so; half a verification is none."""
     with pytest.raises(NoTime, match="verifying an object"):

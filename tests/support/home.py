@@ -33,3 +33,9 @@ def begun_home(home: Path) -> Path:
         for name in ("first.json", "second.json"):
             machine.compact(json.loads((home / name).read_text()))
     return home
+
+
+def manifest_of(home: Path, version: int) -> Path:
+    """Return the file of the one manifest of a version."""
+    [found] = (home / "store" / COLLECTION / "manifests").glob(f"{version:016x}-*")
+    return found
