@@ -159,7 +159,7 @@ class _Manifests:
         while ref is not None and ref.version >= past.head.floor:
             manifest = self.one(ref)
             ref = manifest.parent if manifest else past.before(ref)
-        for pinned in past.head.beside - self.asked:
+        for pinned in sorted(past.head.beside - self.asked, key=lambda each: each.version):
             self.one(pinned)
 
 

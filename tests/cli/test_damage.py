@@ -22,6 +22,7 @@ def test_a_damaged_newest_manifest_leads_to_what_works(cli: CommandLine, command
 
     assert (4, "") == (ended.code, ended.out)
     assert manifest_of(cli.home, 3).name in ended.err
+    assert "without one `chroma-lifecycle recover` takes the version before" in ended.err
     assert all(way in ended.err for way in WAYS_ON)
 
 

@@ -13,9 +13,9 @@ from chroma_lifecycle.errors import BadInput, HeadMoved, NoTime, ObjectMissing
 from chroma_lifecycle.publishing import publication
 from chroma_lifecycle.publishing.head import Head, read_head
 from chroma_lifecycle.publishing.history import find_version, verify_store, walk
-from chroma_lifecycle.publishing.published import read_published
+from chroma_lifecycle.publishing.published import read_manifest, read_published
 from chroma_lifecycle.publishing.swap import amend_head
-from chroma_lifecycle.snapshot.names import Names
+from chroma_lifecycle.snapshot.names import ManifestRef, Names
 from chroma_lifecycle.values import Version
 from tests.support.snapshots import COLLECTION, Site
 from tests.support.stores import FaultyStore, after
@@ -152,20 +152,26 @@ def test_every_retained_version_can_be_verified(site: Site) -> None:
 def test_what_is_counted_is_each_object_once(site: Site) -> None:
     """This covers a case where all versions had fewer bytes than the newest alone: manifests were left out at times."""
     site.publish_base(fact="6")
-    published, root = read_published(site.store, COLLECTION), Path(site.store.address)
-    newest = published.manifest.reached()
-    every = {name for _, manifest in walk(site.store, published.head) for name in manifest.reached()}
-    assert newest < every
+    refs = {ref.version.number: ref for ref, _ in walk(site.store, head_of(site))}
+    every = assert_counted(site, [*refs.values()], every_version=True)
+    amend(site, floor=Version(6), pins={"a": refs[5], "b": refs[4]})
 
-    for names, every_version in ((newest, False), (every, True)):
-        watched = WatchedStore(site.store)
-        verified = verify_store(published, watched, every_version=every_version)
-        assert (len(names), sum((root / name).stat().st_size for name in names)) == (
-            verified.objects, verified.bytes_read)  # fmt: skip
-        assert sorted(names) == sorted(call.removeprefix("read ") for call in watched.calls if call[:5] == "read ")
+    assert assert_counted(site, [refs[6]], every_version=False) < every
+    assert assert_counted(site, [refs[6], refs[5], refs[4]], every_version=True) < every
 
 
-@pytest.mark.parametrize("number", [5, 3])
+def assert_counted(site: Site, refs: list[ManifestRef], *, every_version: bool) -> set[str]:
+    """Verify: what these versions need is what is read and counted; return it."""
+    names = {name for ref in refs for name in read_manifest(site.store, ref).reached()}
+    watched = WatchedStore(site.store)
+    verified = verify_store(read_head(site.store, COLLECTION), watched, every_version=every_version)
+    sizes = [(Path(site.store.address) / name).stat().st_size for name in names]
+    assert (len(refs), len(names), sum(sizes)) == (verified.versions, verified.objects, verified.bytes_read)
+    assert sorted(names) == sorted(call.removeprefix("read ") for call in watched.calls if call.startswith("read "))
+    return names
+
+
+@pytest.mark.parametrize("number", [5, 4, 3])
 def test_a_damaged_manifest_is_one_of_the_findings(site: Site, number: int) -> None:
     """C3: what was published before it is read all the same, since older HEADs know it; damage is found there too."""
     head = head_of(site)
@@ -179,6 +185,10 @@ def test_a_damaged_manifest_is_one_of_the_findings(site: Site, number: int) -> N
 
     assert {refs[number][0].name, first} == every.damage.keys()
     assert (5, ()) == (every.versions, every.notes)
+    stored = [
+        path for part in ("objects", "manifests") for path in (Path(site.store.address) / COLLECTION / part).rglob("*")
+    ]
+    assert sum(path.stat().st_size for path in stored if path.is_file()) == every.bytes_read
     assert (refs[number][0].name in newest.damage) == (number == 5 or refs[number][0].name in refs[5][1].reached())
 
 
