@@ -54,6 +54,9 @@ def _that_went_on(given: Given, shard: Shard, layout: Layout) -> Given | None:
     return None if version_at(store, head, parse_moment(given["at"])).version == head.version else given
 
 
+_AGAIN = "{:,} runs that were withheld count again; `chroma-lifecycle resync` says whether their items tell it"
+
+
 @each_shard(_that_went_on)
 def rollback(
     store: StoreOption,
@@ -90,12 +93,14 @@ def rollback(
             "records_of": done.source.number,
             "left": done.left.number,
             "withheld": done.withheld,
+            "runs_again": done.runs_again,
             "records": records,
             "stored_bytes": manifest.stored_bytes,
             "mirror": mirror_value(done.mirror),
         },
         f"{name} version {manifest.version.number} has the records of version {done.source.number}: {moved(records)}",
         f"{done.withheld:,} facts are withheld; `chroma-lifecycle reapply` makes them count again",
+        *([_AGAIN.format(done.runs_again)] if done.runs_again else []),
         *mirror_told(done.mirror),
     )
 

@@ -45,6 +45,8 @@ class RolledBack:
         source: The older version whose records it has.
         left: The version that was left behind.
         withheld: How many facts do not count any more.
+        runs_again: How many runs count that were withheld before. A message of theirs that came meanwhile was
+            answered for without a word to the table; a resync tells it.
         mirror: What became of the mirror, if there is one.
     """
 
@@ -52,6 +54,7 @@ class RolledBack:
     source: Version
     left: Version
     withheld: int
+    runs_again: int
     mirror: MirrorOutcome | None = None
 
 
@@ -102,7 +105,7 @@ class _Going:
             self._lay_out(newest, old)
             with site.workspace.working(chroma=False) as working:
                 # 3. Its ledger, and in it what the newer one has beyond it.
-                counts, summary = self._withhold(working / LEDGER, now, newest.manifest.version.next())
+                counts, summary, runs_again = self._withhold(working / LEDGER, now, newest.manifest.version.next())
                 # 4. Proven: opened by nobody, but for the ledger.
                 files = [file.path for file in old.files if file.path != LEDGER]
                 sealed = seal(working, pristine=site.workspace.pristine.root, pristine_files=files)
@@ -120,7 +123,7 @@ class _Going:
                 )
         # 6. The copy that readers look into first.
         mirror = site.mirrored(self._deadline)
-        return RolledBack(published, old.version, newest.manifest.version, counts["withheld"], mirror)
+        return RolledBack(published, old.version, newest.manifest.version, counts["withheld"], runs_again, mirror)
 
     def _find(self, newest: Published) -> tuple[ManifestRef, Manifest]:
         """Find the version again in each new HEAD: it may have been condemned meanwhile."""
@@ -167,14 +170,15 @@ class _Going:
             )
         seal(site.workspace.pristine.root, full=True)
 
-    def _withhold(self, path: Path, now: Path, made: Version) -> tuple[dict[str, int], Summary]:
+    def _withhold(self, path: Path, now: Path, made: Version) -> tuple[dict[str, int], Summary, int]:
         with Ledger.open(path) as old, Ledger.open(now) as newer:
             withheld = left_behind(old, newer)
             summary = _differences(old, newer, withheld)
+            runs_again = sum(old.run(*key) is not None for key in newer.withheld(()).runs)
             seconds = int(self._site.clock.now().timestamp())
             old.withhold(withheld, received_seconds=seconds, version=made.number)
             old.mappings.remember_those_of(newer.mappings)
-            return old.counts(), summary
+            return old.counts(), summary, runs_again
 
 
 def _differences(old: Ledger, newer: Ledger, withheld: Withheld) -> Summary:

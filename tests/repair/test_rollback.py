@@ -241,3 +241,12 @@ def test_what_counts_again_is_told_to_the_table(world: World) -> None:
     assert {} == reapply_all(world, status=told).outcomes
     assert {"PENDING"} < {*before.values()}
     assert {"COMPLETED"} == {*says().values()}
+
+
+def test_a_rollback_says_of_how_many_runs_the_table_may_not_know_that_they_count_again(world: World) -> None:
+    """L9: back to the version before a rollback; who was answered for meanwhile wrote no status."""
+    told(world)
+
+    assert 0 == roll_back(world, 2).runs_again
+    assert 1 == roll_back(world, 3).runs_again
+    assert 0 == roll_back(world, 4).runs_again

@@ -98,7 +98,10 @@ class Operators:
             promise.seen["rollback refused"] += 1
             return
         if moved:
+            withheld = {key for key in expected.withheld.known if key[0] == "run"} - expected.counts.known.keys()
             expected.rollback(version)
+            # A message that came while its run was withheld wrote no status.
+            promise.untold = promise.untold or bool(withheld & expected.counts.known.keys())
             promise.seen["rolled back"] += 1
             promise.seen["withheld"] += expected.withheld_facts
 
