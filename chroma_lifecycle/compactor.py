@@ -6,7 +6,8 @@ import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +16,7 @@ from chroma_lifecycle.batch.pace import Pace
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.cycle import ATTEMPTS, Cycle, Surroundings
 from chroma_lifecycle.errors import HeadMoved, LifecycleError, NoRoom, NotOwned, Sharded
-from chroma_lifecycle.intake.changes import Change
+from chroma_lifecycle.intake.changes import Change, Origin
 from chroma_lifecycle.intake.decode import changes_of
 from chroma_lifecycle.intake.envelopes import Batch, Kind, decode_event
 from chroma_lifecycle.intake.mapping import TableMapping
@@ -297,7 +298,7 @@ class _Ends:
         report: CollectionReport,
     ) -> None:
         self._reports.append(report)
-        self._failures += [Failure(source, collection, problem) for source, problem in problems.items()]
+        self._failures += [self._failure(source, collection, problem) for source, problem in problems.items()]
         for source, outcome in outcomes.items():
             before = self._outcomes.get(source)
             self._outcomes[source] = outcome if before is None else _worse(before, outcome)
@@ -308,14 +309,24 @@ class _Ends:
         swaps_lost = ATTEMPTS if isinstance(problem, HeadMoved) else 0
         self._lost.append(LostCycle(collection, len(sources), problem, swaps_lost, lag))
         for source in sources:
-            self._failures.append(Failure(source, collection, problem))
+            self._failures.append(self._failure(source, collection, problem))
             self._outcomes[source] = Outcome.FAILED
 
     def untold(self, collection: str, problems: Mapping[str, LifecycleError]) -> None:
         """The table could not be told of some runs: their messages come again."""
         for source, problem in problems.items():
-            self._failures.append(Failure(source, collection, problem))
+            self._failures.append(self._failure(source, collection, problem))
             self._outcomes[source] = Outcome.FAILED
+
+    def _failure(self, source: str, collection: str, problem: LifecycleError) -> Failure:
+        origin = self._origins[source]
+        return Failure(source, collection, problem, origin.rule, origin.item)
+
+    @cached_property
+    def _origins(self) -> Mapping[str, Origin]:
+        """Where each message comes from; looked for when the first one fails."""
+        changes = chain.from_iterable(self._routed.changes.values())
+        return {change.origin.source: change.origin for change in changes}
 
     def require_answer(self) -> None:
         """Refuse to answer for a batch of which no cycle came to an end.

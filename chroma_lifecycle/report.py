@@ -10,6 +10,7 @@ from chroma_lifecycle.errors import LifecycleError
 from chroma_lifecycle.intake.envelopes import Kind
 from chroma_lifecycle.planning.join import Outcome
 from chroma_lifecycle.publishing.mirror import MirrorOutcome
+from chroma_lifecycle.values import ItemKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,20 @@ class Failure:
         source: What the queue or stream wants back.
         collection: Where it failed; ``None`` if before it was known whom it concerns.
         error: Why; its text holds no content of records.
+        rule: The mapping's rule that took its item; ``None`` if none did.
+        item: Key of the item that it is about, likewise.
     """
 
     source: str
     collection: str | None
     error: LifecycleError
+    rule: str | None = None
+    item: ItemKey | None = None
+
+    @property
+    def subject(self) -> str:
+        """Rule and item in words; empty if they are not known."""
+        return f"rule {self.rule}, item {' / '.join(filter(None, self.item))}" if self.item else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +137,8 @@ class Report:
                 {
                     "source": failure.source,
                     "collection": failure.collection,
+                    "rule": failure.rule,
+                    "item": failure.item and failure.item._asdict(),
                     "kind": type(failure.error).__name__,
                     "error": failure.error.message,
                     "hint": failure.error.hint,

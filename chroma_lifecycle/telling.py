@@ -119,10 +119,17 @@ def _reasons(failures: tuple[Failure, ...]) -> list[dict[str, object]]:
         first.setdefault((failure.collection, failure.error.message), failure)
     count = Counter((failure.collection, failure.error.message) for failure in failures)
     told = [
-        {"messages": count[key], "first": failure.source, "collection": failure.collection, **_reason(failure.error)}
+        {"messages": count[key], "first": failure.source, **_whose(failure), **_reason(failure.error)}
         for key, failure in list(first.items())[:_REASONS]
     ]
     return told if len(first) <= _REASONS else [*told, {"more_reasons": len(first) - _REASONS}]
+
+
+def _whose(failure: Failure) -> dict[str, object]:
+    item = (
+        {"rule": failure.rule, "item": " / ".join(filter(None, failure.item))[:_LONGEST_TEXT]} if failure.item else {}
+    )
+    return {"collection": failure.collection, **item}
 
 
 def _reason(error: LifecycleError) -> dict[str, object]:

@@ -56,8 +56,9 @@ def _answer(report: Report) -> dict[str, Any]:
     if report.kind is not Kind.DIRECT:
         return {"batchItemFailures": [{"itemIdentifier": source} for source in report.failed_sources()]}
     if report.failures:
-        first = report.failures[0].error
+        failure = report.failures[0]
+        first, whose = failure.error, f" ({failure.subject})" if failure.subject else ""
         raise type(first)(
-            f"{report.failed} of {report.received} records failed, the first: {first.message}", hint=first.hint
+            f"{report.failed} of {report.received} records failed, the first{whose}: {first.message}", hint=first.hint
         )
     return report.as_json()

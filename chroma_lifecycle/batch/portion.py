@@ -100,14 +100,9 @@ def refusal_of(changes: Sequence[Change], problem: LifecycleError) -> BadInput:
         changes: Of this message.
         problem: What Chroma said.
     """
-    what = "; ".join(dict.fromkeys(_spell(change) for change in changes))
+    deltas = dict.fromkeys(f"delta {change.address}" for change in changes if isinstance(change, MergeDelta))
+    what = f" ({', '.join(deltas)})" if deltas else ""
     return BadInput(
-        f"Chroma refuses what the message asks for ({what}): {problem.message}",
+        f"Chroma refuses what the message asks for{what}: {problem.message}",
         hint="mend the item or the delta; the rest of the batch is published, and a retry of this message cannot help",
     )
-
-
-def _spell(change: Change) -> str:
-    origin = change.origin
-    item = " ".join(filter(None, (origin.item.partition, origin.item.sort)))
-    return f"rule {origin.rule}, item {item}" + (f", delta {change.address}" if isinstance(change, MergeDelta) else "")

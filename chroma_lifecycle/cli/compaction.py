@@ -20,7 +20,7 @@ from chroma_lifecycle.cli.options import (
     TableOption,
     WorkspaceOption,
 )
-from chroma_lifecycle.cli.output import EXIT_PARTLY, Output
+from chroma_lifecycle.cli.output import EXIT_PARTLY, Output, printable
 from chroma_lifecycle.config import DEFAULT_WORKSPACE, Settings
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.envelopes import require_event
@@ -137,7 +137,8 @@ def _lines(name: str, report: Report, *, dry_run: bool) -> Iterator[str]:
             yield f"  {each.collection}: {each.rebase}"
     for failure in report.failures[:_FAILURES_SHOWN]:
         where = f" in {failure.collection}" if failure.collection else ""
-        yield f"  failed: {failure.source}{where}: {failure.error.message}"
+        whose = f" ({printable(failure.subject)})" if failure.subject else ""
+        yield f"  failed: {failure.source}{where}{whose}: {failure.error.message}"
         yield f"    hint: {failure.error.hint}"
     if (more := len(report.failures) - _FAILURES_SHOWN) > 0:
         yield f"  ... and {more:,} more failures; --json names all of them"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -182,7 +183,8 @@ def test_a_delta_that_cannot_be_merged_fails_its_message(cli: CommandLine, event
     ended = cli.compact(event)
 
     assert (1, "") == (ended.code, ended.err)
-    assert f"  failed: message-0 in notes: {text}" in ended.out
+    told = next(line for line in ended.out.splitlines() if line.startswith("  failed: "))
+    assert re.fullmatch(r"  failed: message-0 in notes \(rule \w+, item .+\): " + re.escape(text) + ".*", told)
     assert "    hint: " in ended.out
     assert before == cli.contents()
 

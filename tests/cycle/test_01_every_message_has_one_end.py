@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.planning.ledger import Ledger
@@ -50,6 +52,38 @@ def test_a_bad_delta_fails_alone(world: World) -> None:
     metadata = {"label_total": True, "label_status": "validated"}
     assert {WORD: (1, "text", metadata), f"{LINE}#WORD#00002": (2, None, {})} == world.records()
     assert {"gone": None, "good": 2, "foreign": None, "wide": None} == run_facts(world, *names)
+
+
+def test_damaged_deltas_fail_alone_and_their_runs_are_named(world: World) -> None:
+    """C2: of ten runs one is cut off and one has a flipped bit: eight are published, two told by rule and item."""
+    table, names = Table(), [f"n{number}" for number in range(10)]
+    words = {name: f"{LINE}#WORD#{number:05d}" for number, name in enumerate(names, 1)}
+    for tag, (name, word) in enumerate(words.items(), 1):
+        world.write_delta(name, {word: (tag, "a text of some secrecy", {})})
+    cut, flipped = (world.home / "deltas" / f"{name}.parquet" for name in ("n3", "n7"))
+    cut.write_bytes(cut.read_bytes()[:-20])
+    at = (data := bytearray(flipped.read_bytes())).index(np.array(world.vector(8), np.float32).tobytes())
+    data[at] ^= 1
+    flipped.write_bytes(data)
+
+    with capture_logs() as lines:
+        report = world.compact([run(table, name) for name in names])
+
+    assert ("message-3", "message-7") == report.failed_sources()
+    assert {words[name] for name in names if name not in ("n3", "n7")} == world.records().keys()
+    assert {name: None if name in ("n3", "n7") else 1 for name in names} == run_facts(world, *names)
+    told = {failure.source: (failure.rule, failure.item, failure.error.message) for failure in report.failures}
+    assert [f"message-{number}" for number in (3, 7)] == sorted(told)
+    [logged_failures] = [line["failures"] for line in lines if line["event"] == "batch"]
+    by_source = {each["source"]: each for each in report.as_json()["failures"]}
+    in_order = sorted(logged_failures, key=lambda each: str(each["first"]))
+    for (source, (rule, item, message)), logged in zip(sorted(told.items()), in_order, strict=True):
+        name = f"n{source[-1]}"
+        assert ("run", ItemKey(IMAGE, f"RECEIPT#00001#COMPACTION_RUN#{name}")) == (rule, item)
+        assert f"delta '{name}.parquet'" in message
+        assert (source, rule, " / ".join(item)) == (logged["first"], logged["rule"], logged["item"])
+        assert {"source": source, "rule": rule, "item": item._asdict()}.items() <= by_source[source].items()
+    assert "secrecy" not in str(lines)
 
 
 def test_a_run_that_failed_is_merged_when_its_delta_comes(world: World) -> None:

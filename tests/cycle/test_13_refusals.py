@@ -91,7 +91,8 @@ def test_the_offender_fails_alone_in_the_same_invocation(world: World, applies: 
     assert ((11, 0, 1), ("message-4",)) == ((report.applied, report.no_op, report.failed), report.failed_sources())
     failure = report.failures[0]
     assert isinstance(failure.error, BadInput)
-    for part in ("refused by the test", "RECEIPT#00001#COMPACTION_RUN#r5", "delta r5.parquet", "rule"):
+    assert "rule run, item IMAGE#a / RECEIPT#00001#COMPACTION_RUN#r5" == failure.subject
+    for part in ("refused by the test", "delta r5.parquet"):
         assert part in failure.error.message
     assert {word(number) for number in range(1, 13) if number != 5} == world.records().keys()
     assert [] == left
