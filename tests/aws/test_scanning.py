@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from chroma_lifecycle.aws import scanning
 from chroma_lifecycle.aws.scanning import DynamoScan
 from chroma_lifecycle.errors import BadInput, StoreUnavailable
 from tests.aws.test_dynamodb import new_table
+from tests.cycle.test_06_deadline import ManualClock
 from tests.support.s3 import STEADY, Exchange, FaultProxy, client, client_at, passes
 
 
@@ -27,9 +29,9 @@ def scan_of(table: str, proxy: FaultProxy, rate: float = 1e6) -> DynamoScan:
 
 
 def test_every_item_is_read_page_by_page(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """L9: pages of 1 MB, each as of a time before it was asked for; binary as streams spell it; waits as told."""
-    table, waits = filled(8, 300_000), list[float]()
-    monkeypatch.setattr(scanning, "pause", waits.append)
+    """L9: pages of 1 MB, each as of a time before it was asked for; binary as streams spell it."""
+    table = filled(8, 300_000)
+    monkeypatch.setattr(scanning, "pause", lambda _: None)
     before = int(datetime.now(UTC).timestamp())
 
     pages = list(scan_of(table, proxy, rate=1.0).pages())
@@ -38,7 +40,33 @@ def test_every_item_is_read_page_by_page(proxy: FaultProxy, monkeypatch: pytest.
     assert [f"{number:05d}" for number in range(8)] == [item["SK"]["S"] for page in pages for item in page.items]
     assert {"B": "/w=="} == pages[0].items[0]["data"]
     assert all(before - 1 <= page.as_of <= datetime.now(UTC).timestamp() for page in pages)
-    assert len(pages) - 1 == len(waits)
+
+
+def test_a_scan_is_consistent_and_keeps_to_its_rate(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L9: before each page it waits for as long as the units of those before it last, less the time that went by."""
+    table, asked, waits, clock = filled(8, 300_000), list[dict[str, Any]](), list[float](), ManualClock()
+    units = [100.0, 20.0, 300.0]
+
+    def consumes(exchange: Exchange) -> None:
+        asked.append(json.loads(exchange.body))
+        status, headers, body = exchange.forward()
+        consumed = {"ConsumedCapacity": {"TableName": table, "CapacityUnits": units[len(asked) - 1]}}
+        unsigned = [(name, value) for name, value in headers if name.lower() != "x-amz-crc32"]
+        exchange.answer(status, unsigned, json.dumps(json.loads(body) | consumed).encode())
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        clock.seconds += max(0.0, seconds)
+
+    monkeypatch.setattr(scanning, "pause", wait)
+    proxy.on("POST", "/", passes, *[consumes] * len(units))
+    scan = DynamoScan(table, client_at("dynamodb", proxy.url), ("PK", "SK"), 50.0, clock)
+
+    for _ in scan.pages():
+        clock.seconds += 0.5  # what is done with a page takes time, too
+
+    assert [(True, "TOTAL")] * 3 == [(each["ConsistentRead"], each["ReturnConsumedCapacity"]) for each in asked]
+    assert [100 / 50 - 0.5, 20 / 50 - 0.5] == pytest.approx(waits)
 
 
 def throttles(exchange: Exchange) -> None:

@@ -13,33 +13,13 @@ from typing import Any
 import pytest
 
 from chroma_lifecycle.planning.ledger_file import LedgerFile
-from chroma_lifecycle.ports import Store
 from chroma_lifecycle.snapshot import pages, patch, rewriting, workspace
 from tests.support.table import Table, in_sqs
-from tests.support.watching import WatchedStore
+from tests.support.watching import CountingStore
 from tests.support.world import IMAGE, RUN, World, begins
 
 _FEW, _MANY = 400, 2_000
 _CHANGED = 20
-
-
-class CountingStore(WatchedStore):
-    """Counts the bytes that are written to the store, HEAD's included."""
-
-    def __init__(self, inner: Store) -> None:
-        super().__init__(inner)
-        self.written = 0
-
-    def __getattr__(self, name: str) -> object:
-        call: Any = super().__getattr__(name)
-        if name not in {"write", "swap_head"}:
-            return call
-
-        def counted(place: str, data: bytes, **given: object) -> object:
-            self.written += len(data)
-            return call(place, data, **given)
-
-        return counted
 
 
 def _of_words(source: Path, _: Path) -> int:

@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from chroma_lifecycle.planning.facts import FieldFact, Tombstone
-from chroma_lifecycle.planning.ledger import RETENTION_SECONDS, Ledger, LedgerChanges, Withheld
+from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, Withheld
 from chroma_lifecycle.values import ItemKey, Position
 from tests.model.histories import deltas, histories
 from tests.model.reference import PLACE_KEYS, Record, Reference, typed
 from tests.planning.test_convergence import COLLECTIONS, begun
+from tests.support.table import Table
 
 DAY = 86_400
 LATEST_DAYS = 28  # fourteen in the queue, and fourteen more after one redrive
@@ -60,8 +61,27 @@ def test_what_is_forgotten_is_missed_by_no_message_of_a_queue_and_its_redrive(da
     assert typed(Reference(pool).replay(records)) == typed(world.records)
 
 
+def test_a_straggler_of_the_last_day_finds_what_was_removed_remembered() -> None:
+    """D1b: what is received again on day 28, from a queue and its redrive, brings back neither a label nor a record."""
+    table, image, line = Table(), "IMAGE#a", "RECEIPT#00001#LINE#00001"
+    first, second = (f"{line}#WORD#{number:05d}" for number in (1, 2))
+    pool = {"r": {f"{image}#{word}": (1, None, {}) for word in (first, second)}}
+    run = table.put(image, "RECEIPT#00001#COMPACTION_RUN#r", words_delta_prefix="r", words_state="PENDING")
+    late = table.put(image, f"{first}#LABEL#total", validation_status="VALID")
+    table.put(image, second, text="x")
+    removals = [table.remove(image, f"{first}#LABEL#total"), table.remove(image, second)]
+    with begun(pool) as world:
+        world.deliver(removals)
+        for day in range(1, LATEST_DAYS + 1):
+            assert not any(world.ledger(name).prune(now_seconds=day * DAY) for name in COLLECTIONS)
+        world.deliver([run, late])
+
+        [(found, (_, _, metadata))] = world.records["words"].items()
+    assert (f"{image}#{first}", []) == (found, [key for key in metadata if key == "label_total"])
+
+
 def test_forgetting_waits_for_a_day_and_takes_what_is_over_then(tmp_path: Path) -> None:
-    """Not every cycle writes: a day after the oldest is due, all that is due goes at once; the rest stays."""
+    """Facts are kept for 45 days; a day after the oldest is due, all that is due goes at once; the rest stays."""
     position = Position.of_stream("label", 5, 7)
 
     def gone(name: str) -> FieldFact:
@@ -72,16 +92,16 @@ def test_forgetting_waits_for_a_day_and_takes_what_is_over_then(tmp_path: Path) 
 
     there = FieldFact("place", ItemKey("there", "x"), "there", position, position, present=True)
     with Ledger.create(tmp_path / "ledger.sqlite3") as ledger:
-        for seconds, name in ((0, "old"), (DAY // 2, "older than a day too"), (2 * DAY, "young")):
+        for seconds, name in ((0, "old"), (DAY, "just old enough"), (DAY + 1, "young")):
             changes = LedgerChanges(fields=(gone(name), there), tombstones=(stone(name),))
             ledger.store(changes, received_seconds=seconds)
         held = Withheld({("held", ItemKey("held", "x")): gone("held")})
         ledger.withhold(held, received_seconds=0, version=2)
         before = ledger.path.read_bytes()
 
-        assert 0 == ledger.prune(now_seconds=RETENTION_SECONDS + DAY - 1)
+        assert 0 == ledger.prune(now_seconds=46 * DAY - 1)
         assert before == ledger.path.read_bytes()
-        assert 4 == ledger.prune(now_seconds=RETENTION_SECONDS + DAY)
+        assert 4 == ledger.prune(now_seconds=46 * DAY)
         assert {"there", "young"} == {fact.reach for fact in ledger.every_field_fact()}
         assert {"young"} == ledger.tombstones(["old", "young"]).keys()
         assert {"records": 0, "facts": 3, "withheld": 1} == ledger.counts()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from chroma_lifecycle.ports import Store
 
@@ -37,6 +38,25 @@ class WatchedStore:
             return result
 
         return call
+
+
+class CountingStore(WatchedStore):
+    """Counts the bytes that are written to the store, HEAD's included."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.written = 0
+
+    def __getattr__(self, name: str) -> object:
+        call: Any = super().__getattr__(name)
+        if name not in {"write", "swap_head"}:
+            return call
+
+        def counted(place: str, data: bytes, **given: object) -> object:
+            self.written += len(data)
+            return call(place, data, **given)
+
+        return counted
 
 
 def crash_at(step: int) -> Callable[[int, str], None]:
