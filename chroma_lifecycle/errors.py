@@ -24,8 +24,8 @@ The hint is part of ``str(error)``, so that it is seen wherever the error is pri
 from __future__ import annotations
 
 PAST_DAMAGE = (
-    "`chroma-lifecycle verify --all` names all damage; `chroma-lifecycle recover --mirror DIRECTORY` brings back what "
-    "a mirror has soundly, and `chroma-lifecycle restore --fallback` goes past it"
+    "`chroma-lifecycle verify --all` names all damage; `chroma-lifecycle recover --mirror DIRECTORY` mends it from a "
+    "mirror, and without one says what can be done; `chroma-lifecycle restore --fallback` goes past it"
 )
 """The way out where a store has not what was published."""
 

@@ -152,7 +152,8 @@ def _recovery_told(found: Recovery) -> Iterator[str]:
         yield f"  given up: version {each.version}, {printable(each.manifest)}"
         yield f"    {printable(each.why)}"
     if found.brought:
-        yield f"  {found.brought} objects {'came' if found.done else 'would come'} back from the mirror"
+        objects = "1 object" if found.brought == 1 else f"{found.brought:,} objects"
+        yield f"  {objects} {'came' if found.done else 'would come'} back from the mirror"
     yield from (f"  lost: the pin {pin}, whose version is not whole" for pin in found.lost_pins)
     yield from (f"  note: {printable(note)}" for note in found.notes)
     if found.rivals:

@@ -37,7 +37,7 @@ from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.snapshot.waste import waste_of
 from chroma_lifecycle.wiring import open_mirror, open_store, require_local
-from chroma_lifecycle.words import size
+from chroma_lifecycle.words import size, versions
 
 _LOG = "version", "time (UTC)", "action", "added", "changed", "removed", "records", "stored", "size", "writer"
 _BARS = 60
@@ -216,7 +216,7 @@ def verify(
     probes = [f"{probe.found} of {probe.asked} records found themselves" for probe in found.probes]
     output.result(
         asdict(found),
-        f"{name} version {found.version}: {found.stored.objects} objects of {found.stored.versions} version(s) read, "
+        f"{name} version {found.version}: {found.stored.objects} objects of {versions(found.stored.versions)} read, "
         f"manifests included, {size(found.stored.bytes_read)}",
         *damage,
         *(f"note: {each}" for each in found.stored.notes),

@@ -110,7 +110,7 @@ def test_a_damaged_object_is_replaced_by_that_of_the_mirror(cli: CommandLine) ->
     assert f"damaged: {name} " in found.out
     assert "chroma-lifecycle recover --mirror" in found.out
     assert f"{name} is damaged" in refused.err
-    assert "notes: HEAD is version 3, and stays\n  1 objects came back from the mirror\n" in mended.out
+    assert "notes: HEAD is version 3, and stays\n  1 object came back from the mirror\n" in mended.out
     assert before == cli.contents()
     assert 0 == cli.at("verify", "--all").code
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from chroma_lifecycle.intake import mapping_file
+from chroma_lifecycle.publishing import publication
+from chroma_lifecycle.publishing.published import read_manifest
 from tests.aws.test_dynamodb import new_table
 from tests.support.command_line import CommandLine
 from tests.support.s3 import client, use_server
@@ -56,6 +58,36 @@ def test_what_differs_is_said_and_then_mended(
     states = {item.get("words_state", {}).get("S") for item in client("dynamodb").scan(TableName=name)["Items"]}
     assert {None, "COMPLETED"} == states
     assert 2 == len(again.out.splitlines())
+
+
+def test_what_a_recovery_gave_up_is_found_in_the_table(
+    empty: CommandLine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C3, L9: the newest version is damaged and no copy is left: the one before and the table give all of it again."""
+    use_server(monkeypatch)
+    monkeypatch.setattr(publication, "INLINE_BYTES", 0)
+    table, name = Table(), new_table(("PK", "S"), ("SK", "S"))
+    records = story(table)
+    for image in images(table):
+        client("dynamodb").put_item(TableName=name, Item=image)
+    world.compact(records[:1])
+    world.compact(records[1:])
+    everything, manifest = world.everything(), world.published().manifest
+    kept = read_manifest(world.store, manifest.parent).reached() if manifest.parent else set()
+    world.store.write(max(each for each in manifest.reached() - kept if "/objects/" in each), b"damaged")
+    at = "--store", str(world.home / "store"), "--collection", "words"
+
+    refused = empty("recover", *at)
+    older = refused.err.partition("recover --manifest ")[2].partition("`")[0]
+    taken = empty("recover", "--manifest", older, *at, "--json")
+    assert (4, 0, 2) == (refused.code, taken.code, taken.json["version"]), refused.err + taken.err
+    assert [3] == [each["version"] for each in taken.json["given_up"]]
+    assert everything != world.everything()
+    mended = command(empty, world, name, "--apply")
+
+    assert 0 == mended.code, mended.err
+    assert everything == world.everything()
+    assert 0 == empty("verify", "--all", *at).code
 
 
 def test_a_wrong_table_is_refused(empty: CommandLine, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

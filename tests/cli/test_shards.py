@@ -242,10 +242,17 @@ def test_one_damaged_shard_is_told_and_the_others_are_still_proven(shell: Shell)
     """verify ends with the code of damage; a shard that is gone is an error after the others were looked at."""
     shell("init", "--dimension", "3")
     shell("compact", "runs.json")
+    shutil.copytree("store", "second")
     damaged = next(path for path in Path("store/notes.1-0/objects").rglob("*") if path.is_file())
     damaged.write_bytes(b"torn")
     found = shell.json("verify", code=4)
     assert [True, False, False] == [bool(each["result"]["stored"]["damage"]) for each in found]
+    assert f"{damaged.name} is damaged" in shell("recover", code=4)
+    assert [("notes.1-0", 1)] == [
+        (each["shard"], each["result"]["brought_from_mirror"]) for each in shell.json("recover", "--mirror", "second")
+    ]
+    assert "there is nothing to do in any shard" in shell("recover", "--mirror", "second")
+    assert 3 == len(shell.json("verify"))
     shutil.rmtree("store/notes.1-1")
     told = shell("verify", code=2)
     assert "1 of 3 shards failed; notes.1-1: collection notes.1-1 has no HEAD" in told
