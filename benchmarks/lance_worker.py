@@ -17,7 +17,6 @@ import pyarrow as pa
 from lancedb.index import BTree
 
 LABELS = ("label_total", "label_date", "label_item", "label_address")
-BATCH = 10_000
 
 
 class Worker:

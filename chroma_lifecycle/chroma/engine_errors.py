@@ -87,7 +87,7 @@ def _of_engine(what: str, text: str, directory: Path) -> LifecycleError:
             hint="another holder has the directory, or it was removed or made read-only beneath the client; "
             "throw this copy away and restore",
         )
-    if directory.exists() and shutil.disk_usage(directory).free < _LITTLE_BYTES:
+    if shutil.disk_usage(directory).free < _LITTLE_BYTES:
         return _no_room(what, text, directory)
     return Corrupt(f"{what}: {text}", hint="throw this copy away and restore the last sound version")
 

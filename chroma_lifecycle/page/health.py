@@ -9,9 +9,9 @@ from enum import StrEnum
 from chroma_lifecycle.config import DEFAULT_TAIL_BUDGET
 from chroma_lifecycle.page.history import History
 from chroma_lifecycle.publishing.head import Head
+from chroma_lifecycle.snapshot.chain import MOST_PACKS
 from chroma_lifecycle.words import versions
 
-_MANY_PACKS = 64
 _FULL_CHECK_VERSIONS = 100
 
 
@@ -96,7 +96,7 @@ def _mirror(history: History) -> Check:
 
 def _packs(history: History) -> Check:
     packs = len(history.newest.chain.packs)
-    if packs > _MANY_PACKS:
+    if packs > MOST_PACKS:
         return Check(State.LOOK, f"A restore applies {packs:,} packs to the base.", "A new base shortens it.")
     return Check(State.GOOD, f"A restore applies {packs:,} packs to the base.")
 

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, NotInitialised, OutcomeUnknown, Sharded
+from chroma_lifecycle.errors import (
+    BadInput,
+    Corrupt,
+    HeadMoved,
+    NotInitialised,
+    OutcomeUnknown,
+    Sharded,
+    StoreUnavailable,
+)
 from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, HeadToken, Store, StoredHead, SwapRefused, SwapUnanswered
 from chroma_lifecycle.publishing.head import LAYOUT_FORMAT, Head, decode_head, encode_head, format_of
 from chroma_lifecycle.publishing.shard import (
@@ -336,14 +344,21 @@ def publish_layout(store: Store, layout: Layout, expected: SeenLayout | None) ->
     try:
         return SeenLayout(layout, store.swap_head(layout.collection, body, serial=layout.serial, expected=token))
     except (SwapRefused, SwapUnanswered) as answer:
-        stored = store.read_head(layout.collection)
+        try:
+            stored = store.read_head(layout.collection)
+        except StoreUnavailable as away:
+            raise _nobody_knows(layout, away) from away
         if stored is not None and stored.body == body:
             return SeenLayout(layout, stored.token)
         if (stored and stored.token) == token:
-            raise OutcomeUnknown(
-                f"the layout of {layout.collection} may or may not be in force: {answer}", hint="run the same again"
-            ) from answer
+            raise _nobody_knows(layout, answer) from answer
         raise HeadMoved(
             f"somebody else made a HEAD or a layout of {layout.collection} meanwhile",
             hint="run the same again: it starts from what is there now",
         ) from answer
+
+
+def _nobody_knows(layout: Layout, why: Exception) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"the layout of {layout.collection} may or may not be in force: {why}", hint="run the same again"
+    )

@@ -20,6 +20,7 @@ from chroma_lifecycle.errors import (
     NotInitialised,
     OutcomeUnknown,
     Sharded,
+    StoreUnavailable,
 )
 from chroma_lifecycle.ports import StoredHead, SwapUnanswered
 from chroma_lifecycle.publishing.head import decode_head, encode_head
@@ -182,9 +183,14 @@ def test_a_layout_is_swapped_like_head(store: DirectoryStore) -> None:
 
 
 class Silent(DirectoryStore):
-    """Swaps, or not, and does not answer."""
+    """Swaps, or not, and does not answer; nor, perhaps, to what is asked then."""
 
-    lands = True
+    lands = answers = True
+
+    def read_head(self, *arguments: object, **named: object) -> object:  # type: ignore[override]
+        if not self.answers:
+            raise StoreUnavailable("away", hint="wait")
+        return super().read_head(*arguments, **named)  # type: ignore[arg-type]
 
     def swap_head(self, *arguments: object, **named: object) -> object:  # type: ignore[override]
         if self.lands:
@@ -198,7 +204,10 @@ def test_a_swap_without_an_answer_is_read_back(tmp_path: Path) -> None:
     store.lands = False
     with pytest.raises(OutcomeUnknown):
         publish_layout(store, layout_spec(), None)
-    store.lands = True
+    store.answers = False
+    with pytest.raises(OutcomeUnknown, match="may or may not be in force: away"):
+        publish_layout(store, layout_spec(), None)
+    store.answers = store.lands = True
     assert layout_spec() == publish_layout(store, layout_spec(), None).layout
     assert StoredHead(encode_layout(layout_spec()), read_layout(store, COLLECTION).token) == store.read_head(COLLECTION)
 
