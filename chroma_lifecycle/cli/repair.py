@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import datetime
@@ -174,6 +174,7 @@ _MEANINGS = {
     "withheld": "items and runs that a rollback withholds",
     "left": "items that gave values, and that no rule takes any more",
 }
+_MENDED = _MEANINGS.keys() - {"unmerged", "refused", "withheld"}
 _EXAMPLES = 10
 
 
@@ -276,7 +277,7 @@ def _tell_resynced(
         *(f"  {found[kind]['count']:,} {meaning}" for kind, meaning in _MEANINGS.items() if found[kind]["count"]),
         *(f"  {line}" for line in _unread(done, mapping)),
         *(f"  {problem.message}" for problem in done.problems[:_EXAMPLES]),
-        _ended(done, apply=apply),
+        _ended(done, found, apply=apply),
     )
 
 
@@ -302,14 +303,17 @@ def _unread(done: Resynced, mapping: TableMapping) -> Iterator[str]:
         yield "rule sets any more is gone from their records"
 
 
-def _ended(done: Resynced, *, apply: bool) -> str:
-    report = done.report
-    change = f"records {moved(report.records)}"
+def _ended(done: Resynced, found: Mapping[str, Any], *, apply: bool) -> str:
+    report, name, records = done.report, done.report.collection, done.report.records
     if report.published:
-        return f"{report.collection} version {report.version} published: {change}"
+        return f"{name} version {report.version} published: records {moved(records)}"
     if apply:
-        return f"{report.collection}: version {report.version} stays"
-    return f"{report.collection}: would go on from version {report.version}: {change}; --apply mends it"
+        return f"{name}: version {report.version} stays"
+    if not (done.mapping or any(records.values()) or any(found[kind]["count"] for kind in _MENDED)):
+        return f"{name}: version {report.version} has nothing to mend; --apply would note when the table was read"
+    # What is written again with the values that it has counts as changed, too.
+    change = f"{records['added']:,} added, at most {records['changed']:,} changed, {records['removed']:,} removed"
+    return f"{name}: would go on from version {report.version}: records {change}; --apply mends it"
 
 
 @contextmanager

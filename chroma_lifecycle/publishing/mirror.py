@@ -256,4 +256,6 @@ def _state(store: Store, mirror: Store, head: Head) -> tuple[str, str, int | Non
         return "foreign", reason, number
     if seen.head.serial == head.serial:
         return "up to date", f"version {number}", number
+    if number == head.version.number:
+        return "behind", f"version {number} as in the store, with HEAD {seen.head.serial} of {head.serial}", number
     return "behind", f"version {number}, and the store has {head.version.number}", number

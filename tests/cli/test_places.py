@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -47,6 +48,10 @@ def test_a_mirror_is_told_and_repaired(cli: CommandLine) -> None:
     assert "up to date" == state()
     cli.at("pin", "p")
     assert "behind" == state()
+    assert re.search(
+        r"is behind: version 4 as in the store, with HEAD (\d+) of (?!\1\b)\d+\n",
+        cli.at("mirror", "--mirror", "mirror").out,
+    )
     for head in [cli.home / "mirror/notes/HEAD", *(cli.home / "mirror/notes/heads").iterdir()]:
         head.write_bytes(b"noise")
     assert "damaged" == state()

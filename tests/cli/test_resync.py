@@ -50,7 +50,7 @@ def test_what_differs_is_said_and_then_mended(
 
     assert (0, 0, 0) == (said.code, mended.code, again.code), said.err + mended.err
     assert "  2 runs that were not merged\n" in said.out
-    assert "words: would go on from version 1: records 40 added" in said.out
+    assert "words: would go on from version 1: records 40 added, at most 0 changed, 0 removed; --apply" in said.out
     result = json.loads(mended.out)
     assert (2, True, 40) == (result["version"], result["published"], result["records"]["added"])
     assert 11 == result["differences"]["missing"]["count"]
@@ -58,6 +58,7 @@ def test_what_differs_is_said_and_then_mended(
     states = {item.get("words_state", {}).get("S") for item in client("dynamodb").scan(TableName=name)["Items"]}
     assert {None, "COMPLETED"} == states
     assert 2 == len(again.out.splitlines())
+    assert "words: version 2 has nothing to mend; --apply would note when the table was read\n" in again.out
 
 
 def test_what_a_recovery_gave_up_is_found_in_the_table(
@@ -133,7 +134,7 @@ def test_a_changed_mapping_is_said_and_brought_into_force(
     shard = next(s.name for s in world.layout().shards if world.version(s.name) == 3)
     assert "  the mapping is another one than that of version 2:\n" in said.out
     assert '    rules: place: set: words: merchant_name: was {"from": "merchant_name"}, is gone\n' in said.out
-    assert f"{shard}: would go on from version 2: records 0 added, 40 changed" in said.out
+    assert f"{shard}: would go on from version 2: records 0 added, at most 40 changed" in said.out
     assert f"{shard} version 3 published: records 0 added, 40 changed, 0 removed" in done.out
     assert not any("merchant_name" in metadata for _, _, metadata in world.records().values())
     assert [[]] * 3 == [each["result"]["mapping"] for each in json.loads(again.out)["shards"]]

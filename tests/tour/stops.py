@@ -217,7 +217,7 @@ STOPS = (
     Stop(
         "NotClosed",
         "Here another process has the directory open with a Chroma client.",
-        "init --collection other --from mine --store second",
+        "init --from mine --store second",
         "End the other holder. `doctor DIR` names it, and says when a copy is safe.",
         _open_directory,
     ),
