@@ -95,8 +95,8 @@ def _recover_heads(
 ) -> None:
     del mapping  # the name is known
     output, name = Output(as_json), collection
-    source, second = open_store(store), open_mirror(mirror, store)
-    with output.doing(f"looking for what is left of {name}"):
+    second = open_mirror(mirror, store)
+    with output.watching(f"looking for what is left of {name}", open_store(store)) as source:
         found = recover_head(source, second, name, manifest=manifest, dry_run=dry_run, writer=writer())
     output.result(_recovery_value(found), *_recovery_told(found))
 

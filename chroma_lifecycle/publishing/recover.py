@@ -90,6 +90,7 @@ def recover(
     stored = store.read_head(collection)
     work = _Work(Remains.of(store, mirror, collection, stored), deadline or Deadline(), dry_run)
     if (head := _sound_head(stored, work.remains)) is not None:
+        _require_looked_at(mirror, work.remains, f"HEAD of {collection} is sound")
         found = work.under(head, manifest)
         if isinstance(found, Recovery):
             return found
@@ -106,12 +107,8 @@ def recover(
             break
         work = work.knowing(gone)  # so a version that needs it is not whole
     rivals, given_up = work.remains.newer(choice, whole)
-    if given_up and mirror is not None and work.remains.mirror is None:
-        raise StoreUnavailable(
-            f"version {given_up[0].version} of {collection} is not whole, and the mirror may have it: "
-            f"{'; '.join(work.remains.notes)}",
-            hint="see to the mirror, and run the same again; without --mirror the version is given up",
-        )
+    if given_up:
+        _require_looked_at(mirror, work.remains, f"version {given_up[0].version} of {collection} is not whole")
     if not dry_run:
         outcome = swap(store, head, stored, parent_of=None)
         if isinstance(outcome, Lost):
@@ -135,7 +132,19 @@ def is_broken(store: Store, mirror: Store | None, collection: str) -> bool:
     stored = store.read_head(collection)
     remains = Remains.of(store, mirror, collection, stored)
     head = _sound_head(stored, remains)
-    return head is None or bool(damage_in(store, _of_head(head, remains), collection, deadline=Deadline()))
+    if head is None:
+        return True
+    _require_looked_at(mirror, remains, f"HEAD of {collection} is sound")
+    return bool(damage_in(store, _of_head(head, remains), collection, deadline=Deadline()))
+
+
+def _require_looked_at(mirror: Store | None, remains: Remains, told: str) -> None:
+    """Refuse to go on by the store alone, if a mirror was named and is away: it may have what the store has lost."""
+    if mirror is not None and remains.mirror is None:
+        raise StoreUnavailable(
+            f"{told}, and what is lost or damaged cannot be asked for: {'; '.join(remains.notes)}",
+            hint="see to the mirror, and run the same again; or decide without it, and leave --mirror out",
+        )
 
 
 def _sound_head(stored: StoredHead | None, remains: Remains) -> Head | None:
