@@ -52,7 +52,10 @@ _OF_ANOTHER_KIND = re.compile(r"[a-z][a-z0-9+.-]*:/|(s3|s3a|s3n|https?|file):|ar
 def open_store(address: str, *, checksums: Checksums | None = None) -> Store:
     """Return the store at *address*: ``s3://bucket/prefix``, or a directory."""
     if not address.startswith(BUCKET):
-        return DirectoryStore(_directory(address))
+        require_place(address)
+        if (directory := Path(address)).exists() and not directory.is_dir():
+            raise BadInput(f"{address} is a file, and no directory", hint="give a directory, or s3://bucket/prefix")
+        return DirectoryStore(directory)
     from chroma_lifecycle.aws.s3 import S3Store  # boto3 takes longer to import than a directory to read
 
     return S3Store.open(address, checksums=checksums)
@@ -101,15 +104,6 @@ def require_local(path: Path) -> Path:
     return path
 
 
-def _directory(address: str) -> Path:
-    """Return the path of a directory, which need not be there."""
-    require_place(address)
-    path = Path(address)
-    if path.exists() and not path.is_dir():
-        raise BadInput(f"{address} is a file, and no directory", hint="give a directory, or s3://bucket/prefix")
-    return path
-
-
 def create_store(address: str, *, checksums: Checksums | None = None) -> Store:
     """Return the store at *address*; a directory is made if it is not there. For `init` alone."""
     store = open_store(address, checksums=checksums)
@@ -126,9 +120,10 @@ def open_mirror(address: str | None, store: str) -> Store | None:
     """
     if not address:
         return None
-    if address.startswith(BUCKET):
-        raise BadInput(f"{address}: a mirror is a mounted directory", hint="give a directory with --mirror")
-    directory = _directory(address)
+    directory = Path(address)
+    if _OF_ANOTHER_KIND.match(address) or (directory.exists() and not directory.is_dir()):
+        raise BadInput(f"{address}: a mirror is a mounted directory", hint="give the path of one with --mirror")
+    require_place(address)
     if not store.startswith(BUCKET) and directory.resolve() == Path(store).resolve():
         raise BadInput(f"the mirror {address} is the store itself", hint="give another directory with --mirror")
     return Mirror(DirectoryStore(directory, mirror_only=True))

@@ -341,11 +341,12 @@ def test_what_is_no_store_becomes_no_directory(cli: CommandLine, address: str, w
     for line in (
         ["init", "--store", address, "-c", "notes", "--dimension", "3", "--workspace", "workspace"],
         ["log", "--store", address, "-c", "notes"],
-        [*compact, "store", "--mirror", address],
         *([line, "--to", address, "--store", "store", "-c", "notes"] for line in ("move", "copy")),
         *([["export", "--to", address, "--store", "store", "-c", "notes"]] if address != "notes.yaml" else []),
     ):
         assert_refused(cli(*line), 2, address, way)
+    mirror = address if address.startswith("~") else "a mirror is a mounted directory"
+    assert_refused(cli(*compact, "store", "--mirror", address), 2, address, mirror)
     if address != "notes.yaml":
         for line in (
             [*compact, "store", "--deltas", address],
