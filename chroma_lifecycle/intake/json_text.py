@@ -66,6 +66,13 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not a JSON number")
 
 
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        raise ValueError("a number has an exponent that is too large") from None
+
+
 # Made once: a delta has a million of these texts.
 _PLAIN = json.JSONDecoder(object_pairs_hook=_once_each, parse_constant=_no_constant)
-_EXACT = json.JSONDecoder(object_pairs_hook=_once_each, parse_constant=_no_constant, parse_float=Decimal)
+_EXACT = json.JSONDecoder(object_pairs_hook=_once_each, parse_constant=_no_constant, parse_float=_decimal)

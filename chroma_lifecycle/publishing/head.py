@@ -34,6 +34,7 @@ FORMAT_VERSION = 1
 _PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RECOVER = "run `chroma-lifecycle recover`, which takes HEAD from an older copy"
 _MOST = 10_000
+_LESS_OF_IT = "unpin versions that nobody needs, and run `chroma-lifecycle sweep`"
 _LARGEST_SERIAL = (1 << 64) - 1
 # What an era can spell: 19 digits.
 _LARGEST_SWEEPS = 10**19 - 1
@@ -253,8 +254,14 @@ def encode_head(head: Head) -> bytes:
     if len(body) > HEAD_LIMIT_BYTES:
         raise BadInput(
             f"HEAD of {head.collection} would be {len(body)} bytes, and at most {HEAD_LIMIT_BYTES} can be stored",
-            hint="unpin versions that nobody needs, and run `chroma-lifecycle sweep`",
+            hint=_LESS_OF_IT,
         )
+    for what, entries in (("expiries", head.expiries), ("pins", head.pins), ("unpinned versions", head.unpinned)):
+        if len(entries) > _MOST:
+            raise BadInput(
+                f"HEAD of {head.collection} would have {len(entries):,} {what}, and at most {_MOST:,} are read",
+                hint=_LESS_OF_IT,
+            )
     return body
 
 

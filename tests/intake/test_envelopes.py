@@ -103,6 +103,7 @@ def test_a_body_that_is_no_text_fails_alone(body: object) -> None:
         ("", "not JSON: Expecting value at character 0"),
         ("{", "not JSON"),
         ("NaN", "NaN is not a JSON number"),
+        ('{"n": 1e9999999999999999999}', "a number has an exponent that is too large"),
         ('{"dynamodb": 1, "dynamodb": 2}', "key 'dynamodb' stands twice in one object"),
         ("[" * 100_000, "not JSON: nested too deeply"),
         ("7", "unknown form of record: a number"),

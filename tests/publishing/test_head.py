@@ -251,3 +251,12 @@ def test_a_head_that_would_be_too_long_is_not_written() -> None:
 
     with pytest.raises(BadInput, match="unpin"):
         encode_head(head_spec(pins=pins))
+
+
+def test_a_head_that_could_not_be_read_is_not_written() -> None:
+    """Nor with more expiries than the reader takes: after years without a sweep the next one is refused."""
+    most = head_spec(expiries=(Expiry(Version(1), NOON),) * 10_000)
+
+    assert most == decode_head(encode_head(most), COLLECTION)
+    with pytest.raises(BadInput, match=r"10,001 expiries.*10,000 are read"):
+        encode_head(replace(most, expiries=(*most.expiries, most.expiries[0])))
