@@ -6,6 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,7 +15,7 @@ from chroma_lifecycle.config import Checksums, Settings
 from chroma_lifecycle.deltas.addresses import BucketRoot, DirectoryRoot, Root, Roots, parse_root
 from chroma_lifecycle.deltas.snapshots import SnapshotSource
 from chroma_lifecycle.deltas.sources import DeltaSource, DirectorySource, RootedDeltas
-from chroma_lifecycle.errors import BadInput
+from chroma_lifecycle.errors import BadInput, StoreUnavailable
 from chroma_lifecycle.intake.mapping_file import load_mapping
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.export import ExportTarget
@@ -115,18 +116,29 @@ def create_store(address: str, *, checksums: Checksums | None = None) -> Store:
 def open_mirror(address: str | None, store: str) -> Store | None:
     """Return the mirror in the mounted directory *address*, if there is to be one.
 
+    A mount that hangs or fails is no error here: each call of the mirror says so, and who can goes on without it.
+
     Raises:
         BadInput: It is no directory, or the *store* that it should be a mirror of.
     """
     if not address:
         return None
     directory = Path(address)
-    if _OF_ANOTHER_KIND.match(address) or (directory.exists() and not directory.is_dir()):
-        raise BadInput(f"{address}: a mirror is a mounted directory", hint="give the path of one with --mirror")
+    none = BadInput(f"{address}: a mirror is a mounted directory", hint="give the path of one with --mirror")
+    if _OF_ANOTHER_KIND.match(address):
+        raise none
     require_place(address)
-    if not store.startswith(BUCKET) and directory.resolve() == Path(store).resolve():
-        raise BadInput(f"the mirror {address} is the store itself", hint="give another directory with --mirror")
-    return Mirror(DirectoryStore(directory, mirror_only=True))
+
+    def look() -> None:
+        if directory.exists() and not directory.is_dir():
+            raise none
+        if not store.startswith(BUCKET) and directory.resolve() == Path(store).resolve():
+            raise BadInput(f"the mirror {address} is the store itself", hint="give another directory with --mirror")
+
+    mirror = Mirror(DirectoryStore(directory, mirror_only=True))
+    with suppress(OSError, StoreUnavailable):
+        mirror.within_time(look)
+    return mirror
 
 
 def open_deltas(roots: Sequence[str], store: str, *, checksums: Checksums | None = None) -> RootedDeltas:

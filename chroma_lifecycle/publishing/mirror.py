@@ -55,40 +55,40 @@ class Mirror:
         return self._store.address
 
     def read(self, name: str, *, limit_bytes: int) -> bytes:
-        return self._within_time(lambda: self._store.read(name, limit_bytes=limit_bytes))
+        return self.within_time(lambda: self._store.read(name, limit_bytes=limit_bytes))
 
     def write(self, name: str, data: bytes) -> None:
-        self._within_time(lambda: self._store.write(name, data))
+        self.within_time(lambda: self._store.write(name, data))
 
     def present(self, names: Collection[str]) -> frozenset[str]:
-        return self._within_time(lambda: self._store.present(names))
+        return self.within_time(lambda: self._store.present(names))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        yield from self._within_time(lambda: [*self._store.list(prefix)])
+        yield from self.within_time(lambda: [*self._store.list(prefix)])
 
     def delete(self, names: Collection[str]) -> None:
-        self._within_time(lambda: self._store.delete(names))
+        self.within_time(lambda: self._store.delete(names))
 
     def remains(self, prefix: str) -> Iterator[StoredObject]:
-        yield from self._within_time(lambda: [*self._store.remains(prefix)])
+        yield from self.within_time(lambda: [*self._store.remains(prefix)])
 
     def erase(self, prefix: str, condemned: Callable[[StoredObject], bool]) -> tuple[StoredObject, ...]:
-        return self._within_time(lambda: self._store.erase(prefix, condemned))
+        return self.within_time(lambda: self._store.erase(prefix, condemned))
 
     def now(self) -> datetime:
-        return self._within_time(self._store.now)
+        return self.within_time(self._store.now)
 
     def read_head(self, collection: str, *, known: StoredHead | None = None) -> StoredHead | None:
-        return self._within_time(lambda: self._store.read_head(collection, known=known))
+        return self.within_time(lambda: self._store.read_head(collection, known=known))
 
     def past_heads(self, collection: str) -> Iterator[bytes]:
-        yield from self._within_time(lambda: [*self._store.past_heads(collection)])
+        yield from self.within_time(lambda: [*self._store.past_heads(collection)])
 
     def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
-        return self._within_time(lambda: self._store.swap_head(collection, body, serial=serial, expected=expected))
+        return self.within_time(lambda: self._store.swap_head(collection, body, serial=serial, expected=expected))
 
-    def _within_time(self, call: Callable[[], _T]) -> _T:
-        """Make *call* in a thread of its own, and leave it alone when it takes too long.
+    def within_time(self, call: Callable[[], _T]) -> _T:
+        """Make *call*, which touches the mount, in a thread of its own, and leave it alone when it takes too long.
 
         Raises:
             StoreUnavailable: It did not end in time, or an earlier one still has not.

@@ -427,7 +427,7 @@ def test_every_error_of_a_mirror_reaches_the_caller(site: Site) -> None:
 
     assert mirror.address == site.mirror.address
     with pytest.raises(ZeroDivisionError):
-        mirror._within_time(lambda: 1 // 0)
+        mirror.within_time(lambda: 1 // 0)
     assert [*mirror.list(NAMES.all_manifests)] == [*site.mirror.list(NAMES.all_manifests)]
     assert frozenset() == mirror.present(["words/objects/nothing"])
     mirror.delete(["words/objects/nothing"])
