@@ -454,6 +454,9 @@ class Promise:
         for name in sorted(self.cuttings, key=lambda each: each not in shut):
             if not self.closed():
                 self._settle_mapping(everybody)
+            elif len({each.mapping for each in self.expected.values() if each.collection == name}) > 1:
+                # As the refusal says: closed shards of two mappings take neither.
+                self.cuttings[name].give_up()
             self.cuttings[name].end()
         self._settle_mapping(everybody)
         self.drain()
