@@ -27,6 +27,7 @@ from chroma_lifecycle.planning.plan import Plan, Write
 from chroma_lifecycle.snapshot.descriptors import below
 from tests.support.chroma_directories import COLLECTION, connect, fill, make_directory, vectors
 from tests.support.closing_cycles import write_and_close
+from tests.support.mounts import without_mounts
 
 DATABASE = "chroma.sqlite3"
 
@@ -149,7 +150,7 @@ def _small_disk(room: Path) -> Iterator[None]:
     room.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(room)], capture_output=True)
     if mounted.returncode:
-        pytest.skip("mounting needs root; the limit on file sizes stands for it")
+        without_mounts("mounting needs root; the limit on file sizes stands for it")
     try:
         yield
     finally:

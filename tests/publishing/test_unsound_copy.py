@@ -24,15 +24,13 @@ from chroma_lifecycle.publishing.restore import Way, bring_forward
 from chroma_lifecycle.snapshot import pages
 from chroma_lifecycle.snapshot.workspace import Workspace
 from tests.support.snapshots import COLLECTION, Site, files_of
-from tests.support.unsound_mount import Mount, unsound_mount, why_unavailable
+from tests.support.unsound_mount import Mount, unsound_mount
 
 MakeSite = Callable[..., Site]
 
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Mount]:
-    if why := why_unavailable():
-        pytest.skip(f"no file system of one's own here: {why}")
     with unsound_mount(tmp_path) as there:
         yield there
 

@@ -22,9 +22,7 @@ from chroma_lifecycle.stores.directory import DirectoryStore
 from tests.support.memory_store import FakeClock, MemoryStore
 from tests.support.snapshots import COLLECTION
 from tests.support.tiny import Tiny, tiny_publishing
-from tests.support.unsound_mount import Mount, unsound_mount, why_unavailable
-
-pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=f"no FUSE: {why_unavailable()}")
+from tests.support.unsound_mount import Mount, unsound_mount
 
 CODES = {name: getattr(errno, name) for name in ("EIO", "ESTALE", "ENOSPC", "EROFS")}
 STRIDE = 17
