@@ -16,8 +16,10 @@ from chroma_lifecycle.publishing.head import Head
 from chroma_lifecycle.publishing.publication import Publication
 from chroma_lifecycle.publishing.remains import Remains
 from chroma_lifecycle.publishing.swap import Landed, Lost, amend_head
+from chroma_lifecycle.snapshot.chain import Chain
 from chroma_lifecycle.values import Era, Version
-from tests.store_model.world import StoreWorld, Violation
+from tests.store_model.oracle import Violation
+from tests.store_model.world import StoreWorld
 from tests.support.snapshots import COLLECTION
 from tests.support.tiny import tiny_publishing
 
@@ -209,6 +211,15 @@ def an_erasure_in_the_same_era(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(erasing._Judge, "is_condemned", lambda self, row: not self._lives(row))
 
 
+def a_sweep_that_knows_no_pins(patch: pytest.MonkeyPatch) -> None:
+    original = sweep.reached
+    patch.setattr(sweep, "reached", lambda store, head: original(store, replace(head, pins={}, unpinned=())))
+
+
+def a_version_that_does_not_reach_its_packs(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Chain, "names", lambda self: frozenset(part.object for part in self.base.parts))
+
+
 TAKEN_OUT: list[tuple[Callable[[pytest.MonkeyPatch], None], dict[str, int]]] = [
     (no_fence, SWEEPING),
     (a_fence_without_an_era, SWEEPING),
@@ -227,6 +238,8 @@ TAKEN_OUT: list[tuple[Callable[[pytest.MonkeyPatch], None], dict[str, int]]] = [
     (a_move_without_the_pins, MOVING),
     (a_copy_that_forgets_where_it_came_from, MOVING | {"copy_away": 12, "sweep": 8}),
     (an_erasure_in_the_same_era, MOVING | {"erase": 8}),
+    (a_sweep_that_knows_no_pins, PINNING),
+    (a_version_that_does_not_reach_its_packs, SWEEPING),
 ]
 
 

@@ -1,8 +1,8 @@
 """The store model: compactors, sweeps, an operator and a mirror on stores in memory, under a random schedule.
 
-The oracle knows the rules and none of the code: nothing that HEAD retains is ever missing, what was
-condemned never lives again, what was published stays in the history, and a pin stays where it is;
-also in the store that a collection was moved or copied to.
+The oracle knows the rules and none of the code (:mod:`tests.store_model.oracle`): nothing that HEAD
+retains is ever missing, what was condemned never lives again, what was published stays in the
+history, and a pin stays where it is; also in the store that a collection was moved or copied to.
 """
 
 from __future__ import annotations
@@ -17,34 +17,32 @@ from random import Random
 from typing import Any
 
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import BadInput, LifecycleError
+from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.publishing import relocation, retention
 from chroma_lifecycle.publishing.copying import copy_versions
 from chroma_lifecycle.publishing.erasing import begin_anew, erase_older
-from chroma_lifecycle.publishing.head import Head, decode_head
-from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.recover import recover
-from chroma_lifecycle.publishing.sweep import reached, sweep, sweep_mirror
-from chroma_lifecycle.snapshot.names import ManifestRef, Names
+from chroma_lifecycle.publishing.sweep import sweep, sweep_mirror
+from chroma_lifecycle.snapshot.names import ManifestRef
 from chroma_lifecycle.values import Version
+from tests.store_model.oracle import HEAD, Kept, Ref, Violation, era_of, history, kept_in, needed_by
 from tests.store_model.scheduler import Actor, SteppedStore
 from tests.support.memory_store import FakeClock, MemoryStore
 from tests.support.snapshots import COLLECTION
 from tests.support.tiny import Tiny
 
-NAMES = Names(COLLECTION)
 HOUR = timedelta(hours=1)
 _MOST_PLACES = 4
 
 
 def _lineage(name: str) -> str | None:
-    era = NAMES.era_of(name)
-    return era and era.lineage
+    era = era_of(name)
+    return era[0] if era else None
 
 
-class Violation(AssertionError):
-    """A promise of the store is broken."""
+def _told(ref: ManifestRef) -> Ref:
+    return Ref(ref.name, ref.digest)
 
 
 @dataclass
@@ -62,8 +60,8 @@ class Place:
 
     store: MemoryStore
     condemned: set[str] = field(default_factory=set)
-    published: set[ManifestRef] = field(default_factory=set)
-    pins: dict[str, ManifestRef] = field(default_factory=dict)
+    published: set[Ref] = field(default_factory=set)
+    pins: dict[str, Ref] = field(default_factory=dict)
     moving_to: Place | None = None
     came_by: tuple[str, Place] | None = None
     lineages: frozenset[str] = frozenset()
@@ -71,9 +69,8 @@ class Place:
     is_begun: bool = True
 
     @property
-    def head(self) -> Head | None:
-        stored = self.store.read_head(COLLECTION)
-        return None if stored is None else decode_head(stored.body, COLLECTION)
+    def head(self) -> Kept | None:
+        return kept_in(self.store)
 
     def forget(self) -> None:
         """Somebody destroyed what was there: nothing of it is promised any more."""
@@ -147,7 +144,7 @@ class StoreWorld:
         return Tiny(self._at(actor, place), self.folder, self.clock, files=self.contents)
 
     def _note(self, place: Place, published: Published) -> None:
-        place.published.add(next(walk(place.store, published.head))[0])
+        place.published.add(_told(published.head.manifest))
 
     def _write(self, actor: Actor, place: Place) -> None:
         pack = self.chance.choice([None, None, b"pack %d" % self.chance.randrange(3)])
@@ -175,9 +172,9 @@ class StoreWorld:
         self.number += 1
         name, back = f"p{self.number}", self.chance.randrange(4)
         if place.head:
-            version = Version(max(1, place.head.version.number - back))
+            version = Version(max(1, place.head.version - back))
             head = retention.pin(self._at(actor, place), COLLECTION, name, version, writer="operator").after
-            place.pins[name] = head.pins[name]
+            place.pins[name] = _told(head.pins[name])
 
     def _unpin(self, actor: Actor, place: Place) -> None:
         if place.pins:
@@ -187,7 +184,7 @@ class StoreWorld:
 
     def _recover(self, actor: Actor, place: Place) -> None:
         """Somebody deletes HEAD, and recovers it."""
-        place.store.delete([NAMES.head])
+        place.store.delete([HEAD])
         place.forget()
         recover(self._at(actor, place), None, COLLECTION, writer="operator")
 
@@ -255,23 +252,22 @@ class StoreWorld:
     def _check(self) -> None:
         # Only a swap or a deletion can break a promise.
         stores = [*(place.store for place in self.places), self.mirror]
-        now = [(s.objects[NAMES.head].token if NAMES.head in s.objects else None, s.deletions) for s in stores]
+        now = [(s.objects[HEAD].token if HEAD in s.objects else None, s.deletions) for s in stores]
         known = [(len(place.pins), len(place.published), len(place.condemned)) for place in self.places]
         if (now, known) == self.looked_at:
             return
         self.looked_at = now, known
         for place in self.places:
             self._check_place(place)
-        stored = self.mirror.read_head(COLLECTION)
-        if stored is not None:
-            self._needed(self.mirror, decode_head(stored.body, COLLECTION))
+        if (head := kept_in(self.mirror)) is not None:
+            needed_by(self.mirror, head)
 
     def _check_place(self, place: Place) -> None:
         if (head := place.head) is None:
             return
         if not place.is_begun:
             self._arrive(place, head)
-        needed = self._needed(place.store, head)
+        needed = needed_by(place.store, head)
         if again := needed & place.condemned:
             raise Violation(f"condemned, and named again in the {place.store.address}: {sorted(again)}")
         if head.lineage == place.seen[0] and head.sweeps > place.seen[1]:
@@ -279,12 +275,12 @@ class StoreWorld:
         place.seen = (head.lineage, head.sweeps)
         self._check_history(place, head)
 
-    def _arrive(self, place: Place, head: Head) -> None:
+    def _arrive(self, place: Place, head: Kept) -> None:
         """Take note that a collection has come to another store: with all that was promised of it where it was."""
         assert place.came_by is not None
         way, source = place.came_by
         place.is_begun = True
-        place.lineages = frozenset(filter(None, map(_lineage, self._needed(place.store, head))))
+        place.lineages = frozenset(filter(None, map(_lineage, needed_by(place.store, head))))
         if way == "move":
             left = source.head
             if left is not None and left.lineage == head.lineage and left.moved_to != place.store.address:
@@ -294,27 +290,18 @@ class StoreWorld:
             if source is self.main:
                 self.main = place
         else:
-            place.published, place.pins = {ref for ref, _ in walk(place.store, head)}, dict(head.pins)
+            place.published, place.pins = set(history(place.store, head)), dict(head.pins)
 
-    def _needed(self, store: MemoryStore, head: Head) -> frozenset[str]:
-        try:
-            needed = reached(store, head)
-        except LifecycleError as problem:
-            raise Violation(f"a retained manifest is gone from the {store.address}: {problem.message}") from problem
-        if missing := needed - store.present(needed):
-            raise Violation(f"needed, and missing from the {store.address}: {sorted(missing)}")
-        return needed
-
-    def _of_older_eras(self, store: MemoryStore, head: Head) -> list[str]:
-        eras = {name: NAMES.era_of(name) for name in store.objects}
+    def _of_older_eras(self, store: MemoryStore, head: Kept) -> list[str]:
+        eras = {name: era_of(name) for name in store.objects}
         return [
             name
             for name, era in eras.items()
-            if era and (era.lineage in head.came_from or (era.lineage == head.lineage and era.sweeps < head.sweeps))
+            if era and (era[0] in head.came_from or (era[0] == head.lineage and era[1] < head.sweeps))
         ]
 
-    def _check_history(self, place: Place, head: Head) -> None:
-        chain = {ref for ref, _ in walk(place.store, head)}
+    def _check_history(self, place: Place, head: Kept) -> None:
+        chain = set(history(place.store, head))
         lost = {ref for ref in place.published if ref.version >= head.floor} - chain
         if lost:
             raise Violation(f"published, and not in the history: {sorted(ref.name for ref in lost)}")
@@ -328,8 +315,10 @@ class StoreWorld:
         for place in self.places:
             if (head := place.head) is None or head.moved_to is not None:
                 continue
-            head = sweep(place.store, COLLECTION, grace=24 * HOUR, delete=True, writer="sweep").head
-            needed, own = self._needed(place.store, head), {head.lineage, *place.lineages}
+            sweep(place.store, COLLECTION, grace=24 * HOUR, delete=True, writer="sweep")
+            head = place.head
+            assert head is not None
+            needed, own = needed_by(place.store, head), {head.lineage, *place.lineages}
             if left := {name for name in place.store.objects if _lineage(name) in own} - needed:
                 raise Violation(f"needed by nobody, and left in the {place.store.address}: {sorted(left)}")
 
