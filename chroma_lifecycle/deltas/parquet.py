@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from chroma_lifecycle.deltas.allowance import Allowance
 from chroma_lifecycle.deltas.checks import RawRows
 from chroma_lifecycle.deltas.marks import Marks, decode_marks, texts_of_footer
 from chroma_lifecycle.deltas.model import GROUP_BYTES, GROUP_ROWS
-from chroma_lifecycle.deltas.parquet_pages import Chunk, groups_of
+from chroma_lifecycle.deltas.parquet_pages import Group, groups_of
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.json_text import shorten
 
@@ -49,7 +49,7 @@ def read_parquet(path: Path, subject: str, allowance: Allowance) -> Iterator[Raw
     with _opened(path, subject) as file:
         with damage(subject):
             _check_columns(file.schema_arrow, subject)
-            groups = [_measure(file, number, chunks) for number, chunks in enumerate(groups_of(path, file.metadata))]
+            groups = _measured(path, file)
         allowance.claim(sum(group.unpacked_bytes for group in groups))
         for number, group in enumerate(groups):
             with damage(subject):
@@ -111,25 +111,31 @@ def damage(subject: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _Measure:
     """How much a group of rows holds, and how many of its rows may be read together."""
 
     unpacked_bytes: int
     rows_at_once: int
 
 
-def _measure(file: Any, number: int, chunks: list[Chunk]) -> _Group:
-    group = file.metadata.row_group(number)
+def _measured(path: Path, file: Any) -> list[_Measure]:
+    columns = [file.schema.column(at) for at in range(len(file.schema))]
+    groups = [_measure(columns, group) for group in groups_of(path)]
+    if len(groups) != file.num_row_groups:
+        raise ValueError("Arrow reads other groups than were measured")
+    return groups
+
+
+def _measure(columns: Sequence[Any], group: Group) -> _Measure:
     unpacked, longest = 0, 1.0
-    for at, chunk in enumerate(chunks):
-        column = group.column(at)
-        if column.path_in_schema.partition(".")[0] == "embedding":
+    for column, chunk in zip(columns, group.chunks, strict=True):
+        if column.path.partition(".")[0] == "embedding":
             unpacked += max(chunk.unpacked_bytes, _NUMBER_BYTES * chunk.values)
         else:
             unpacked += chunk.unpacked_bytes + _VALUE_BYTES * chunk.values
             longest += chunk.value_bytes if column.physical_type in _TEXTS else 0.0
-    average = max(1.0, unpacked / max(1, group.num_rows))
-    return _Group(unpacked, max(1, min(GROUP_ROWS, int(GROUP_BYTES / average), int(_TEXT_BYTES / longest))))
+    average = max(1.0, unpacked / max(1, group.rows))
+    return _Measure(unpacked, max(1, min(GROUP_ROWS, int(GROUP_BYTES / average), int(_TEXT_BYTES / longest))))
 
 
 def _check_columns(schema: Any, subject: str) -> None:

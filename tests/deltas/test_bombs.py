@@ -121,10 +121,10 @@ def test_the_pages_of_any_writer_are_counted(
     )
     footer = pq.read_metadata(tmp_path / "d.parquet")
 
-    groups = list(groups_of(tmp_path / "d.parquet", footer))
+    groups = list(groups_of(tmp_path / "d.parquet"))
 
-    assert [25, 25, 10] == [chunks[0].values for chunks in groups]
-    for number, chunks in enumerate(groups):
+    assert [25, 25, 10] == [group.rows for group in groups] == [group.chunks[0].values for group in groups]
+    for number, chunks in enumerate(group.chunks for group in groups):
         columns = [footer.row_group(number).column(at) for at in range(4)]
         assert [column.num_values for column in columns] == [chunk.values for chunk in chunks]
         for column, chunk in zip(columns, chunks, strict=True):
