@@ -262,7 +262,8 @@ class Ledger:
 
         Args:
             changes: Facts as they are now, and what became of the records.
-            received_seconds: When the changes came, as seconds of the Unix epoch; retention counts from it.
+            received_seconds: When the changes came, as seconds of the Unix epoch; retention counts from it. An item
+                that was gone, and of which nothing has happened since, keeps the time that it has.
             version: The version that is being made, for `explain`; 0 where it is not known.
 
         Raises:
@@ -272,11 +273,16 @@ class Ledger:
         with self._writing() as cursor:
             if any(map(self._file.count, WITHHELD)):
                 release(cursor, self.withheld(), changes.fields, changes.tombstones, changes.runs)
+            still_gone = self._still_gone(changes.fields)
             if changes.anew:
                 cursor.execute("DELETE FROM field_facts")
             # Not in the order of the table: SQLite then fills its pages to the brim, and each later change of a row
             # moves its neighbours, which made the packs of label updates half as large again.
-            insert(cursor, "field_facts", (field_row(fact, *when) for fact in changes.fields))
+            rows = (
+                field_row(fact, still_gone.get((fact.reach, fact.item), received_seconds), version)
+                for fact in changes.fields
+            )
+            insert(cursor, "field_facts", rows)
             insert(cursor, "tombstones", (tombstone_row(fact, *when) for fact in changes.tombstones))
             cursor.executemany(
                 f"INSERT INTO runs ({RUN}) VALUES (?,?,?,?,?,?,?,?) "  # noqa: S608 (own names)
@@ -291,6 +297,20 @@ class Ledger:
                 ).fetchone()
                 insert(cursor, "records", ((id_, number) for id_ in ids))
             cursor.executemany("DELETE FROM records WHERE id = ?", ((id_,) for id_ in changes.deleted))
+
+    def _still_gone(self, fields: Iterable[FieldFact]) -> dict[tuple[str, ItemKey], int]:
+        """Return when those of *fields* were received that are withdrawn already and tell of no event since.
+
+        A reading of the table notes that it was made in every fact, but it is no receipt: what is read
+        regularly would never be old enough to go.
+        """
+        gone = {(fact.reach, fact.item): str(fact.seen) for fact in fields if not fact.present}
+        rows = self._file.rows(
+            "SELECT reach, partition, sort, seen, received FROM field_facts WHERE present = 0 AND reach IN ({})",
+            {reach for reach, _ in gone},
+        )
+        found = {(reach, ItemKey(*item)): (seen, received) for reach, *item, seen, received in rows}
+        return {key: received for key, (seen, received) in found.items() if gone.get(key) == seen}
 
     def withhold(self, facts: Withheld, *, received_seconds: int, version: int) -> None:
         """Put *facts* in the place of all that was withheld."""

@@ -8,13 +8,15 @@ from typing import Any
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from chroma_lifecycle.intake.scanned import Page
 from chroma_lifecycle.planning.facts import FieldFact, Tombstone
 from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, Withheld
+from chroma_lifecycle.planning.reading import Reading, compare
 from chroma_lifecycle.values import ItemKey, Position
 from tests.model.histories import deltas, histories
 from tests.model.reference import PLACE_KEYS, Record, Reference, typed
-from tests.planning.test_convergence import COLLECTIONS, begun
-from tests.support.table import Table
+from tests.planning.test_convergence import COLLECTIONS, MAPPING, World, begun
+from tests.support.table import CREATED, Table
 
 DAY = 86_400
 LATEST_DAYS = 28  # fourteen in the queue, and fourteen more after one redrive
@@ -105,3 +107,43 @@ def test_forgetting_waits_for_a_day_and_takes_what_is_over_then(tmp_path: Path) 
         assert {"there", "young"} == {fact.reach for fact in ledger.every_field_fact()}
         assert {"young"} == ledger.tombstones(["old", "young"]).keys()
         assert {"records": 0, "facts": 3, "withheld": 1} == ledger.counts()
+
+
+def test_a_reading_of_an_item_that_was_gone_already_is_no_receipt() -> None:
+    """L9: with a regular resync a withdrawn fact goes as without; one that it finds gone is kept from then on."""
+
+    def resync(world: World) -> None:
+        reading = Reading(MAPPING, "words")
+        reading.take(Page([], CREATED + world.day * DAY))
+        world._bring("words", compare(world.ledger("words"), reading, world._open).joined)
+
+    def prune(world: World) -> set[str]:
+        ledger = world.ledger("words")
+        ledger.prune(now_seconds=world.day * DAY)
+        return {fact.item.sort.rpartition("#")[2] for fact in ledger.every_field_fact()}
+
+    table, word = Table(), "RECEIPT#00001#LINE#00001#WORD#00001"
+    told, lost = (table.put("IMAGE#a", f"{word}#LABEL#{name}", validation_status="VALID") for name in ("told", "lost"))
+    with begun({}) as world:
+        world.deliver([told, lost])
+        world.deliver([table.remove("IMAGE#a", f"{word}#LABEL#told")])
+        for world.day in (30, 60):
+            resync(world)
+            found = prune(world)
+        assert {"lost"} == found  # received on day 30, when it was found gone
+
+        world.day = 90
+        resync(world)
+        assert set() == prune(world)
+
+
+def test_an_item_that_came_and_went_again_is_kept_from_its_last_removal(tmp_path: Path) -> None:
+    """Both in one batch: the fact was withdrawn and still is, and stragglers of the second life may come."""
+    with Ledger.create(tmp_path / "ledger.sqlite3") as ledger:
+        for day, sequence in ((0, 5), (40, 9)):
+            position = Position.of_stream("label", sequence, 7)
+            gone = FieldFact("place", ItemKey("a", "x"), "a", position, position, present=False)
+            ledger.store(LedgerChanges(fields=(gone,)), received_seconds=day * DAY)
+
+        assert 0 == ledger.prune(now_seconds=60 * DAY)
+        assert 1 == ledger.prune(now_seconds=86 * DAY)
