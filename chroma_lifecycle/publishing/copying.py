@@ -108,6 +108,8 @@ def copy_versions(
             return Foreign(foreign)
         if foreign and before and before.head.serial >= seen.head.serial:
             break  # serials never go back; who replaces a HEAD that is ahead raises the source's first
+        if before and not foreign and before.head.serial > seen.head.serial:
+            continue  # the source's was a stale one
         copy = _Copy(
             source, target, Names(collection), deadline, Check.BYTES if foreign else check, frozenset(suspects)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -217,8 +218,6 @@ def test_the_mirror_of_another_store_is_left_alone(site: Site, tmp_path: Path) -
 
 def test_a_mirror_that_is_ahead_of_the_store_is_left_alone(site: Site, tmp_path: Path) -> None:
     """The store was restored from a backup: which of the two is right is for a person to say."""
-    import shutil
-
     shutil.copytree(site.store.address, tmp_path / "backup")
     site.cycle(fact="a")
     update(site)
@@ -231,6 +230,23 @@ def test_a_mirror_that_is_ahead_of_the_store_is_left_alone(site: Site, tmp_path:
     site.workspace.pristine.forget()
     site.cycle(fact="b")
     assert "its HEAD 2 is another than that in" in update(site).text
+
+
+def test_a_first_answer_about_head_that_is_stale_makes_no_mirror_foreign(site: Site, tmp_path: Path) -> None:
+    """The mirror only seems to be ahead: the store's HEAD is read again before anybody says so."""
+    shutil.copytree(site.store.address, tmp_path / "before")
+    site.cycle(fact="a")
+    update(site)
+    sound, stale = site.store, [DirectoryStore(tmp_path / "before")]
+
+    class StaleAtFirst:
+        def __getattr__(self, name: str) -> object:
+            return getattr(stale.pop() if name == "read_head" and stale else sound, name)
+
+    site.store = StaleAtFirst()  # type: ignore[assignment]
+
+    assert MirrorState.UP_TO_DATE == update(site).state
+    assert stale == []
 
 
 def test_a_repair_replaces_what_does_not_come_from_the_store(site: Site, tmp_path: Path) -> None:
