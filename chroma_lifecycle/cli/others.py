@@ -10,8 +10,9 @@ from typing import Any
 import typer
 
 from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.values import parse_collection
-from chroma_lifecycle.wiring import open_place
+from chroma_lifecycle.wiring import open_place, open_store
 
 _SHOWN, _LOOKED_AT = 10, 20
 _SIMILAR = 0.7
@@ -29,8 +30,13 @@ def others(app: typer.Typer, arguments: Sequence[str], hint: str) -> str:
 def _beside(address: str, asked: str, hint: str) -> str:
     place = open_place(address)
     names = [name for name in place.folders() if _is_collection(name)]
+    if asked in names and any(open_store(address).list(Names(asked).all_manifests)):
+        return (
+            f"what {asked} has published is there, and its HEAD is not: run `chroma-lifecycle recover` first, "
+            "and `chroma-lifecycle resync` afterwards, which says what the table has more"
+        )
     nearest = difflib.get_close_matches(asked, names, _LOOKED_AT, 0)
-    if found := sorted(name for name in nearest if place.has_begun(name)):
+    if found := sorted(name for name in nearest if name != asked and place.has_begun(name)):
         return hint_of(found, asked) + hint
     if not names or asked in names:
         return hint

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from chroma_lifecycle.cli.others import hint_of
@@ -21,6 +23,21 @@ def test_a_misspelt_collection_is_recognised(cli: CommandLine) -> None:
     for ended in (given, by_variable):
         assert 2 == ended.code
         assert "hint: did you mean notes? the store has notes; run `chroma-lifecycle init`" in ended.err
+
+
+def test_a_head_that_was_deleted_is_recovered_and_not_begun_anew(cli: CommandLine) -> None:
+    """L13: what was published is there: nobody is sent to `init`, or asked whether this very name was meant."""
+    (cli.home / "store/notes/HEAD").unlink()
+    status = cli("status", "--store", "store", "-c", "notes")
+    shutil.rmtree(cli.home / "store/notes/heads")
+
+    for ended in (status, cli("log", "--store", "store", "-c", "notes")):
+        assert (
+            "hint: what notes has published is there, and its HEAD is not: run `chroma-lifecycle recover`" in ended.err
+        )
+        assert "`chroma-lifecycle resync`" in ended.err
+        assert "did you mean" not in ended.err
+        assert "init" not in ended.err
 
 
 def test_a_store_in_a_bucket_is_asked_too(empty: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
