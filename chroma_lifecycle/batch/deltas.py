@@ -13,7 +13,7 @@ from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.deltas.checks import Expectation
 from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.sources import RootedDeltas
-from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.errors import BadInput, LifecycleError
 from chroma_lifecycle.intake.changes import Change, MergeDelta
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.planning.ledger import Ledger
@@ -76,6 +76,8 @@ class BatchDeltas:
                 delta = self._read(change)
             except LifecycleError as problem:
                 self._checked[key] = problem
+            except Exception as problem:  # noqa: BLE001  whatever an enemy wrote, it is the failure of this delta alone
+                self._checked[key] = _unforeseen(change.address, problem)
             else:
                 self._checked[key] = self.opened.setdefault(change.address, delta)
         if isinstance(known := self._checked[key], LifecycleError):
@@ -101,3 +103,11 @@ class BatchDeltas:
         delta = open_delta(address, self._source, self._scratch(), expected, reader)
         # Below a partition key all ids are in one shard; where any id may be, others have their portions.
         return delta if change.below is not None else replace(delta, ids=mapping.portion(delta.ids))
+
+
+def _unforeseen(address: str, problem: Exception) -> BadInput:
+    # Without its text, and not as its cause: either may hold what the delta does, and ends in a log.
+    return BadInput(
+        f"delta {address!r} cannot be read, for a reason that no check foresaw ({type(problem).__name__})",
+        hint="`chroma-lifecycle delta validate` reads it alone; write it again, under a new address",
+    )

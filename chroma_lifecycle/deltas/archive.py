@@ -35,7 +35,8 @@ def unpack(archive: Path, to: Path, subject: str, *, limit_bytes: int = MAX_UNPA
     names = _Names(subject)
     with (
         archive.open("rb") as packed,
-        _damage(subject, (tarfile.TarError, ValueError)),
+        # A header that names the next one may be followed by another such, and tarfile reads each within the last.
+        _damage(subject, (tarfile.TarError, ValueError, RecursionError)),
         GzipFile(fileobj=packed) as stream,
     ):
         bounded = _Bounded(stream, limit_bytes, subject)

@@ -103,7 +103,8 @@ def damage(subject: str) -> Iterator[None]:
     """
     try:
         yield
-    except (pa.ArrowException, OSError, MemoryError, ValueError) as problem:
+    # The last is how Python calls a date, or a time, beyond those that it knows.
+    except (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError) as problem:
         raise BadInput(
             f"{subject} is no sound Parquet file ({type(problem).__name__})",
             hint="write the delta again, under a new address; a delta is announced only when it is complete",

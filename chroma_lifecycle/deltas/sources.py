@@ -15,6 +15,8 @@ from chroma_lifecycle.deltas.disk import writing
 from chroma_lifecycle.errors import BadInput, StoreUnavailable
 
 CHUNK_BYTES = 1 << 20
+MAX_DEPTH = 64
+"""Of directories within one another, in one delta."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ def _root(place: Place) -> Path:
 
 
 def _walk(place: Place, directory: Path, name: str) -> Iterator[DeltaFile]:
+    if name.count("/") > MAX_DEPTH:
+        raise _refused(place, f"its directories are more than {MAX_DEPTH} deep")
     for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
         path = _inside(place, Path(entry.path))
         if path.is_dir():

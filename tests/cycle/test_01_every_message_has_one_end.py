@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from chroma_lifecycle.deltas import open as opening
+from chroma_lifecycle.deltas.allowance import Allowance
+from chroma_lifecycle.deltas.checks import RawRows
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.publishing.unpack import Stores, files_of
@@ -84,6 +88,30 @@ def test_damaged_deltas_fail_alone_and_their_runs_are_named(world: World) -> Non
         assert (source, rule, " / ".join(item)) == (logged["first"], logged["rule"], logged["item"])
         assert {"source": source, "rule": rule, "item": item._asdict()}.items() <= by_source[source].items()
     assert "secrecy" not in str(lines)
+
+
+def test_a_delta_that_fails_as_no_check_foresaw_fails_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C2, C11: whatever reading one delta raises; the kind is told, and not the text, which may hold a secret."""
+    table = Table()
+    for name in ("good", "odd"):
+        world.write_delta(name, {f"{LINE}#WORD#{len(name):05d}": (len(name), None, {})})
+    reading = opening.read_parquet
+
+    def read(path: Path, subject: str, allowance: Allowance) -> Iterator[RawRows]:
+        if "odd" in subject:
+            raise ZeroDivisionError("a text of some secrecy")
+        return reading(path, subject, allowance)
+
+    monkeypatch.setattr(opening, "read_parquet", read)
+    with capture_logs() as lines:
+        report = world.compact([run(table, "odd"), run(table, "good")])
+
+    assert (1, ("message-0",)) == (report.applied, report.failed_sources())
+    assert {f"{LINE}#WORD#00004"} == world.records().keys()
+    [failure] = report.failures
+    assert "delta 'odd.parquet' cannot be read" in failure.error.message
+    assert "(ZeroDivisionError)" in failure.error.message
+    assert "secrecy" not in f"{lines}{failure.error}"
 
 
 def test_a_run_that_failed_is_merged_when_its_delta_comes(world: World) -> None:

@@ -237,3 +237,17 @@ def test_a_full_disk_is_not_taken_for_a_damaged_archive(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(NoRoom, match="the disk is full"):
         patch.setattr(Path, "open", full_disk)
         unpack(path, tmp_path / "out", "delta 'd'")
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE], ids=["gnu", "pax"])
+def test_headers_that_name_headers_are_refused(tmp_path: Path, kind: bytes) -> None:
+    """C11: 3,000 in a row that each say the name of the next, in a few kilobytes."""
+    text = {tarfile.GNUTYPE_LONGNAME: b"a\0", tarfile.XHDTYPE: b"9 path=a\n"}[kind]
+    header = tarfile.TarInfo("a")
+    header.type, header.size = kind, len(text)
+    (tmp_path / "d.tar.gz").write_bytes(
+        gzip.compress(3_000 * (header.tobuf(tarfile.GNU_FORMAT) + text.ljust(tarfile.BLOCKSIZE, b"\0")))
+    )
+
+    with pytest.raises(BadInput, match="it is damaged"):
+        unpack(tmp_path / "d.tar.gz", tmp_path / "to", "delta 'd'")

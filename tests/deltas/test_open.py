@@ -500,6 +500,29 @@ def refusal_early(root: Path) -> str:
     return refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("kind", "stored", "number"),
+    [
+        (pa.date32(), pa.int32(), 2**31 - 1),
+        (pa.timestamp("ms"), pa.int64(), 2**62),
+        (pa.timestamp("us"), pa.int64(), 2**62),
+    ],
+    ids=["day", "millisecond", "microsecond"],
+)
+def test_a_time_beyond_any_calendar_is_refused(
+    tmp_path: Path, kind: pa.DataType, stored: pa.DataType, number: int
+) -> None:
+    """C11: Python knows no such day, and says so with an error of its own."""
+    metadata = pa.StructArray.from_arrays(
+        [pa.array([number], pa.int32() if number < 2**31 else pa.int64()).cast(kind)], ["at"]
+    )
+    columns = {"id": ["a"], "embedding": pa.array([[1.0, 2.0, 3.0]], pa.list_(pa.float32())), "metadata": metadata}
+    (tmp_path / "root").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "root" / "d.parquet")
+
+    assert "no sound Parquet file (OverflowError)" in refusal(tmp_path / "root", "d.parquet")
+
+
 def test_a_large_delta_streams(tmp_path: Path) -> None:
     """Memory does not grow with a row group: one of 20,000 records, 123 MB, is never held beside its file."""
     count, dimension = 20_000, 1_536

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chroma_lifecycle.deltas.sources import DeltaFile, directory_deltas
+from chroma_lifecycle.deltas.sources import MAX_DEPTH, DeltaFile, directory_deltas
 from chroma_lifecycle.errors import BadInput, StoreUnavailable
 from tests.support.deltas import left_in_scratch, opened, write_delta
 
@@ -78,6 +78,20 @@ def test_a_link_to_a_directory_or_to_itself_is_refused(root: Path) -> None:
         listed(root, "run")
     with pytest.raises(BadInput):
         listed(root, "loop")
+
+
+def test_directories_too_deep_are_refused(root: Path) -> None:
+    """C11: as deep as any job would write, and no deeper: each is listed within the last."""
+    directory = root / "run"
+    for _ in range(MAX_DEPTH + 1):
+        directory.mkdir()
+        (directory / "part").write_bytes(b"")
+        directory /= "d"
+    assert MAX_DEPTH + 1 == len(listed(root, "run"))
+    directory.mkdir()
+
+    with pytest.raises(BadInput, match="its directories are more than 64 deep"):
+        listed(root, "run")
 
 
 def test_a_pipe_is_refused_without_waiting_for_its_writer(root: Path) -> None:
