@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -18,6 +19,7 @@ class Actor:
 
     def __init__(self, name: str, speed: float, work: Callable[[Actor], None]) -> None:
         self.name, self.speed, self.done, self.dies = name, speed, False, False
+        self.ended = "under way"
         self.defect: BaseException | None = None
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
@@ -27,8 +29,11 @@ class Actor:
         self._go.acquire()
         try:
             work(self)
-        except (LifecycleError, Crash):
-            pass  # refused, or killed: whoever comes next finds what it left
+            self.ended = "done"
+        except Crash:
+            self.ended = "killed"  # whoever comes next finds what it left
+        except LifecycleError:
+            self.ended = "refused"
         except BaseException as problem:
             self.defect = problem
         self.done = True
@@ -57,6 +62,7 @@ class SteppedStore:
     actor: Actor
     chance: Random
     on_delete: Callable[[list[str]], None]
+    happened: Counter[str]
 
     def __getattr__(self, name: str) -> object:
         found = getattr(self.inner, name)
@@ -79,10 +85,17 @@ class SteppedStore:
         self.actor.pause()
         fate = self.chance.random()
         if fate < 0.04:
+            self.happened["nothing sent"] += 1
             raise SwapUnanswered("nothing was sent")
-        token = self.inner.swap_head(collection, body, serial=serial, expected=expected)
+        try:
+            token = self.inner.swap_head(collection, body, serial=serial, expected=expected)
+        except SwapRefused:
+            self.happened["swap lost"] += 1
+            raise
         if fate < 0.08:
+            self.happened["answer lost"] += 1
             raise SwapUnanswered("the answer is lost")
         if fate < 0.12:
+            self.happened["sent again"] += 1
             raise SwapRefused("the SDK sent it again")
         return token

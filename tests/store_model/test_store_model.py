@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,8 @@ MOVING = EVERYTHING | {"rebase": 4, "move": 2, "copy_away": 2, "erase": 1}
 BASES = SWEEPING | {"rebase": 8, "pin": 1}
 MIRRORING = {"resume": 60, "time": 4, "write": 8, "sweep": 5, "expire": 5, "copy": 8, "sweep_mirror": 8}
 MIXES = [EVERYTHING, CALAMITY, PINNING, MIRRORING, BASES, MOVING, MOVING | {"recover": 1, "wipe": 1}]
+CAUSES = {"wipe": "begin done", "copy": "mirror moved", "move": "arrived by move", "copy_away": "arrived by copy"}
+"""What shows that an act took effect, where that it ended does not."""
 QUICK, LONG, STEPS = 20, 2_000, 160
 
 
@@ -51,10 +54,12 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Any:
         yield
 
 
-def play(seed: int, folder: Path, weights: dict[str, int]) -> None:
+def play(seed: int, folder: Path, weights: dict[str, int]) -> Counter[str]:
+    """Play one schedule; return what happened in it."""
     world = StoreWorld(seed, folder, weights)
     try:
         world.run(STEPS)
+        return world.happened
     finally:
         world.abandon()
 
@@ -62,8 +67,13 @@ def play(seed: int, folder: Path, weights: dict[str, int]) -> None:
 @pytest.mark.parametrize("weights", MIXES)
 def test_nothing_is_lost_on_any_schedule(tmp_path: Path, weights: dict[str, int]) -> None:
     """L11, L12, D4: writers that sleep past the grace, racing sweeps, lost answers, wiped and recovered stores."""
-    for seed in range(QUICK):
-        play(seed, tmp_path, weights)
+    happened = sum((play(seed, tmp_path, weights) for seed in range(QUICK)), Counter[str]())
+    wanted = Counter({f"{act} done": 1 for act in weights.keys() - {"resume", "time", "wipe", "backup"}})
+    wanted |= Counter({"write done": 20, "sweep done": 8, "something swept": 3, "swap lost": 20})
+    wanted |= Counter({CAUSES[act]: 1 for act in weights.keys() & CAUSES.keys()})
+    assert Counter() == wanted - happened, sorted(happened.items())
+    assert sum(number for what, number in happened.items() if what.endswith(" killed")) >= 3
+    assert sum(happened[what] for what in ("nothing sent", "answer lost", "sent again")) >= 8
 
 
 @pytest.mark.soak

@@ -7,6 +7,7 @@ history, and a pin stays where it is; also in the store that a collection was mo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
@@ -19,7 +20,7 @@ from typing import Any
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.publishing import relocation, retention
-from chroma_lifecycle.publishing.copying import copy_versions
+from chroma_lifecycle.publishing.copying import Copied, copy_versions
 from chroma_lifecycle.publishing.erasing import begin_anew, erase_older
 from chroma_lifecycle.publishing.published import Published
 from chroma_lifecycle.publishing.recover import recover
@@ -92,6 +93,7 @@ class StoreWorld:
         self.looked_at: object = None
         self.contents: dict[int, dict[str, Path]] = {}
         self.number = 0
+        self.happened: Counter[str] = Counter()
 
     def run(self, steps: int) -> None:
         """Let *steps* things happen, and then everybody who is still under way come to an end."""
@@ -134,11 +136,12 @@ class StoreWorld:
         actor.resume()
         if actor.done:
             self.actors.remove(actor)
+            self.happened[f"{actor.name} {actor.ended}"] += 1
 
     # What actors do.
 
     def _at(self, actor: Actor, place: Place) -> Any:
-        return SteppedStore(place.store, actor, self.chance, place.condemned.update)
+        return SteppedStore(place.store, actor, self.chance, place.condemned.update, self.happened)
 
     def _tiny(self, actor: Actor, place: Place) -> Tiny:
         return Tiny(self._at(actor, place), self.folder, self.clock, files=self.contents)
@@ -159,7 +162,8 @@ class StoreWorld:
         list(erase_older(self._at(actor, place), COLLECTION))
 
     def _sweep(self, actor: Actor, place: Place) -> None:
-        sweep(self._at(actor, place), COLLECTION, grace=24 * HOUR, delete=True, writer="sweep")
+        swept = sweep(self._at(actor, place), COLLECTION, grace=24 * HOUR, delete=True, writer="sweep")
+        self.happened["something swept"] += bool(swept.judged.condemned)
 
     def _expire(self, actor: Actor, place: Place) -> None:
         keep = self.chance.randrange(1, 4)
@@ -219,11 +223,12 @@ class StoreWorld:
         return self.places[-1]
 
     def _copy(self, actor: Actor, place: Place) -> None:
-        target: Any = SteppedStore(self.mirror, actor, self.chance, lambda names: None)
-        copy_versions(self._at(actor, place), target, COLLECTION, deadline=Deadline())
+        target: Any = SteppedStore(self.mirror, actor, self.chance, lambda names: None, self.happened)
+        copied = copy_versions(self._at(actor, place), target, COLLECTION, deadline=Deadline())
+        self.happened["mirror moved"] += isinstance(copied, Copied) and copied.swapped
 
     def _sweep_mirror(self, actor: Actor, place: Place) -> None:
-        target: Any = SteppedStore(self.mirror, actor, self.chance, lambda names: None)
+        target: Any = SteppedStore(self.mirror, actor, self.chance, lambda names: None, self.happened)
         sweep_mirror(self._at(actor, place), target, COLLECTION, delete=True)
 
     def _wipe(self) -> None:
@@ -279,6 +284,7 @@ class StoreWorld:
         """Take note that a collection has come to another store: with all that was promised of it where it was."""
         assert place.came_by is not None
         way, source = place.came_by
+        self.happened[f"arrived by {way}"] += 1
         place.is_begun = True
         place.lineages = frozenset(filter(None, map(_lineage, needed_by(place.store, head))))
         if way == "move":
