@@ -23,6 +23,11 @@ STEPS_IN_S3 = ("objects", "manifest", "head")
 """The steps of which a quick run kills each once in S3; a long run kills at all of them, before and after."""
 
 
+def seed_of(request: pytest.FixtureRequest) -> int:
+    """Return the seed of the moments: the one of the command line, which plays them again, or a new one."""
+    return int(request.config.getoption("--hypothesis-seed") or random.SystemRandom().randrange(1 << 30))
+
+
 def in_s3(begun: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """Return a world whose store, with what had begun, is in a new bucket."""
     use_server(monkeypatch)
@@ -84,12 +89,12 @@ def test_a_kill_at_a_step_loses_nothing_in_s3(
     expect_nothing_lost(in_s3(begun, tmp_path / "world", monkeypatch), step, after)
 
 
-def test_kills_at_random_moments_lose_nothing(world: World) -> None:
+def test_kills_at_random_moments_lose_nothing(world: World, request: pytest.FixtureRequest) -> None:
     """C13: SIGKILL at random moments of a cycle, again and again on what the one before left."""
     write_pool(world)
     table = Table()
     records = story(table)
-    seed = random.SystemRandom().randrange(1 << 30)
+    seed = seed_of(request)
     chance, killed, longest = random.Random(seed), 0, 0.5
     for number in range(40):
         records.append(label(table, f"kill{number}"))  # so that there is something to do in every round
@@ -109,10 +114,15 @@ def test_kills_at_random_moments_lose_nothing(world: World) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("store", ["directory", "s3"])
 def test_many_kills_at_random_moments_lose_nothing(
-    begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: str
+    begun: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+    store: str,
 ) -> None:
     """C13: COUNT processes killed on each store, up to four for each new world; what they left ends right."""
-    seed = random.SystemRandom().randrange(1 << 30)
+    seed = seed_of(request)
     chance, happened, longest = random.Random(seed), Counter[str](), 1.0
     while happened["killed"] < COUNT:
         happened["worlds"] += 1
