@@ -22,7 +22,7 @@ from chroma_lifecycle.batch.summary import details_of, record_counts
 from chroma_lifecycle.clock import Clock, Deadline, jitter, wait_until
 from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.sources import RootedDeltas
-from chroma_lifecycle.errors import BadInput, HeadMoved, LifecycleError
+from chroma_lifecycle.errors import BadInput, Corrupt, HeadMoved, LifecycleError
 from chroma_lifecycle.intake.changes import Change
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.meaning import differences
@@ -118,6 +118,7 @@ class Cycle:
         self._deadline = deadline
         self._phases = Phases(around.clock, around.trace, collection)
         self._missed: list[str] = []
+        self._was_damaged = False
 
     def run(self, changes: Sequence[Change], *, dry_run: bool = False) -> CycleEnd:
         """Apply *changes* and publish what they move; begin again when another writer was first.
@@ -139,11 +140,27 @@ class Cycle:
                 with self._phase("give_way"):
                     self._give_way(attempt, self._around.clock.monotonic() - began)
             except Refused as refusal:
+                if self._is_damaged(refusal.problem):
+                    continue
                 if attempt == ATTEMPTS:
                     raise refusal.problem from refusal
                 with self._phase("isolate"):
                     self._isolate(portion, refusal.problem)
+            except Exception as problem:
+                if not self._is_damaged(problem):
+                    raise
         raise AssertionError("counting has no end")
+
+    def _is_damaged(self, problem: Exception) -> bool:
+        """Return whether it is the local copy that *problem* came of: then the next attempt restores it whole.
+
+        It is read through once in a cycle, and only after what no sound copy explains.
+        """
+        known = isinstance(problem, LifecycleError) and not isinstance(problem, Corrupt)
+        if known or self._was_damaged:
+            return False
+        self._was_damaged = self._workspace.is_damaged(self._collection)
+        return self._was_damaged
 
     def _give_way(self, attempt: int, seconds: float) -> None:
         """Let others go first for a random while, longer after each lost swap; less when time gets short.

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from chroma_lifecycle.planning.facts import FieldFact, RunFact, RunKey, Tombstone
-from chroma_lifecycle.planning.ledger_file import LedgerFile, insert
+from chroma_lifecycle.planning.ledger_file import LedgerFile, insert, sqlite_errors
 from chroma_lifecycle.planning.ledger_mappings import LedgerMappings
 from chroma_lifecycle.planning.ledger_rows import (
     RUN,
@@ -114,6 +114,9 @@ class Ledger:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if isinstance(problem, sqlite3.DatabaseError):
+            with sqlite_errors(self.path):  # of whatever read it in the block
+                raise problem
 
     # Reading
 

@@ -30,7 +30,7 @@ class LedgerFile:
         """Make an empty ledger at *path*, where there must be nothing."""
         with path.open("xb"):
             pass
-        with _sqlite_errors(path):
+        with sqlite_errors(path):
             file = cls(sqlite3.connect(path, isolation_level=None), path)
             file.connection.executescript(SCHEMA)
         return file
@@ -39,14 +39,14 @@ class LedgerFile:
     def open(cls, path: Path, *, read_only: bool) -> Self:
         """Open the ledger at *path*; see :meth:`Ledger.open`."""
         mode = "mode=ro&immutable=1" if read_only else "mode=rw"
-        with _sqlite_errors(path):
+        with sqlite_errors(path):
             connection = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, isolation_level=None)
             try:
                 _check_format(connection, path)
+                return cls(connection, path)
             except BaseException:
                 connection.close()
                 raise
-        return cls(connection, path)
 
     def rows(self, query: str, values: Iterable[str], *, place: str = "?") -> Iterator[tuple[Any, ...]]:
         """Yield what *query* answers, asked with as many of *values* at a time as a statement takes."""
@@ -62,7 +62,7 @@ class LedgerFile:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Cursor]:
         """Write all that is done with the cursor, or nothing."""
-        with _sqlite_errors(self.path), closing(self.connection.cursor()) as cursor:
+        with sqlite_errors(self.path), closing(self.connection.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
             try:
                 yield cursor
@@ -75,7 +75,7 @@ class LedgerFile:
     @contextmanager
     def beside(self, other: Path) -> Iterator[sqlite3.Connection]:
         """Give the connection, with the ledger at *other* in it as ``other``, which is read alone."""
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             self.connection.execute("ATTACH ? AS other", (f"{other.resolve().as_uri()}?mode=ro&immutable=1",))
             try:
                 yield self.connection
@@ -84,7 +84,7 @@ class LedgerFile:
 
     def write_anew(self) -> None:
         """Write the whole file again, without what it holds no longer."""
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             self.connection.execute("VACUUM")
 
 
@@ -98,16 +98,24 @@ def insert(cursor: sqlite3.Cursor, table: str, rows: Iterable[tuple[object, ...]
 
 
 @contextmanager
-def _sqlite_errors(path: Path) -> Iterator[None]:
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Say in our words what SQLite says of the ledger at *path*.
+
+    Raises:
+        NoRoom: The disk is full.
+        Corrupt: It is damaged, or cannot be read.
+    """
     try:
         yield
     except sqlite3.DatabaseError as problem:
-        if problem.sqlite_errorname in NO_ROOM:
+        # Python's own errors have no name, and one of them quotes what is no text: that may be content.
+        name = getattr(problem, "sqlite_errorname", None)
+        if name in NO_ROOM:
             raise NoRoom(
                 f"the ledger {path} cannot be written: {problem}", hint="make room on the workspace's disk"
             ) from problem
         raise Corrupt(
-            f"the ledger {path} cannot be used: {problem}",
+            f"the ledger {path} cannot be used: {problem if name else type(problem).__name__}",
             hint="restore the collection anew; `chroma-lifecycle verify` tells whether it is sound",
         ) from problem
 

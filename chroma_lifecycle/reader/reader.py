@@ -305,7 +305,12 @@ class SnapshotReader:
             # 1. HEAD, and the manifest that it names if that is new.
             target, away = self._look(workspace)
             # 2. What is new of it, in the pristine copy; 3. in a copy of its own, opened and asked; 4. the swap.
-            self._serve(workspace, target, deadline)
+            try:
+                self._serve(workspace, target, deadline)
+            except Corrupt:
+                if not workspace.is_damaged(self._name):
+                    raise
+                self._serve(workspace, target, deadline)  # restored whole
         except LifecycleError as problem:
             self._failed(problem)
             if self._shelf.current is None and not self._serve_local(problem):
@@ -325,11 +330,8 @@ class SnapshotReader:
     def _own_workspace(self) -> Workspace:
         if self._workspace is None:
             self._workspace = _own(self._place, self._name, self._clock)
-            try:
-                # Once: what another process left here is read through before it is believed.
-                self._workspace.pristine.hash_again()
-            except Corrupt as problem:
-                log.warning("the local copy is damaged", collection=self._name, why=problem.message)
+            # Once: what another process left here is read through before it is believed.
+            self._workspace.is_damaged(self._name)
         return self._workspace
 
     def _look(self, workspace: Workspace) -> tuple[Published, StoreUnavailable | None]:

@@ -360,3 +360,17 @@ def test_a_local_copy_is_used_only_when_it_is_whole(news: News, read: MakeReader
     assert (3 if state == "one behind" else 2) == seen_by(reader)
     fetched = [call for call in store.calls if call.startswith("read words/objects")]
     assert bool(fetched) == (state != "one behind")
+
+
+def test_a_copy_that_is_damaged_while_it_is_read_is_restored(world: World, news: News, read: MakeReader) -> None:
+    """C13: a reader that has begun long ago finds the damage when it brings the next version, and serves that."""
+    reader = read()
+    assert world.version() == seen_by(reader)
+    path = world.home / "reader/words/pristine" / CHROMA / "chroma.sqlite3"
+    with path.open("r+b") as file:
+        file.seek(4096)  # behind the page that every version changes
+        file.write(b"\xa5" * 4096)
+    version = news.publish()
+
+    assert (version, None) == (reader.refresh().version, reader.status().problem)
+    assert version == seen_by(reader)
