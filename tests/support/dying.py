@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import threading
 from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.synchronize import Barrier
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from chroma_lifecycle import cycle
+from chroma_lifecycle.chroma.client import ManagedClient
+from chroma_lifecycle.clock import wait_until
 from chroma_lifecycle.config import take_environment
 from chroma_lifecycle.cycle import Cycle
 from chroma_lifecycle.errors import HeadMoved, LifecycleError
@@ -94,9 +95,24 @@ def die_resyncing(world: World, table: Table, mapping: TableMapping | None, step
     return _exit_code(_dying_in_resync, world, table, mapping, step, after)
 
 
-def die_in(world: World, records: list[Any], seconds: float) -> int | None:
-    """Compact in a process that is killed some seconds after it began."""
-    return _exit_code(_dying_soon, world, records, seconds)
+PHASES = ("before", "elsewhere", "open", "apply", "close")
+"""Where a process is in its batch: calls of the managed client, which hold Python's lock, and all else."""
+
+
+def die_in(world: World, records: list[Any], seconds: float) -> tuple[int | None, str]:
+    """Compact in a process that this one kills some seconds after it began; return its exit code and its phase then.
+
+    Not the process itself: in a call of Chroma no thread and no timer of it comes to do so.
+    """
+    context = processes()
+    phase = context.RawValue("i", 0)
+    process = context.Process(target=_compacting, args=(world, records, phase))
+    process.start()
+    wait_until(lambda: phase.value > 0 or not process.is_alive(), timeout_seconds=120)
+    process.join(seconds)
+    process.kill()
+    process.join(120)
+    return process.exitcode, PHASES[phase.value]
 
 
 def _exit_code(target: Callable[..., None], *arguments: Any) -> int | None:
@@ -139,10 +155,23 @@ def _kill_at(owner: Any, name: str, *, after: bool, calls: int) -> None:
     setattr(owner, name, deadly)
 
 
-def _dying_soon(world: World, records: list[Any], seconds: float) -> None:
-    timer = threading.Timer(seconds, _kill)
-    timer.daemon = True
-    timer.start()
+def _compacting(world: World, records: list[Any], phase: Any) -> None:
+    elsewhere = PHASES.index("elsewhere")
+
+    def telling(call: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def told(*args: Any, **kwargs: Any) -> Any:
+            phase.value = PHASES.index(name)
+            try:
+                return call(*args, **kwargs)
+            finally:
+                phase.value = elsewhere
+
+        return told
+
+    ManagedClient.open = staticmethod(telling(ManagedClient.open, "open"))  # type: ignore[assignment, method-assign]
+    ManagedClient.apply = telling(ManagedClient.apply, "apply")  # type: ignore[method-assign]
+    ManagedClient.close = telling(ManagedClient.close, "close")  # type: ignore[method-assign]
+    phase.value = elsewhere
     world.compact(records)
 
 
