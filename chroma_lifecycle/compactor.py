@@ -15,6 +15,7 @@ from typing import Self
 from chroma_lifecycle.batch.pace import Pace
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.cycle import ATTEMPTS, Cycle, Surroundings
+from chroma_lifecycle.defects import defect, places
 from chroma_lifecycle.errors import HeadMoved, LifecycleError, NoRoom, NotOwned, Sharded
 from chroma_lifecycle.intake.changes import Change, Origin
 from chroma_lifecycle.intake.decode import changes_of
@@ -124,6 +125,8 @@ class Compactor:
             if or_shards and isinstance(problem, Sharded):
                 raise
             ends.lost(work.name, work.changes, problem, lag())
+        except Exception as problem:  # noqa: BLE001  a defect of ours is the loss of one collection
+            ends.lost(work.name, work.changes, _told(work.name, problem), lag())
         else:
             ends.ended(work.name, end.joined.outcomes, end.joined.problems, replace(end.report, lag_seconds=lag()))
             return end.joined
@@ -144,6 +147,9 @@ class Compactor:
                 return
         except LifecycleError as problem:
             ends.lost(collection, changes, problem, self._lag_seconds(changes))
+            return
+        except Exception as problem:  # noqa: BLE001  likewise
+            ends.lost(collection, changes, _told(collection, problem), self._lag_seconds(changes))
             return
         joined = joined_of_all(
             changes, [(work.changes, self._run(work, deadline, ends, dry_run=dry_run)) for work in works]
@@ -218,6 +224,13 @@ class Compactor:
         )
         self._workspaces[collection] = known  # the last one: used last
         return known
+
+
+def _told(collection: str, problem: Exception) -> LifecycleError:
+    """Log where a defect showed itself; return what its messages fail with."""
+    told = defect(problem)
+    log.error("a defect ended a cycle", collection=collection, why=told.message, places=places(problem))
+    return told
 
 
 @contextmanager

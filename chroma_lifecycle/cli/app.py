@@ -43,6 +43,7 @@ from chroma_lifecycle.cli.output import (
     Output,
     exit_code,
 )
+from chroma_lifecycle.defects import kind_and_place
 from chroma_lifecycle.errors import LifecycleError, NotInitialised
 
 app = typer.Typer(
@@ -166,10 +167,9 @@ def _defect(problem: Exception, output: Output, *, verbose: bool) -> int:
     """Say where it happened, not what the message says: it may quote documents or metadata."""
     if verbose:
         traceback.print_exception(problem)
-    where = traceback.extract_tb(problem.__traceback__)[-1]
     output.error(
         "Defect",
-        f"{type(problem).__name__} in {where.name} (line {where.lineno} of {where.filename})",
+        kind_and_place(problem),
         "this is a defect of chroma-lifecycle: run `chroma-lifecycle --verbose ...` and report what it prints",
     )
     return EXIT_DEFECT
