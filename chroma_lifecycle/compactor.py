@@ -16,7 +16,7 @@ from chroma_lifecycle.batch.pace import Pace
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.cycle import ATTEMPTS, Cycle, Surroundings
 from chroma_lifecycle.defects import defect, places
-from chroma_lifecycle.errors import HeadMoved, LifecycleError, NoRoom, NotOwned, Sharded
+from chroma_lifecycle.errors import HeadMoved, LifecycleError, NoRoom, Sharded
 from chroma_lifecycle.intake.changes import Change, Origin
 from chroma_lifecycle.intake.decode import changes_of
 from chroma_lifecycle.intake.envelopes import Batch, Kind, decode_event
@@ -182,13 +182,16 @@ class Compactor:
         return whole_of(name) in collections
 
     def _discard(self, name: str) -> bool:
-        """Remove a workspace; return ``False`` if another process has it, or it holds nothing."""
+        """Remove a workspace; return ``False`` if another process has it, it holds nothing, or the disk refuses.
+
+        Even owning one writes its lock, for which a full disk may lack the room.
+        """
         try:
-            workspace = self._workspace(name)
-        except NotOwned:
+            held = self._workspace(name).pristine.version() is not None
+            self._workspaces.pop(name).discard()
+        except LifecycleError as problem:
+            log.info("a local copy stays", collection=name, why=problem.message)
             return False
-        held = workspace.pristine.version() is not None
-        self._workspaces.pop(name).discard()
         return held
 
     def _keep_up(self, report: CollectionReport, deadline: Deadline) -> CollectionReport:

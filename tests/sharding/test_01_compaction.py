@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import pytest
 
 from chroma_lifecycle.chroma.client import CollectionSettings
 from chroma_lifecycle.clock import SYSTEM_CLOCK
+from chroma_lifecycle.cycle import Cycle, CycleEnd
 from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NoRoom, StoreUnavailable
+from chroma_lifecycle.intake.changes import Change
 from chroma_lifecycle.intake.mapping_file import load_mapping, parse_mapping
 from chroma_lifecycle.lifecycle import begin_in_shards
 from chroma_lifecycle.snapshot import workspace as workspaces
+from chroma_lifecycle.snapshot.workspace import Workspace
 from tests.support.faults import CollectionFails
 from tests.support.sharded import ShardedWorld
 from tests.support.table import Table, in_sqs
@@ -146,6 +150,31 @@ def test_a_disk_that_holds_one_shard_is_enough(world: ShardedWorld, monkeypatch:
         assert (2, 0) == (report.applied, report.failed)
         assert machine.compact(in_sqs([label(table, "a", "date"), label(table, "b", "date")])).applied == 2
     assert [1, 4, 4] == world.versions()
+
+
+def test_a_copy_that_cannot_be_given_up_is_passed_over(world: ShardedWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C15: a full disk has no room even for a lock: the batch fails where it needs room, and the rest is published."""
+    table, root, asked = Table(), world.home / "workspace", []
+    with_words(world, table)
+    shutil.copytree(root / OF_B, root / "words.1-9")
+    opened, runs = Workspace.open, Cycle.run
+
+    def without_room_for_a_lock(place: Path, **named: Any) -> Workspace:
+        if place.name == "words.1-9":
+            asked.append(place.name)
+            raise NoRoom(f"{place} has no room for a lock", hint="none")
+        return opened(place, **named)
+
+    def without_room_for_a(self: Cycle, changes: Sequence[Change], *, dry_run: bool = False) -> CycleEnd:
+        if self._collection == OF_A:
+            raise NoRoom("no room", hint="none")
+        return runs(self, changes, dry_run=dry_run)
+
+    monkeypatch.setattr(Workspace, "open", without_room_for_a_lock)
+    monkeypatch.setattr(Cycle, "run", without_room_for_a)
+    report = world.compact([label(table, "a"), label(table, "b")])
+    assert (("message-0",), [OF_A]) == (report.failed_sources(), [lost.collection for lost in report.lost])
+    assert ({"words.1-9"}, [1, 3, 2]) == (set(asked), world.versions())
 
 
 def test_a_mapping_that_routes_otherwise_is_refused(world: ShardedWorld) -> None:
