@@ -36,6 +36,10 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+_MORE_TIME = (
+    "the batch comes again by itself; if it keeps happening, raise the function's timeout or memory, or lower "
+    "the batch size"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,15 @@ class Deadline:
         """Return the deadline that leaves *seconds* for what comes after."""
         return self if self.at is None else replace(self, at=self.at - seconds)
 
+    def go_on(self, step: str) -> None:
+        """Refuse another part of *step* when the time is over.
+
+        Raises:
+            NoTime: It is.
+        """
+        if self.remaining_seconds() <= 0:
+            raise NoTime(f"the time ended within {step}", hint=_MORE_TIME)
+
     def require(self, seconds: float, step: str) -> None:
         """Refuse to begin *step* unless *seconds* are left for it.
 
@@ -70,9 +83,11 @@ class Deadline:
         if (left := self.remaining_seconds()) < seconds:
             raise NoTime(
                 f"{step} needs about {seconds:.1f} s and {left:.1f} s are left",
-                hint="the batch comes again by itself; if it keeps happening, raise the function's "
-                "timeout or memory, or lower the batch size",
+                hint=_MORE_TIME,
             )
+
+
+ENDLESS = Deadline()
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_seconds: float, poll_seconds: float = 0.001) -> bool:

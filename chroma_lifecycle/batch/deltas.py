@@ -20,6 +20,11 @@ from chroma_lifecycle.planning.ledger import Ledger
 
 # With less left, another delta is not begun.
 _SECONDS_FOR_A_DELTA = 0.2
+# What may be on its way when the time of a delta ends.
+_SECONDS_FOR_A_PART = 0.05
+_MOST_OF_ONE = 0.75
+"""Of the time for reading, what one delta may take while others wait behind it: one that is endless would come first
+each time, and hold them up until they are dead letters."""
 
 
 class BatchDeltas:
@@ -48,6 +53,8 @@ class BatchDeltas:
         self._scratch = scratch
         self._deadline = deadline.earlier(pace.reserve_seconds)
         self._pace = pace
+        self._waiting = 0
+        self._most_seconds = _MOST_OF_ONE * self._deadline.remaining_seconds()
 
     def read_ahead(self, changes: Iterable[Change], ledger: Ledger) -> None:
         """Read the deltas of runs that *ledger* does not know yet, the oldest first, as far as time allows.
@@ -56,7 +63,9 @@ class BatchDeltas:
         of a long queue would come again until they are dead letters.
         """
         runs = [change for change in changes if isinstance(change, MergeDelta)]
+        self._waiting = len(runs)
         for change in sorted(runs, key=lambda run: run.origin.position.order):
+            self._waiting -= 1
             known = ledger.run(change.origin.item, change.address)
             if known is None or known.position < change.origin.position:
                 with suppress(LifecycleError):  # it is kept, and raised when the change is joined
@@ -99,10 +108,18 @@ class BatchDeltas:
             lambda record_id: mapping.fits(collection, record_id),
             self._space,
         )
-        reader = partial(read_chroma_delta, deadline=self._deadline)
-        delta = open_delta(address, self._source, self._scratch(), expected, reader)
+        deadline = self._deadline_of_one(records)
+        reader = partial(read_chroma_delta, deadline=deadline)
+        delta = open_delta(address, self._source, self._scratch(), expected, reader, deadline=deadline)
         # Below a partition key all ids are in one shard; where any id may be, others have their portions.
         return delta if change.below is not None else replace(delta, ids=mapping.portion(delta.ids))
+
+    def _deadline_of_one(self, records: int) -> Deadline:
+        """Return when reading the next delta has to end, with *records* that were read to be applied."""
+        # For one record more: whatever else is in the batch has to be applied, too.
+        deadline = self._deadline.earlier(_SECONDS_FOR_A_PART + self._pace.apply_seconds(records + 1))
+        more = deadline.remaining_seconds() - self._most_seconds
+        return deadline.earlier(more) if self._waiting and more > 0 else deadline
 
 
 def _unforeseen(address: str, problem: Exception) -> BadInput:

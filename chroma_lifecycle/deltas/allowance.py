@@ -1,10 +1,11 @@
-"""How much a delta may unpack to: a small file can say that it holds more than any disk or day has room for."""
+"""How much a delta may unpack to, and until when: a small file can say that it holds more than a day has room for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from chroma_lifecycle.clock import ENDLESS, Deadline
 from chroma_lifecycle.errors import BadInput
 
 MAX_UNPACKED_BYTES = 8 << 30
@@ -21,16 +22,18 @@ class Allowance:
         subject: The delta, for messages.
         stored_bytes: Of its files.
         allowed_bytes: A number of a vector counts as four, a text as long as it is.
+        deadline: When reading them has to end.
     """
 
     subject: str
     stored_bytes: int
     allowed_bytes: int
+    deadline: Deadline = ENDLESS
     _claimed: int = 0
     _taken: int = 0
 
     @classmethod
-    def of(cls, subject: str, sizes: Iterable[int], *, own: bool = False) -> Allowance:
+    def of(cls, subject: str, sizes: Iterable[int], *, own: bool = False, deadline: Deadline = ENDLESS) -> Allowance:
         """Return what a delta may unpack to whose files have these *sizes*.
 
         Args:
@@ -38,7 +41,15 @@ class Allowance:
         """
         stored = sum(sizes)
         most = MAX_UNPACKED_BYTES if own else min(MAX_UNPACKED_BYTES, max(ALWAYS_BYTES, MOST_TIMES * stored))
-        return cls(subject, stored, most)
+        return cls(subject, stored, most, deadline)
+
+    def go_on(self) -> None:
+        """Refuse another part of the delta when the time is over.
+
+        Raises:
+            NoTime: It is.
+        """
+        self.deadline.go_on(f"reading {self.subject}")
 
     def claim(self, size_bytes: int) -> None:
         """Take note of what a file says that it holds, before it is decoded.

@@ -10,6 +10,7 @@ from gzip import BadGzipFile, GzipFile
 from pathlib import Path
 from typing import BinaryIO
 
+from chroma_lifecycle.clock import ENDLESS, Deadline
 from chroma_lifecycle.deltas.addresses import segments_problem
 from chroma_lifecycle.deltas.disk import writing
 from chroma_lifecycle.errors import BadInput
@@ -23,12 +24,15 @@ MAX_PATH_CHARACTERS = 1_000
 CHUNK_BYTES = 1 << 20
 
 
-def unpack(archive: Path, to: Path, subject: str, *, limit_bytes: int = MAX_UNPACKED_BYTES) -> tuple[str, ...]:
+def unpack(
+    archive: Path, to: Path, subject: str, *, limit_bytes: int = MAX_UNPACKED_BYTES, deadline: Deadline = ENDLESS
+) -> tuple[str, ...]:
     """Unpack the plain files of *archive* below the new directory *to*, and return their names.
 
     Raises:
         BadInput: A member is no plain file or directory, or its name leads out; the archive is
             damaged, or unpacks to more than *limit_bytes* or `MAX_MEMBERS`. The member is named.
+        NoTime: *deadline* came first.
     """
     with writing(to):
         to.mkdir()
@@ -39,7 +43,7 @@ def unpack(archive: Path, to: Path, subject: str, *, limit_bytes: int = MAX_UNPA
         _damage(subject, (tarfile.TarError, ValueError, RecursionError)),
         GzipFile(fileobj=packed) as stream,
     ):
-        bounded = _Bounded(stream, limit_bytes, subject)
+        bounded = _Bounded(stream, limit_bytes, subject, deadline)
         with tarfile.TarFile(fileobj=bounded) as tar:  # type: ignore[arg-type]  # it needs no more to read
             for count, member in enumerate(tar, 1):
                 if count > MAX_MEMBERS:
@@ -57,13 +61,14 @@ class _Bounded:
     memory is taken for it.
     """
 
-    def __init__(self, stream: BinaryIO | GzipFile, limit_bytes: int, subject: str) -> None:
-        self._stream, self._limit, self._subject = stream, limit_bytes, subject
+    def __init__(self, stream: BinaryIO | GzipFile, limit_bytes: int, subject: str, deadline: Deadline) -> None:
+        self._stream, self._limit, self._subject, self._deadline = stream, limit_bytes, subject, deadline
         self._at = 0
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= CHUNK_BYTES:
             raise _refused(self._subject, f"a header claims {size:,} bytes")
+        self._deadline.go_on(f"unpacking {self._subject}")
         # Here, so that an OSError of the disk that is written to cannot be taken for damage.
         with _damage(self._subject, (BadGzipFile, EOFError, zlib.error)):
             data = self._stream.read(size)

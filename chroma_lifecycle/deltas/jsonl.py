@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from chroma_lifecycle.deltas.allowance import Allowance
 from chroma_lifecycle.deltas.checks import RawRows
 from chroma_lifecycle.deltas.marks import DELTA, ORIGIN, Marks, decode_marks
 from chroma_lifecycle.deltas.model import GROUP_BYTES, GROUP_ROWS
@@ -39,7 +40,7 @@ class _Group:
         return RawRows(self.ids, numbers, lengths, self.documents, self.metadatas)
 
 
-def read_jsonl(path: Path, subject: str, refuse: Callable[[BadInput], None]) -> Iterator[RawRows]:
+def read_jsonl(path: Path, subject: str, refuse: Callable[[BadInput], None], allowance: Allowance) -> Iterator[RawRows]:
     """Yield the records of one file, unchecked; empty lines hold none.
 
     The form has no end mark: a file without marks that was cut off between two lines looks like a whole one.
@@ -49,10 +50,12 @@ def read_jsonl(path: Path, subject: str, refuse: Callable[[BadInput], None]) -> 
 
     Raises:
         BadInput: A line is too long.
+        NoTime: The deadline of *allowance* came first.
     """
     group = _Group()
     with path.open("rb") as file:
         for number, line in enumerate(_lines(file, subject), 1):
+            allowance.go_on()
             if line.strip() and not (number == 1 and _marks_in(line)):
                 try:
                     _add(group, line, f"{subject}: line {number:,}")

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
-from chroma_lifecycle.clock import new_id
+from chroma_lifecycle.clock import ENDLESS, Deadline, new_id
 from chroma_lifecycle.deltas.allowance import Allowance
 from chroma_lifecycle.deltas.archive import unpack
 from chroma_lifecycle.deltas.checks import Checker, Expectation, RawRows
@@ -41,6 +41,7 @@ def open_delta(
     read_chroma: ReadChroma | None = None,
     *,
     own: bool = False,
+    deadline: Deadline = ENDLESS,
 ) -> Delta:
     """Return the delta at *address*, every record of it checked, in a file below *scratch*.
 
@@ -49,16 +50,18 @@ def open_delta(
 
     Args:
         own: Whether this program packed its files, out of deltas that were opened before.
+        deadline: When reading has to end; *read_chroma* keeps its own.
 
     Raises:
         BadInput: There is no delta, or it cannot be applied whole; says which record and why.
+        NoTime: *deadline* came first.
         StoreUnavailable: The source did not answer.
         NoRoom: The disk of *scratch* is too small.
     """
     listed = list_delta(address, source)
     with ExitStack() as undo:
         room = _make_room(listed, scratch, undo)
-        delta = _normalise(listed, room, expected, read_chroma, own=own)
+        delta = _normalise(listed, room, expected, read_chroma, own=own, deadline=deadline)
         undo.pop_all()
     return delta
 
@@ -136,12 +139,13 @@ def fetch_chroma(address: str, source: RootedDeltas, scratch: Path) -> Path:
 
 
 def _normalise(
-    listed: Listed, room: Path, expected: Expectation, read_chroma: ReadChroma | None, *, own: bool
+    listed: Listed, room: Path, expected: Expectation, read_chroma: ReadChroma | None, *, own: bool, deadline: Deadline
 ) -> Delta:
     path = room / "records.parquet"
     checker = Checker.against(listed.subject, expected)
     with writing(path), RecordWriter(path) as records:
-        for rows in chain.from_iterable(_parts(listed, room, expected.collection, checker, read_chroma, own=own)):
+        parts = _parts(listed, room, expected.collection, checker, read_chroma, own=own, deadline=deadline)
+        for rows in chain.from_iterable(parts):
             records.add(checker.check(rows))
         digest = checker.content_digest()
         records.finish(digest)
@@ -161,15 +165,16 @@ def _parts(
     read_chroma: ReadChroma | None,
     *,
     own: bool = False,
+    deadline: Deadline = ENDLESS,
 ) -> Iterator[Iterator[RawRows]]:
     """Yield the records of each file, to be read before the next one is asked for."""
     match listed.form:
         case Form.PARQUET | Form.JSONL:
-            allowance = Allowance.of(listed.subject, (file.size for file in listed.files), own=own)
+            allowance = Allowance.of(listed.subject, (file.size for file in listed.files), own=own, deadline=deadline)
             for file in listed.files:
                 yield _part(listed, file, room / "part", checker, allowance)
         case Form.CHROMA | Form.ARCHIVE:
-            yield _from_chroma(listed, room, collection, read_chroma)
+            yield _from_chroma(listed, room, collection, read_chroma, deadline)
 
 
 def _part(listed: Listed, file: DeltaFile, to: Path, checker: Checker, allowance: Allowance) -> Iterator[RawRows]:
@@ -177,10 +182,11 @@ def _part(listed: Listed, file: DeltaFile, to: Path, checker: Checker, allowance
     subject = _subject(listed, file)
     checker.begin_part(subject)
     to.unlink(missing_ok=True)
+    allowance.go_on()
     listed.fetch(file, to)
     marks = _marks_of(listed, file, to)
     if listed.form is Form.JSONL:
-        yield from read_jsonl(to, subject, checker.refuse)
+        yield from read_jsonl(to, subject, checker.refuse, allowance)
     else:
         yield from read_parquet(to, subject, allowance)
     if marks.content is not None and checker.part_is_whole and marks.content != checker.part_digest():
@@ -206,14 +212,15 @@ def _marks_of(listed: Listed, file: DeltaFile, path: Path) -> Marks:
             return Marks()
 
 
-def _fetch_chroma(listed: Listed, to: Path) -> Path:
+def _fetch_chroma(listed: Listed, to: Path, deadline: Deadline = ENDLESS) -> Path:
     """Return a private copy of the delta's Chroma directory."""
     if listed.form is Form.ARCHIVE:
         packed = listed.fetch(listed.files[0], to.with_name("packed"))
-        names = unpack(packed, to, listed.subject)
+        names = unpack(packed, to, listed.subject, deadline=deadline)
         packed.unlink()
         return to / _home(listed, names)
     for file in listed.files:
+        deadline.go_on(f"reading {listed.subject}")
         with writing(to):
             (to / file.name).parent.mkdir(parents=True, exist_ok=True)
         listed.fetch(file, to / file.name)
@@ -228,11 +235,13 @@ def _home(listed: Listed, names: Sequence[str]) -> str:
     return homes[0]
 
 
-def _from_chroma(listed: Listed, room: Path, collection: str, read_chroma: ReadChroma | None) -> Iterator[RawRows]:
+def _from_chroma(
+    listed: Listed, room: Path, collection: str, read_chroma: ReadChroma | None, deadline: Deadline
+) -> Iterator[RawRows]:
     subject, to = listed.subject, room / "part"
-    directory = _fetch_chroma(listed, room / "fetched")
+    directory = _fetch_chroma(listed, room / "fetched", deadline)
     if read_chroma is None:
         raise BadInput(f"{subject} is a Chroma directory, which nothing here reads", hint="deliver it as Parquet")
     read_chroma(directory, collection, to, subject)
     shutil.rmtree(directory, ignore_errors=True)
-    yield from read_parquet(to, subject, Allowance.of(subject, [to.stat().st_size], own=True))
+    yield from read_parquet(to, subject, Allowance.of(subject, [to.stat().st_size], own=True, deadline=deadline))

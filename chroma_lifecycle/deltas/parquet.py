@@ -45,16 +45,18 @@ def read_parquet(path: Path, subject: str, allowance: Allowance) -> Iterator[Raw
 
     Raises:
         BadInput: It is no sound Parquet file, its columns are not a delta's, or it unpacks to more than *allowance*.
+        NoTime: The deadline of *allowance* came first.
     """
     with _opened(path, subject) as file:
         with damage(subject):
             _check_columns(file.schema_arrow, subject)
-            groups = _measured(path, file)
+            groups = _measured(path, file, allowance)
         allowance.claim(sum(group.unpacked_bytes for group in groups))
         for number, group in enumerate(groups):
             with damage(subject):
                 batches = file.iter_batches(batch_size=group.rows_at_once, row_groups=[number], use_threads=False)
             while (batch := _next(batches, subject)) is not None:
+                allowance.go_on()
                 yield _raw(batch, subject, allowance)
 
 
@@ -119,9 +121,9 @@ class _Measure:
     rows_at_once: int
 
 
-def _measured(path: Path, file: Any) -> list[_Measure]:
+def _measured(path: Path, file: Any, allowance: Allowance) -> list[_Measure]:
     columns = [file.schema.column(at) for at in range(len(file.schema))]
-    groups = [_measure(columns, group) for group in groups_of(path)]
+    groups = [_measure(columns, group) for group in groups_of(path, allowance)]
     if len(groups) != file.num_row_groups:
         raise ValueError("Arrow reads other groups than were measured")
     return groups

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from chroma_lifecycle.deltas.allowance import Allowance
 from chroma_lifecycle.deltas.parquet_footer import Column, read_footer
 from chroma_lifecycle.deltas.thrift import I32, STRUCT, Key, Thrift
 
@@ -48,6 +49,7 @@ class PageReader:
 
     file: BinaryIO
     size_bytes: int
+    allowance: Allowance
     _pages: int = field(default=0)
 
     def chunk(self, column: Column) -> Chunk:
@@ -66,6 +68,7 @@ class PageReader:
 
     def _page(self, at: int, found: Chunk) -> int:
         """Count the page that begins *at*; return where the next one does."""
+        self.allowance.go_on()
         self._pages += 1
         if self._pages > MOST_PAGES:
             raise ValueError(f"more than {MOST_PAGES:,} pages")
@@ -111,14 +114,16 @@ class Group:
     chunks: list[Chunk]
 
 
-def groups_of(path: Path) -> Iterator[Group]:
+def groups_of(path: Path, allowance: Allowance) -> Iterator[Group]:
     """Yield what each group of rows holds, of a file that Arrow has opened.
 
     Raises:
         ValueError: The footer is damaged, or a page has no sound header.
+        NoTime: The deadline of *allowance* came first.
     """
     with path.open("rb") as file:
         size_bytes = path.stat().st_size
-        reader = PageReader(file, size_bytes)
+        reader = PageReader(file, size_bytes, allowance)
         for group in read_footer(file, size_bytes):
+            allowance.go_on()
             yield Group(group.rows, [reader.chunk(column) for column in group.columns])

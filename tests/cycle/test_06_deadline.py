@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.compactor import Compactor
+from chroma_lifecycle.deltas import parquet
 from chroma_lifecycle.errors import NoTime
 from tests.support.dying import die_at
 from tests.support.story import expect_model, story, write_pool
 from tests.support.table import Table, in_sqs
 from tests.support.watching import WatchedStore, whole_store
-from tests.support.world import IMAGE, World, begins, label
+from tests.support.world import IMAGE, LINE, World, begins, label
 
 
 @dataclass
@@ -176,6 +179,33 @@ def test_a_batch_that_is_too_much_is_cut(world: World) -> None:
         assert {NoTime} == {type(failure.error) for failure in report.failures}
         assert 4 == machine.compact(in_sqs(records[4:])).applied
     assert 800 == len(world.records())
+
+
+@pytest.mark.parametrize("order", [("endless", "sound"), ("sound", "endless"), ("endless",)])
+def test_a_delta_that_takes_all_the_time_fails_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, order: tuple[str, ...]
+) -> None:
+    """L14, C11: parts that take more than there is; what else is in the batch is published."""
+    table, clock, decode = Table(), ManualClock(), parquet._next
+    for name, numbers in {"sound": range(1), "endless": range(1, 200)}.items():
+        world.write_delta(name, {f"{LINE}#WORD#{number:05d}": (number, None, {}) for number in numbers})
+    path = world.home / "deltas" / "endless.parquet"
+    pq.write_table(pq.read_table(path), path, row_group_size=1)
+
+    def slow(batches: Iterator[Any], subject: str) -> Any:
+        clock.seconds += 0.02 if "endless" in subject else 0.0
+        return decode(batches, subject)
+
+    monkeypatch.setattr(parquet, "_next", slow)
+    runs = [table.put(IMAGE, f"RECEIPT#00001#COMPACTION_RUN#{name}", **begins(name)) for name in order]
+
+    report = world.compact([*runs, label(table, "total")], deadline=Deadline.after(4.0, clock))
+
+    [failure] = report.failures
+    assert (NoTime, f"message-{order.index('endless')}") == (type(failure.error), failure.source)
+    assert "the time ended within reading delta 'endless.parquet'" in failure.error.message
+    assert len(order) == report.applied
+    assert len(order) - 1 == len(world.records())
 
 
 def test_updates_that_are_too_many_are_cut(world: World) -> None:

@@ -121,7 +121,7 @@ def test_the_pages_of_any_writer_are_counted(
     )
     footer = pq.read_metadata(tmp_path / "d.parquet")
 
-    groups = list(groups_of(tmp_path / "d.parquet"))
+    groups = list(groups_of(tmp_path / "d.parquet", Allowance("d", 0, 0)))
 
     assert [25, 25, 10] == [group.rows for group in groups] == [group.chunks[0].values for group in groups]
     for number, chunks in enumerate(group.chunks for group in groups):
