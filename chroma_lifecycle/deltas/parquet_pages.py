@@ -16,8 +16,9 @@ from chroma_lifecycle.deltas.allowance import Allowance
 from chroma_lifecycle.deltas.parquet_footer import Column, read_footer
 from chroma_lifecycle.deltas.thrift import I32, STRUCT, Key, Thrift
 
-_HEADER_BYTES = (1 << 10, 16 << 20)
-"""What is read for a header: enough for nearly all, then as much as Arrow takes (statistics may be long)."""
+_HEADER_BYTES = tuple(1 << bits for bits in range(10, 25, 2))
+"""What is read for a header: enough for nearly all, then four times as much, up to what Arrow takes (statistics may be
+long)."""
 MOST_PAGES = 1_000_000
 
 # Fields of a page's header: sizes, and for each kind of page the struct that counts its values.

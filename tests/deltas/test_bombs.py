@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import pytest
 from chroma_lifecycle.deltas import allowance, parquet_pages
 from chroma_lifecycle.deltas.allowance import Allowance
 from chroma_lifecycle.deltas.parquet import read_parquet
-from chroma_lifecycle.deltas.parquet_pages import groups_of
+from chroma_lifecycle.deltas.parquet_footer import read_footer
+from chroma_lifecycle.deltas.parquet_pages import PageReader, groups_of
 from chroma_lifecycle.errors import BadInput
 from tests.support import bombs
 from tests.support.deltas import left_in_scratch, opened, record, records_of, write_parquet
@@ -151,6 +153,33 @@ def test_long_texts_are_read_few_at_a_time(tmp_path: Path, encoding: str) -> Non
 
     assert sum(map(len, texts)) == sum(longest)
     assert max(longest) <= 33 << 20
+
+
+class Counting(io.BytesIO):
+    """A file that counts what is read of it."""
+
+    count = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.count += len(data)
+        return data
+
+
+def test_long_headers_are_not_read_with_all_that_follows(tmp_path: Path) -> None:
+    """C11: 400 pages, each with a header of more than a kilobyte: no more is read than a few times the file."""
+    path = write_parquet(tmp_path / "d.parquet", [record(f"{at:03d}" + 900 * "n") for at in range(400)])
+    pq.write_table(pq.read_table(path), path, data_page_size=1, write_batch_size=1, use_dictionary=False)
+    file = Counting(path.read_bytes())
+    size = len(file.getvalue())
+    [group] = read_footer(file, size)
+    reader = PageReader(file, size, Allowance("d", 0, 0))
+
+    file.count = 0
+    chunk = reader.chunk(group.columns[0])
+
+    assert 400 == chunk.values
+    assert 400 * 1_800 < group.columns[0].packed_bytes < file.count < 5 * group.columns[0].packed_bytes
 
 
 def test_a_header_that_is_none_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
