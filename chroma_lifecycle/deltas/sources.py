@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from chroma_lifecycle.deltas.disk import writing
 from chroma_lifecycle.errors import BadInput, StoreUnavailable
 
 CHUNK_BYTES = 1 << 20
+_NO_NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
 MAX_DEPTH = 64
 """Of directories within one another, in one delta."""
 
@@ -170,6 +172,8 @@ def _reading(place: Place) -> Iterator[None]:
     except PermissionError as problem:
         raise _refused(place, "it may not be read") from problem
     except OSError as problem:
+        if problem.errno in _NO_NAMES:
+            raise _refused(place, f"it has no name that a file can have ({problem.strerror})") from problem
         raise StoreUnavailable(
             f"delta {place.address!r}: {place.root} did not answer: {problem.strerror}",
             hint="check the mount; the message comes again by itself",

@@ -94,6 +94,15 @@ def test_directories_too_deep_are_refused(root: Path) -> None:
         listed(root, "run")
 
 
+@pytest.mark.parametrize("address", [256 * "n", f"run/{256 * 'n'}.parquet", "loop/d.parquet"])
+def test_a_name_that_no_file_can_have_is_refused(root: Path, address: str) -> None:
+    """C11: its message fails for good; that the mount did not answer would bring it again until it is a dead letter."""
+    (root / "run").mkdir()
+    (root / "loop").symlink_to(root / "loop")
+    with pytest.raises(BadInput):
+        opened(root, address)
+
+
 def test_a_pipe_is_refused_without_waiting_for_its_writer(root: Path) -> None:
     """Only regular files are read."""
     (root / "run").mkdir()
