@@ -29,6 +29,8 @@ from chroma_lifecycle.planning.ledger_rows import (
 from chroma_lifecycle.planning.ledger_withheld import (
     WITHHELD,
     Withheld,
+    leave_out,
+    left_in,
     read_withheld,
     release,
     replace_withheld,
@@ -187,6 +189,10 @@ class Ledger:
         """Return what a rollback withholds: all of it, or the facts of *reaches* and every run."""
         return read_withheld(self._file, reaches)
 
+    def left_in(self, run: RunFact, ids: Iterable[str]) -> tuple[str, ...]:
+        """Return those of *ids*, which the delta of a withheld *run* has, that were not erased meanwhile."""
+        return left_in(self._file, run, ids)
+
     def unlike(self, other: Path) -> Withheld:
         """Return the facts that count here and are not the same in the ledger at *other*, or not there."""
         return unlike(self._file, other)
@@ -339,12 +345,14 @@ class Ledger:
     def erase(self, ids: Collection[str]) -> None:
         """Forget what is known of the content of records: they are none any more, and their own facts are withdrawn.
 
-        Positions stay, so that no duplicate and no straggler brings anything back; what is newer does.
+        Positions stay, so that no duplicate and no straggler brings anything back, and no run that is withheld
+        when it is reapplied; what is newer does.
         Run :meth:`write_anew` afterwards: until then the file still holds what was erased.
         """
         rows = [(id_,) for id_ in ids]
         with self._writing() as cursor:
             cursor.executemany("DELETE FROM records WHERE id = ?", rows)
+            leave_out(cursor, ids)
             for table in ("field_facts", "withheld_fields"):
                 cursor.executemany(
                     f"UPDATE {table} SET position = seen, present = 0, attributes = '{{}}', later = '{{}}' "  # noqa: S608

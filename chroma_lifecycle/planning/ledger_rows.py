@@ -29,6 +29,10 @@ _RUN_COLUMNS = """
     position TEXT NOT NULL, digest TEXT NOT NULL, records INTEGER NOT NULL,
     received INTEGER NOT NULL, version INTEGER NOT NULL
 """
+_ERASED_COLUMNS = """
+    partition TEXT NOT NULL, sort TEXT NOT NULL, address TEXT NOT NULL,
+    record TEXT NOT NULL, position TEXT NOT NULL
+"""
 
 SCHEMA = f"""
 PRAGMA page_size = 4096;
@@ -43,6 +47,7 @@ CREATE INDEX runs_by_address ON runs (address);
 CREATE TABLE withheld_fields ({_FIELD_COLUMNS}) WITHOUT ROWID;
 CREATE TABLE withheld_tombstones ({_TOMBSTONE_COLUMNS}) WITHOUT ROWID;
 CREATE TABLE withheld_runs ({_RUN_COLUMNS}, PRIMARY KEY (partition, sort, address)) WITHOUT ROWID;
+CREATE TABLE erased ({_ERASED_COLUMNS}, PRIMARY KEY (partition, sort, address, record)) WITHOUT ROWID;
 CREATE TABLE mappings (
     digest TEXT NOT NULL PRIMARY KEY, meaning TEXT NOT NULL, as_of INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -143,4 +148,6 @@ def table_columns(table: str) -> tuple[str, ...]:
     columns = _FIELD_COLUMNS if table.endswith(("field_facts", "fields")) else _TOMBSTONE_COLUMNS
     if table.endswith("runs"):
         columns = _RUN_COLUMNS
+    if table == "erased":
+        columns = _ERASED_COLUMNS
     return tuple(name for name, kind in re.findall(r"(\w+) (TEXT|INTEGER)", columns))

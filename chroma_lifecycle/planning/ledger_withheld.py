@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -20,7 +20,7 @@ from chroma_lifecycle.planning.ledger_rows import (
     tombstone,
     tombstone_row,
 )
-from chroma_lifecycle.values import ItemKey
+from chroma_lifecycle.values import Digest, ItemKey, Position, digest_of
 
 WITHHELD = ("withheld_fields", "withheld_tombstones", "withheld_runs")
 """The tables of facts that do not count."""
@@ -84,6 +84,29 @@ def replace_withheld(cursor: sqlite3.Cursor, facts: Withheld, *, received_second
     insert(cursor, "withheld_fields", (field_row(fact, *when) for fact in facts.fields.values()))
     insert(cursor, "withheld_tombstones", (tombstone_row(fact, *when) for fact in facts.tombstones.values()))
     insert(cursor, "withheld_runs", (run_row(run, *when) for run in facts.runs.values()))
+
+
+def leave_out(cursor: sqlite3.Cursor, ids: Collection[str]) -> None:
+    """Note that no run that is withheld now is to bring records of these *ids*: they are erased."""
+    cursor.executemany(
+        "INSERT OR REPLACE INTO erased SELECT partition, sort, address, ?, position FROM withheld_runs",
+        ((_digest(record_id),) for record_id in ids),
+    )
+
+
+def left_in(file: LedgerFile, run: RunFact, ids: Iterable[str]) -> tuple[str, ...]:
+    """Return those of *ids*, which the delta of a withheld *run* has, that were not erased while it was withheld."""
+    rows = file.connection.execute(
+        "SELECT record, position FROM erased WHERE partition = ? AND sort = ? AND address = ?",
+        (run.item.partition, run.item.sort, run.address),
+    )
+    # A run that began again since is newer than the erasure.
+    erased = {record for record, position in rows if run.position <= Position.parse(position)}
+    return tuple(record_id for record_id in ids if not erased or _digest(record_id) not in erased)
+
+
+def _digest(record_id: str) -> Digest:
+    return digest_of(record_id.encode())
 
 
 def release(

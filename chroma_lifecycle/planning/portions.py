@@ -18,6 +18,7 @@ _BY_REACH = ("field_facts", "tombstones", "withheld_fields", "withheld_tombstone
 _KEYS = {
     **dict.fromkeys(_BY_REACH, "reach, partition, sort"),
     "withheld_runs": "partition, sort, address",
+    "erased": "partition, sort, address, record",
     "mappings": "digest",
 }
 _RECORD = "id, partition, sort, address, position"
@@ -36,7 +37,8 @@ def add_portion(ledger: Ledger, source: Path, owns: Callable[[str], bool]) -> No
         connection.execute("BEGIN IMMEDIATE")
         for table in _BY_REACH:
             _copy(connection, table, "owns(reach)")
-        _copy(connection, "withheld_runs", "owns(partition)")
+        for table in ("withheld_runs", "erased"):
+            _copy(connection, table, "owns(partition)")
         # The older reading of the table: by a newer one a change could be taken for known that is still to come.
         connection.execute(
             "INSERT INTO main.mappings SELECT * FROM other.mappings WHERE true "

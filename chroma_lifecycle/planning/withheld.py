@@ -62,7 +62,7 @@ def _beyond(join: Callable[[F, F], F], known: Mapping[K, F], facts: Mapping[K, F
 def reapply(
     ledger: Ledger, mapping: TableMapping, collection: str, open_delta: Callable[[MergeDelta], DeltaFacts]
 ) -> Joined:
-    """Return what moves when every withheld fact counts again.
+    """Return what moves when every withheld fact counts again; what was erased meanwhile stays so.
 
     Args:
         ledger: The facts as published; only read.
@@ -89,7 +89,9 @@ def reapply(
             lost.append(f"{run.address} of {mapping.spell(run.item)}: it has other content than when it was merged")
             continue
         joined.runs[run_key] = joined.merged[run_key] = run
-        joined.deltas[run.address] = delta.ids
+        # Another run of the same delta may be newer than an erasure.
+        others = joined.deltas.get(run.address, ())
+        joined.deltas[run.address] = tuple(dict.fromkeys((*others, *ledger.left_in(run, delta.ids))))
     if lost:
         more = f", and {len(lost) - _NAMED:,} more" if len(lost) > _NAMED else ""
         raise BadInput(

@@ -26,6 +26,7 @@ from chroma_lifecycle.publishing.mirror import MirrorState
 from chroma_lifecycle.publishing.restore import restore_to
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.publishing.sweep import sweep
+from chroma_lifecycle.rebuild import rebuild
 from chroma_lifecycle.snapshot.manifest import parse_manifest
 from chroma_lifecycle.snapshot.manifest_object import said_by
 from chroma_lifecycle.snapshot.names import Names
@@ -33,7 +34,9 @@ from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.stores.directory import DirectoryStore
 from chroma_lifecycle.upkeep import Site
 from chroma_lifecycle.values import Digest, ItemKey, Position
+from tests.support.repairs import reapply_all, roll_back
 from tests.support.s3 import client, new_bucket, use_server
+from tests.support.scanned import resync_with
 from tests.support.table import Table
 from tests.support.watching import WatchedStore
 from tests.support.world import IMAGE, LINE, World, begins, label
@@ -189,6 +192,30 @@ def test_a_record_that_is_still_there_goes_and_does_not_come_back_by_itself(worl
     world.write_delta("r3", {GONE: (3, "a new text", {})})
     assert 1 == world.compact([table.put(IMAGE, "RECEIPT#00001#COMPACTION_RUN#r3", **begins("r3"))]).applied
     assert (3, "a new text", {}) == world.records()[GONE]
+
+
+def test_a_reapply_leaves_out_what_was_erased_while_its_run_was_withheld(world: World) -> None:
+    """D1d: nothing else brings it back either: no older version, no duplicate, no resync, no rebuild."""
+    table = Table()
+    world.write_delta("r1", {GONE: (1, SECRET.decode(), {}), STAYS: (2, KEPT.decode(), {})})
+    records = [label(table, "early"), table.put(IMAGE, "RECEIPT#00001#COMPACTION_RUN#r1", **begins("r1"))]
+    for record in records:
+        assert 1 == world.compact([record]).applied
+    assert 1 == roll_back(world, 2).withheld
+    erased(world)
+    with pytest.raises(BadInput, match="version 3 of words is not there"):
+        roll_back(world, 3)
+
+    assert reapply_all(world).published
+
+    kept = {STAYS: (2, KEPT.decode(), {})}
+    assert kept == world.records()
+    assert 0 == world.published().manifest.details.counts.withheld
+    assert 0 == world.compact(records[::-1]).applied
+    resync_with(world, table)
+    with at(world) as site:
+        rebuild(site, tail_budget=500)
+    assert kept == world.records()
 
 
 def test_pins_are_refused_by_name(world: World) -> None:

@@ -53,6 +53,7 @@ def written(place: Path, *stored: LedgerChanges, withheld: Withheld | None = Non
             ledger.store(each, received_seconds=number, version=number)
         if withheld:
             ledger.withhold(withheld, received_seconds=9, version=9)
+            ledger.erase(["P#b#q"])
         ledger.mappings.remember(DIGEST, {"says": 1}, as_of=len(stored))
     return path
 
@@ -65,6 +66,7 @@ def rows(path: Path) -> dict[str, list[str]]:
             "fields": sorted(map(repr, ledger.every_field_fact())),
             "runs": sorted(map(repr, ledger.runs())),
             "records": list(map(repr, ledger.record_runs())),
+            "left in": [repr((run, ledger.left_in(run, ["P#b#q", "P#b#r"]))) for run in held.runs.values()],
             "withheld": sorted(repr(f) for kind in (held.fields, held.tombstones, held.runs) for f in kind.values()),
             "tombstones": sorted(map(repr, ledger.tombstones([f"P#{p}#x" for p in "abcdef"]).items())),
         }
@@ -87,6 +89,7 @@ def test_every_row_goes_to_one_shard_and_comes_back(tmp_path: Path) -> None:
     held = Withheld({("P#a#x", item("a")): field("a", 7)}, {}, {(item("b", "run"), "old"): run("b", 8, "old")})
     parked = LedgerChanges(fields=(field("c", 3, sort="not there yet"),))
     whole = written(tmp_path, LedgerChanges(), changes("abcd"), parked, withheld=held)
+    assert "('P#b#r',)" in rows(whole)["left in"][0]
     one, other = portion(tmp_path, below("ac"), whole), portion(tmp_path, below("bd"), whole)
 
     assert rows(whole) == rows(portion(tmp_path, lambda _: True, one, other))
@@ -136,6 +139,16 @@ def test_what_a_ledger_becomes_says_which_records_differ(tmp_path: Path) -> None
         assert {"P#d#x"} == moved.removed
         assert not become(ledger, wanted)
     assert rows(wanted) == rows(ledger_path)
+
+
+def test_a_ledger_becomes_one_in_which_a_record_was_erased(tmp_path: Path) -> None:
+    """What a withheld run is to leave out follows."""
+    held = Withheld(runs={(item("b", "run"), "old"): run("b", 8, "old")})
+    wanted = written(tmp_path, changes("b"), withheld=held)
+    made = written(tmp_path, changes("b"))
+    with Ledger.open(made) as ledger:
+        become(ledger, wanted)
+    assert rows(wanted) == rows(made)
 
 
 parts = st.text("abcdef", max_size=6).map(lambda text: "".join(sorted(set(text))))
