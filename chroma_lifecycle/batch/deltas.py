@@ -54,7 +54,7 @@ class BatchDeltas:
         self._deadline = deadline.earlier(pace.reserve_seconds)
         self._pace = pace
         self._waiting = 0
-        self._most_seconds = _MOST_OF_ONE * self._deadline.remaining_seconds()
+        self._most_seconds = _MOST_OF_ONE * self._end_of_reading(0).remaining_seconds()
 
     def read_ahead(self, changes: Iterable[Change], ledger: Ledger) -> None:
         """Read the deltas of runs that *ledger* does not know yet, the oldest first, as far as time allows.
@@ -114,10 +114,14 @@ class BatchDeltas:
         # Below a partition key all ids are in one shard; where any id may be, others have their portions.
         return delta if change.below is not None else replace(delta, ids=mapping.portion(delta.ids))
 
+    def _end_of_reading(self, records: int) -> Deadline:
+        """Return when reading has to end, with *records* that were read to be applied."""
+        # And one more: whatever else is in the batch has to be applied, too.
+        return self._deadline.earlier(_SECONDS_FOR_A_PART + self._pace.apply_seconds(records + 1))
+
     def _deadline_of_one(self, records: int) -> Deadline:
-        """Return when reading the next delta has to end, with *records* that were read to be applied."""
-        # For one record more: whatever else is in the batch has to be applied, too.
-        deadline = self._deadline.earlier(_SECONDS_FOR_A_PART + self._pace.apply_seconds(records + 1))
+        """Return when reading the next delta has to end."""
+        deadline = self._end_of_reading(records)
         more = deadline.remaining_seconds() - self._most_seconds
         return deadline.earlier(more) if self._waiting and more > 0 else deadline
 

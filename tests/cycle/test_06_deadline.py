@@ -199,7 +199,7 @@ def test_a_delta_that_takes_all_the_time_fails_alone(
     monkeypatch.setattr(parquet, "_next", slow)
     runs = [table.put(IMAGE, f"RECEIPT#00001#COMPACTION_RUN#{name}", **begins(name)) for name in order]
 
-    report = world.compact([*runs, label(table, "total")], deadline=Deadline.after(4.0, clock))
+    report = world.compact([*runs, label(table, "total")], deadline=Deadline.after(2.6, clock))
 
     [failure] = report.failures
     assert (NoTime, f"message-{order.index('endless')}") == (type(failure.error), failure.source)
