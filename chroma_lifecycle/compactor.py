@@ -195,8 +195,10 @@ class Compactor:
         return held
 
     def _keep_up(self, report: CollectionReport, deadline: Deadline) -> CollectionReport:
-        around, workspace = self._around, self._workspace(report.collection)
-        site = Site(report.collection, around.store, around.mirror, workspace, around.clock, around.writer)
+        def site() -> Site:
+            around, workspace = self._around, self._workspace(report.collection)
+            return Site(report.collection, around.store, around.mirror, workspace, around.clock, around.writer)
+
         return rebase_when_due(site, report, deadline, reserve_seconds=self._pace(report.collection).reserve_seconds)
 
     def _lag_seconds(self, changes: Sequence[Change]) -> float:

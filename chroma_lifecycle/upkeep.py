@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chroma_lifecycle.clock import Clock, Deadline
+from chroma_lifecycle.defects import defect, places
 from chroma_lifecycle.errors import Corrupt, LifecycleError
 from chroma_lifecycle.logs import Log
 from chroma_lifecycle.ports import Store
@@ -85,21 +87,27 @@ def rebase_now(site: Site, *, deadline: Deadline | None = None, progress: Progre
 
 
 def rebase_when_due(
-    site: Site, report: CollectionReport, deadline: Deadline, *, reserve_seconds: float
+    open_site: Callable[[], Site], report: CollectionReport, deadline: Deadline, *, reserve_seconds: float
 ) -> CollectionReport:
     """Give the version that a cycle published a new base, if its chain has become long and time allows.
 
     Nothing that goes wrong here fails the batch, which is published already. A base that was not
     finished is finished by a later cycle, which finds what was sent.
 
+    Args:
+        open_site: May fail as all else here: its workspace may have been given up meanwhile, and the disk be full.
+
     Returns:
         *report*, with what became of it.
     """
-    local = site.workspace.pristine.version()
-    if not report.published or local is None or not local.manifest.chain.wants_rebase:
+    if not report.published:
         return report
-    began = site.clock.monotonic()
     try:
+        site = open_site()
+        local = site.workspace.pristine.version()
+        if local is None or not local.manifest.chain.wants_rebase:
+            return report
+        began = site.clock.monotonic()
         in_time = deadline.earlier(reserve_seconds)
         in_time.require(_SMALLEST_SECONDS + local.manifest.size / _BYTES_PER_SECOND, "a new base")
         based = rebase_now(site, deadline=in_time)
@@ -107,6 +115,11 @@ def rebase_when_due(
         tell = log.error if isinstance(problem, Corrupt) else log.info
         tell("no new base", collection=report.collection, why=problem.message, hint=problem.hint)
         return replace(report, rebase=f"put off: {problem.message}")
+    except Exception as problem:  # noqa: BLE001  a defect of ours does not undo what is published
+        told = defect(problem)
+        # Not `exception`: it would quote the text.
+        log.error("no new base", collection=report.collection, why=told.message, places=places(problem))  # noqa: TRY400
+        return replace(report, rebase=f"put off: {told.message}")
     seconds = {**report.seconds, "rebase": round(site.clock.monotonic() - began, 4)}
     number = based.published.manifest.version.number
     return replace(report, rebase=f"version {number} has a new base in place of {based.packs} packs", seconds=seconds)

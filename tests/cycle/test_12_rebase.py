@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Never
+
 import pytest
 
+from chroma_lifecycle import compactor, upkeep
 from chroma_lifecycle.clock import Deadline
-from chroma_lifecycle.errors import StoreUnavailable
+from chroma_lifecycle.compactor import Compactor
+from chroma_lifecycle.errors import NoRoom, StoreUnavailable
 from chroma_lifecycle.publishing.history import verify_store
-from chroma_lifecycle.report import Report
+from chroma_lifecycle.report import CollectionReport, Report
 from chroma_lifecycle.snapshot import chain
+from chroma_lifecycle.snapshot.pristine import Pristine
+from chroma_lifecycle.upkeep import Site
 from tests.cycle.test_06_deadline import ManualClock
 from tests.support.story import expect_model, story, write_pool
 from tests.support.table import Table, in_sqs
@@ -91,3 +98,42 @@ def test_a_fault_while_a_base_is_made_costs_nothing(world: World) -> None:
     assert (1, 0, "put off: away") == (report.applied, report.failed, rebase_of(report))
     assert "version 6 has" in rebase_of(world.compact([label(table, "c")]))
     assert {"label_a", "label_b", "label_c"} <= world.records()[WORD][2].keys()
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (NoRoom("no room for a lock", hint="none"), "no room for a lock"),
+        (KeyError("SECRET"), "KeyError in fail (line "),
+    ],
+    ids=["full", "defect"],
+)
+@pytest.mark.parametrize("what", ["workspace", "stamp", "base"])
+def test_what_fails_before_a_base_is_begun_fails_no_batch(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str, problem: Exception, told: str
+) -> None:
+    """C15: the batch is published when the workspace cannot be owned again, or its stamp cannot be read."""
+    table = Table()
+    with_word(world, table)
+    monkeypatch.setattr(chain, "MOST_PACKS", 1)
+    seen = compactor.rebase_when_due
+
+    def fail(*given: object, **named: object) -> Never:
+        raise problem
+
+    def failing(open_site: Callable[[], Site], *given: Any, **named: Any) -> CollectionReport:
+        with monkeypatch.context() as patch:
+            place, name = {
+                "workspace": (Compactor, "_workspace"),
+                "stamp": (Pristine, "version"),
+                "base": (upkeep, "rebase_now"),
+            }[what]
+            patch.setattr(place, name, fail)
+            return seen(open_site, *given, **named)
+
+    monkeypatch.setattr(compactor, "rebase_when_due", failing)
+    report = world.compact([label(table, "a")])
+    assert (1, 0) == (report.applied, report.failed)
+    assert rebase_of(report).startswith(f"put off: {told}")
+    assert "SECRET" not in rebase_of(report)
+    assert {"label_a"} <= world.records()[WORD][2].keys()
