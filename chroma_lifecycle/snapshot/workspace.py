@@ -28,7 +28,6 @@ from types import TracebackType
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, new_id
 from chroma_lifecycle.config import DEFAULT_WORKSPACE
 from chroma_lifecycle.errors import BadInput, Corrupt, NoTime, NotOwned, StoreUnavailable
-from chroma_lifecycle.logs import Log
 from chroma_lifecycle.snapshot.disk import clone_file, copy_file, disk_errors, remove_tree, require_room
 from chroma_lifecycle.snapshot.fields import spell_time
 from chroma_lifecycle.snapshot.files import LEDGER, FileEntry
@@ -36,8 +35,6 @@ from chroma_lifecycle.snapshot.pristine import Pristine
 from chroma_lifecycle.snapshot.private import require_private
 from chroma_lifecycle.snapshot.rewriting import remove_empty_directories
 from chroma_lifecycle.snapshot.working import Kept, mark
-
-log = Log(__name__)
 
 HEADROOM_BYTES = 32 << 20
 """Room that a cycle needs beside the copy of the files: journals, and what the change adds."""
@@ -103,7 +100,9 @@ class Workspace:
         try:
             self.pristine.hash_again()
         except Corrupt as problem:
-            log.warning("the local copy is damaged", collection=collection, why=problem.message)
+            from chroma_lifecycle.logs import Log  # whoever only looks has no need of it
+
+            Log(__name__).warning("the local copy is damaged", collection=collection, why=problem.message)
             self.drop_kept()  # it was made from the copy
             return True
         return False

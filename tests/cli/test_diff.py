@@ -99,7 +99,7 @@ def test_damage_is_named_and_the_mirror_is_a_way_out(cli: CommandLine) -> None:
     cli.at("mirror", "--mirror", "mirror", "--repair")
     name = damaged(cli.home)
 
-    assert_refused(cli.at("diff"), 4, f"{name} is damaged", "`chroma-lifecycle verify`")
+    assert_refused(cli.at("diff"), 4, f"{name} is damaged", "from a mirror")
     assert 0 == cli.at("diff", "--mirror", "mirror").code
 
 
