@@ -102,7 +102,8 @@ class Workspace:
         except Corrupt as problem:
             from chroma_lifecycle.logs import Log  # whoever only looks has no need of it
 
-            Log(__name__).warning("the local copy is damaged", collection=collection, why=problem.message)
+            log = Log(__name__)
+            log.warning("the local copy is damaged", collection=collection, why=problem.message)
             self.drop_kept()  # it was made from the copy
             return True
         return False
