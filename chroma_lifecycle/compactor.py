@@ -121,11 +121,9 @@ class Compactor:
             if self._give_up_a_shard(besides=work.name):
                 return self._run(work, deadline, ends, dry_run=dry_run, or_shards=or_shards)
             ends.lost(work.name, work.changes, problem, lag())
-        except LifecycleError as problem:
+        except Exception as problem:  # a defect of ours is the loss of one collection
             if or_shards and isinstance(problem, Sharded):
                 raise
-            ends.lost(work.name, work.changes, problem, lag())
-        except Exception as problem:  # noqa: BLE001  a defect of ours is the loss of one collection
             ends.lost(work.name, work.changes, _told(work.name, problem), lag())
         else:
             ends.ended(work.name, end.joined.outcomes, end.joined.problems, replace(end.report, lag_seconds=lag()))
@@ -139,26 +137,30 @@ class Compactor:
 
         Where the mapping says shards and the collection is in one piece still, it is one cycle.
         """
-        around = self._around
         try:
             works = self._shards.works(collection, changes)
-            if works is None:
-                self._run(Work(collection, around, changes), deadline, ends, dry_run=dry_run)
-                return
-        except LifecycleError as problem:
-            ends.lost(collection, changes, problem, self._lag_seconds(changes))
-            return
         except Exception as problem:  # noqa: BLE001  likewise
             ends.lost(collection, changes, _told(collection, problem), self._lag_seconds(changes))
+            return
+        if works is None:
+            self._run(Work(collection, self._around, changes), deadline, ends, dry_run=dry_run)
             return
         joined = joined_of_all(
             changes, [(work.changes, self._run(work, deadline, ends, dry_run=dry_run)) for work in works]
         )
-        if dry_run:
-            return
-        self._shards.mirror(collection)
-        if around.status is not None:
-            write_statuses(around.status, around.mapping, changes, joined, around.clock.now())
+        if not dry_run:
+            self._tell_of_shards(collection, changes, joined, ends)
+
+    def _tell_of_shards(self, collection: str, changes: Sequence[Change], joined: Joined, ends: _Ends) -> None:
+        """Tell the mirror which shards there are, and the table which runs all of them have merged."""
+        around = self._around
+        try:
+            self._shards.mirror(collection)
+            if around.status is not None:
+                write_statuses(around.status, around.mapping, changes, joined, around.clock.now())
+        except Exception as problem:  # noqa: BLE001  what is published stays; all come again, and move nothing
+            ends.untold(collection, dict.fromkeys((each.origin.source for each in changes), _told(collection, problem)))
+        else:
             ends.untold(collection, joined.problems)
 
     def _give_up_a_shard(self, *, besides: str) -> bool:
@@ -232,7 +234,9 @@ class Compactor:
 
 
 def _told(collection: str, problem: Exception) -> LifecycleError:
-    """Log where a defect showed itself; return what its messages fail with."""
+    """Return what messages fail with: *problem*, or a defect in its place, and where it showed itself in the log."""
+    if isinstance(problem, LifecycleError):
+        return problem
     told = defect(problem)
     log.error("a defect ended a cycle", collection=collection, why=told.message, places=places(problem))
     return told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.errors import Defect
 
 
 def kind_and_place(problem: BaseException) -> str:
@@ -21,9 +21,9 @@ def places(problem: BaseException) -> list[str]:
     ]
 
 
-def defect(problem: Exception) -> LifecycleError:
+def defect(problem: Exception) -> Defect:
     """Return an error of ours in the place of *problem*, which it does not quote."""
-    return LifecycleError(
+    return Defect(
         kind_and_place(problem),
         hint="this is a defect of chroma-lifecycle: report it with the line `a defect ended a cycle` of the log "
         "(at the command line, `--verbose` shows it); the messages come again",

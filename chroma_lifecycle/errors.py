@@ -15,7 +15,8 @@
     |-- NotInitialised       there is no HEAD: run init, or recover one that was deleted
     |-- NotOwned             stop: somebody else has the directory
     |   `-- NotClosed        ... it is still open after the client was closed
-    `-- Corrupt              stop: restore the last sound version
+    |-- Corrupt              stop: restore the last sound version
+    `-- Defect               nobody foresaw it: report it; the same batch comes again
 
 Each carries a hint: the command, setting or action that is the way out.
 The hint is part of ``str(error)``, so that it is seen wherever the error is printed.
@@ -109,3 +110,7 @@ class NotClosed(NotOwned):
 
 class Corrupt(LifecycleError):
     """Stored or local bytes are not what was published."""
+
+
+class Defect(LifecycleError):
+    """An exception that nobody foresaw, of which only the kind and the place are told: a defect of this library."""

@@ -28,6 +28,7 @@ EXITS = {
     "NotOwned": 5,
     "NotClosed": 5,
     "Corrupt": 4,
+    "Defect": 70,
 }
 
 
@@ -51,7 +52,7 @@ def test_an_error_crosses_to_another_process(kind: type[LifecycleError]) -> None
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_the_group_decides_the_exit_code(kind: type[LifecycleError]) -> None:
-    """2: mend the input, 3: try again, 4: restore, 5: stop; a new class must be given one here."""
+    """2: mend the input, 3: try again, 4: restore, 5: stop, 70: report it; a new class must be given one here."""
     assert EXITS[kind.__name__] == exit_code(kind("what happened", hint="what to do"))
 
 

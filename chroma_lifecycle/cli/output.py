@@ -21,6 +21,7 @@ from chroma_lifecycle.cli.progress import Watched, alone, counted, moved, shown
 from chroma_lifecycle.errors import (
     BadInput,
     Corrupt,
+    Defect,
     LifecycleError,
     NotInitialised,
     NotOwned,
@@ -37,6 +38,7 @@ _EXITS: Sequence[tuple[type[LifecycleError], int]] = (
     (NotInitialised, EXIT_USAGE),
     (NotOwned, EXIT_NOT_OWNED),
     (Corrupt, EXIT_CORRUPT),
+    (Defect, EXIT_DEFECT),
 )
 
 

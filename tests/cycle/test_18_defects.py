@@ -6,7 +6,7 @@ import pytest
 
 from chroma_lifecycle import cycle
 from chroma_lifecycle.chroma.client import ManagedClient
-from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.errors import Defect
 from chroma_lifecycle.snapshot.descriptors import below
 from tests.support.table import Table, in_sqs
 from tests.support.world import World, label, with_word
@@ -29,7 +29,7 @@ def test_a_defect_is_the_loss_of_one_collection(world: World, monkeypatch: pytes
             patch.setattr(ManagedClient, "apply", fail)  # of the words alone: no record of the lines moves
             report = machine.compact(batch)
         [failure] = report.failures
-        assert ("words", LifecycleError) == (failure.collection, type(failure.error))
+        assert ("words", Defect) == (failure.collection, type(failure.error))
         assert failure.error.message.startswith("ZeroDivisionError in fail (line ")
         assert "a defect of chroma-lifecycle" in failure.error.hint
         assert (before[0], before[1] + 1) == (world.version("words"), world.version("lines"))
@@ -50,7 +50,7 @@ def test_a_batch_that_a_defect_ends_is_not_answered_for(world: World, monkeypatc
         raise KeyError(SECRET)
 
     monkeypatch.setattr(cycle, "join", fail)
-    with pytest.raises(LifecycleError, match="KeyError in fail") as refused:
+    with pytest.raises(Defect, match="KeyError in fail") as refused:
         world.compact([label(Table(), "a")])
     assert SECRET not in str(refused.value)
     assert refused.value.__cause__ is None is refused.value.__context__

@@ -13,7 +13,7 @@ import pytest
 from chroma_lifecycle.chroma.client import CollectionSettings
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.cycle import Cycle, CycleEnd
-from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NoRoom, StoreUnavailable
+from chroma_lifecycle.errors import BadInput, Corrupt, Defect, LifecycleError, NoRoom, StoreUnavailable
 from chroma_lifecycle.intake.changes import Change
 from chroma_lifecycle.intake.mapping_file import load_mapping, parse_mapping
 from chroma_lifecycle.lifecycle import begin_in_shards
@@ -108,6 +108,28 @@ def test_a_run_that_failed_is_told_why(world: ShardedWorld) -> None:
     assert ("message-1",) == world.compact([run(table, "a"), run(table, "b")]).failed_sources()
     assert "b.parquet" in table.items["IMAGE#b", "RECEIPT#00001#COMPACTION_RUN#r"]["words_error"]
     assert table.items["IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#r"]["words_state"] == "COMPLETED"
+
+
+def test_a_defect_in_telling_is_the_loss_of_one_collection(world: ShardedWorld) -> None:
+    """What is published stays, the lines are not lost with it, and the batch, which comes again, is done then."""
+    table = Table()
+    with_words(world, table)
+    world.write_delta("c", {A: (3, None, {})})
+    batch = [table.put("IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#c", **begins("c")), label(table, "a")]
+
+    def fail(*given: object) -> None:
+        raise ZeroDivisionError("a text of some secrecy")
+
+    world.status = ToldTable(table, on_completed=fail)
+    report = world.compact(batch)
+    assert {("words", Defect)} == {(each.collection, type(each.error)) for each in report.failures}
+    assert not any("secrecy" in str(each.error) for each in report.failures)
+    assert (("message-0", "message-1"), [1, 2, 3]) == (report.failed_sources(), world.versions())
+    assert "lines.1-2" in {each.collection for each in report.collections}
+
+    world.status = ToldTable(table)
+    assert 0 == world.compact(batch).failed
+    assert table.items["IMAGE#a", "RECEIPT#00001#COMPACTION_RUN#c"]["words_state"] == "COMPLETED"
 
 
 def test_a_refused_value_fails_once(world: ShardedWorld) -> None:
