@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,7 +14,7 @@ from chroma_lifecycle.errors import StoreUnavailable
 from chroma_lifecycle.intake.rules import MergeTarget
 from chroma_lifecycle.publishing.status import RunStatus
 from chroma_lifecycle.values import ItemKey
-from tests.support.s3 import HASTY, FaultProxy, Step, client, client_at, hangs, loses_the_answer
+from tests.support.s3 import HASTY, FaultProxy, Step, client, client_at, hangs, loses_the_answer, new_table
 
 WORDS = MergeTarget("words_delta", "words_state", "words_count", "words_error", "words_finished_at")
 LINES = MergeTarget("lines_delta", "lines_state", "lines_count", "lines_error", "lines_finished_at")
@@ -36,19 +35,6 @@ PENDING = {
 def table() -> str:
     """A table with texts for keys."""
     return new_table(("PK", "S"), ("SK", "S"))
-
-
-def new_table(*keys: tuple[str, str]) -> str:
-    name = f"table-{uuid.uuid4()}"
-    client("dynamodb").create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[
-            {"AttributeName": key, "KeyType": kind} for (key, _), kind in zip(keys, ("HASH", "RANGE"), strict=False)
-        ],
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": type_} for key, type_ in reversed(keys)],
-    )
-    return name
 
 
 @pytest.fixture

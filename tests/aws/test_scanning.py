@@ -11,9 +11,8 @@ import pytest
 from chroma_lifecycle.aws import scanning
 from chroma_lifecycle.aws.scanning import DynamoScan
 from chroma_lifecycle.errors import BadInput, StoreUnavailable
-from tests.aws.test_dynamodb import new_table
 from tests.cycle.test_06_deadline import ManualClock
-from tests.support.s3 import STEADY, Exchange, FaultProxy, client, client_at, passes
+from tests.support.s3 import STEADY, Exchange, FaultProxy, client, client_at, new_table, passes
 
 
 def filled(items: int, size: int) -> str:

@@ -11,9 +11,8 @@ import pytest
 from chroma_lifecycle.intake import mapping_file
 from chroma_lifecycle.publishing import publication
 from chroma_lifecycle.publishing.published import read_manifest
-from tests.aws.test_dynamodb import new_table
 from tests.support.command_line import CommandLine
-from tests.support.s3 import client, use_server
+from tests.support.s3 import client, new_table, use_server
 from tests.support.scanned import images
 from tests.support.sharded import ShardedWorld
 from tests.support.story import POOL, story, write_pool

@@ -30,9 +30,9 @@ from chroma_lifecycle.publishing.swap import _Swap
 from chroma_lifecycle.repair import reapplying, rollback
 from chroma_lifecycle.snapshot import workspace
 from chroma_lifecycle.snapshot.manifest_object import manifest_object
+from tests.support.dying import Plant
 
 Patch = pytest.MonkeyPatch
-Plant = Callable[[Patch], None]
 
 
 def a_lost_swap_is_taken_for_landed(patch: Patch) -> None:
@@ -123,6 +123,11 @@ def a_run_is_completed_before_it_is_published(patch: Patch) -> None:
 
     patch.setattr(cycle, "join", joining)
     patch.setattr(Cycle, "_seal", sealing)
+
+
+def the_table_is_told_nothing(patch: Patch) -> None:
+    """Runs that have merged stay pending."""
+    patch.setattr(cycle, "write_statuses", lambda *args: None)
 
 
 def a_status_that_could_not_be_written_is_forgotten(patch: Patch) -> None:
@@ -347,6 +352,7 @@ MUTANTS: dict[str, Plant] = {
         a_batch_that_moves_nothing_is_published,
         any_event_of_a_pending_item_begins_its_run,
         a_run_is_completed_before_it_is_published,
+        the_table_is_told_nothing,
         a_status_that_could_not_be_written_is_forgotten,
         the_removal_of_an_unknown_item_leaves_no_fact,
         facts_without_records_are_not_kept,

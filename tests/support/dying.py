@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from chroma_lifecycle import cycle
+import pytest
+
+from chroma_lifecycle import cycle, upkeep
 from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.clock import wait_until
 from chroma_lifecycle.config import take_environment
@@ -24,6 +26,7 @@ from chroma_lifecycle.errors import HeadMoved, LifecycleError
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.publishing.publication import Publication
 from chroma_lifecycle.repair import resyncing
+from chroma_lifecycle.snapshot.chain import Chain
 from tests.support.scanned import resync_with
 from tests.support.table import Table, in_sqs
 from tests.support.world import World
@@ -38,15 +41,26 @@ STEPS: dict[str, tuple[Any, str]] = {
     "head": (Publication, "move_head"),
     "publish": (Cycle, "_publish"),
     "mirror": (Cycle, "_mirror"),
+    "status": (Cycle, "_tell_runs"),
 }
 """The steps of a cycle by name, each a function that is called once for each collection."""
 
-STEPS_OF_RESYNC: dict[str, tuple[Any, str]] = {
-    **STEPS,
-    "plan": (resyncing, "compare"),
-    "status": (Cycle, "_tell_runs"),
+STEPS_OF_REBASE: dict[str, tuple[Any, str]] = {
+    "base": (Publication, "store_base"),
+    "rebase": (upkeep, "rebase"),
 }
-"""The same of a resync, and what comes when it is published: the table is told."""
+"""What comes after all cycles where a chain has become long, once for each collection."""
+
+STEPS_OF_RESYNC: dict[str, tuple[Any, str]] = {**STEPS, "plan": (resyncing, "compare")}
+"""The same of a resync."""
+
+Plant: TypeAlias = Callable[[pytest.MonkeyPatch], None]
+"""Plants a defect; by its name it gets to another process."""
+
+
+def soundly(patch: pytest.MonkeyPatch) -> None:
+    """Plant none."""
+
 
 _BARRIER_SECONDS = 60
 
@@ -81,13 +95,15 @@ def die_at(
     *,
     after: bool,
     collections: int = 0,
+    plant: Plant = soundly,
 ) -> int | None:
     """Compact in a process that is killed (SIGKILL) before or after *step*; return its exit code.
 
     Args:
         collections: How many collections come past the step before.
+        plant: Plants a defect in that process.
     """
-    return _exit_code(_dying, world, records, step, after, collections)
+    return _exit_code(_dying, world, records, step, after, collections, plant)
 
 
 def die_resyncing(world: World, table: Table, mapping: TableMapping | None, step: str, *, after: bool) -> int | None:
@@ -126,8 +142,11 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _dying(world: World, records: list[Any], step: str, after: bool, collections: int) -> None:
-    _kill_at(*STEPS[step], after=after, calls=collections)
+def _dying(world: World, records: list[Any], step: str, after: bool, collections: int, plant: Plant) -> None:
+    plant(pytest.MonkeyPatch())
+    if step in STEPS_OF_REBASE:
+        Chain.wants_rebase = property(lambda chain: bool(chain.packs))  # type: ignore[assignment]
+    _kill_at(*{**STEPS, **STEPS_OF_REBASE}[step], after=after, calls=collections)
     world.compact(records)
 
 

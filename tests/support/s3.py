@@ -102,6 +102,20 @@ def new_bucket(**options: Any) -> str:
     return name
 
 
+def new_table(*keys: tuple[str, str]) -> str:
+    """Make a table with these keys, each with its type, and return its name."""
+    name = f"table-{uuid.uuid4()}"
+    client("dynamodb").create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": key, "KeyType": kind} for (key, _), kind in zip(keys, ("HASH", "RANGE"), strict=False)
+        ],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": type_} for key, type_ in reversed(keys)],
+    )
+    return name
+
+
 def put(bucket: str, name: str, body: bytes) -> None:
     """Store an object past HTTP, since the server is in this process: for thousands that only prepare something."""
     s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(bucket, name, body)

@@ -1,4 +1,4 @@
-"""A table in memory that is told how runs ended, and whose writes come back through its stream."""
+"""Tables that are told how runs ended: one in memory, whose writes come back through its stream, and real ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 from chroma_lifecycle.errors import StoreUnavailable
 from chroma_lifecycle.intake.rules import MergeTarget
 from chroma_lifecycle.values import ItemKey
-from tests.support.table import Table
+from tests.support.s3 import client, new_table
+from tests.support.table import Table, attribute
+from tests.support.world import COLLECTIONS
 
 
 @dataclass
@@ -54,3 +56,25 @@ class ToldTable:
             raise StoreUnavailable("the table did not answer", hint="run the batch again")
         found = self.table.items.get((item.partition, item.sort))
         return found if found is not None and found.get(target.delta) == address else None
+
+
+def told_in_server(table: Table) -> str:
+    """Return the name of a real table that has the runs of *table*."""
+    name = new_table(("PK", "S"), ("SK", "S"))
+    for (partition, sort), attributes in table.items.items():
+        if any(key.endswith("_state") for key in attributes):
+            item = {"PK": partition, "SK": sort, **attributes}
+            client("dynamodb").put_item(TableName=name, Item={key: attribute(value) for key, value in item.items()})
+    return name
+
+
+def states_in_server(name: str) -> dict[str, str]:
+    """Return the state of each run of a real table, by its address and collection."""
+    items = client("dynamodb").scan(TableName=name, ConsistentRead=True)["Items"]
+    texts = [{key: value["S"] for key, value in item.items() if "S" in value} for item in items]
+    return {
+        f"{item[f'{collection}_delta_prefix']} {collection}": item[f"{collection}_state"]
+        for item in texts
+        for collection in COLLECTIONS
+        if f"{collection}_state" in item
+    }

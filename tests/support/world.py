@@ -52,12 +52,14 @@ class World:
         address: Where the store is; by default in the directory too.
         dimension: Of the vectors; those of the model have numbers at the beginning alone.
         space: How distances are measured.
+        table: The name of one in DynamoDB that is told how runs ended.
     """
 
     home: Path
     address: str | None = None
     dimension: int = DIMENSION
     space: Space = "l2"
+    table: str | None = None
 
     @property
     def settings(self) -> Settings:
@@ -67,6 +69,7 @@ class World:
             mirror=str(self.home / "mirror"),
             workspace=self.home / "workspace",
             deltas=(str(self.home / "deltas"),),
+            table=self.table,
             deadline_reserve_seconds=1.0,
         )
 
