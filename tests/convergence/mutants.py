@@ -30,7 +30,7 @@ from chroma_lifecycle.publishing.swap import _Swap
 from chroma_lifecycle.repair import reapplying, rollback
 from chroma_lifecycle.snapshot import workspace
 from chroma_lifecycle.snapshot.manifest_object import manifest_object
-from tests.support.dying import Plant
+from tests.support.planting import Plant
 
 Patch = pytest.MonkeyPatch
 

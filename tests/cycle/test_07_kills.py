@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.convergence import mutants
-from tests.support.dying import STEPS, STEPS_OF_REBASE, Plant, die_at, die_in, soundly
+from tests.support.dying import STEPS, STEPS_OF_REBASE, die_at, die_in
+from tests.support.planting import Plant, soundly
 from tests.support.s3 import client, new_bucket, use_server
 from tests.support.story import expect_model, story, write_pool
 from tests.support.table import Table

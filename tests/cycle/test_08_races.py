@@ -12,10 +12,12 @@ from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.cycle import ATTEMPTS, Cycle
 from chroma_lifecycle.errors import NotOwned
+from tests.convergence import mutants
 from tests.cycle.test_06_deadline import ManualClock
 from tests.model.reference import Reference, typed
 from tests.support.contending import run_contention
 from tests.support.dying import run_race
+from tests.support.planting import Plant, soundly
 from tests.support.s3 import fault_proxy, new_bucket, use_server
 from tests.support.story import POOL, expect_model, story, write_pool
 from tests.support.table import Table, in_sqs
@@ -23,55 +25,72 @@ from tests.support.watching import WatchedStore
 from tests.support.world import World, label
 
 ROUNDS = 4
+STATUSES = ("VALID", "INVALID", "PENDING", "NEEDS_REVIEW")
 
 
-def batches_of(table: Table) -> dict[str, list[list[dict[str, Any]]]]:
-    """Return a batch for each round and process; all of them change words that the others change too."""
+def batches_of(table: Table, count: int) -> dict[str, list[list[dict[str, Any]]]]:
+    """Return a batch for each round and process; all of them change a word that the others change too."""
     return {
-        name: [
-            [label(table, name, status, word=4), label(table, f"{name}{number}", word=number + 5)]
-            for number in range(ROUNDS)
+        f"w{number}": [
+            [
+                label(table, f"n{number}", STATUSES[number % len(STATUSES)], word=4),
+                label(table, f"n{number}-{turn}", word=turn + 5),
+            ]
+            for turn in range(ROUNDS)
         ]
-        for name, status in {"one": "VALID", "two": "INVALID"}.items()
+        for number in range(count)
     }
 
 
-def expect_nothing_lost(world: World, ends: list[tuple[str, int, tuple[str, ...]]], records: list[Any]) -> None:
-    assert [()] * 2 * ROUNDS == [failed for _, _, failed in ends]
-    lost = {name: sum(swaps for who, swaps, _ in ends if who == name) for name in ("one", "two")}
-    assert all(swaps >= ROUNDS // 2 for swaps in lost.values()), lost
-    assert typed(Reference(POOL).replay(records)) == typed(world.everything())
-
-
-def test_of_two_racing_compactors_no_update_is_lost(world: World) -> None:
-    """L5, L6: two processes that met between compare and write: each loses its turns, and no update is lost."""
+def expect_nothing_lost(world: World, count: int, plant: Plant = soundly) -> None:
+    """Let processes race that meet between compare and write: each loses most of its turns, and no update is lost."""
     write_pool(world)
     table = Table()
     records = story(table)
     world.compact(records)
-    batches = batches_of(table)
+    batches = batches_of(table, count)
 
-    ends = run_race(world, batches)
+    ends = run_race(world, batches, plant)
 
-    expect_nothing_lost(world, ends, [*records, *(r for each in batches.values() for batch in each for r in batch)])
+    assert [()] * count * ROUNDS == [end.failed for end in ends]
+    everything = [*records, *(record for each in batches.values() for batch in each for record in batch)]
+    assert typed(Reference(POOL).replay(everything)) == typed(world.everything())
+    lost = {name: sum(end.lost for end in ends if end.name == name) for name in batches}
+    # Each is the first to write in its share of the rounds, and has lost in all others.
+    assert all(swaps >= ROUNDS - -(-ROUNDS // count) for swaps in lost.values()), lost
 
 
-def test_of_two_racing_compactors_no_update_is_lost_in_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+COUNTS = [2, pytest.param(8, marks=pytest.mark.soak)]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_of_racing_compactors_no_update_is_lost(world: World, count: int) -> None:
+    """L5, L6: processes that met between compare and write: each loses its turns, and no update is lost."""
+    expect_nothing_lost(world, count)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_of_racing_compactors_no_update_is_lost_in_s3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
     """L5, L6: the same with S3, where the ETag decides."""
     with fault_proxy() as proxy:
         use_server(monkeypatch, proxy.url)
-        world = World(tmp_path, f"s3://{new_bucket()}/snapshots").begin()
-        write_pool(world)
-        table = Table()
-        records = story(table)
-        world.compact(records)
-        batches = batches_of(table)
-
-        ends = run_race(world, batches)
-
-        everything = [*records, *(r for each in batches.values() for batch in each for r in batch)]
-        expect_nothing_lost(world, ends, everything)
+        expect_nothing_lost(World(tmp_path, f"s3://{new_bucket()}/snapshots").begin(), count)
         assert 412 in {seen.status for seen in proxy.seen if seen.method == "PUT" and seen.path.endswith("/HEAD")}
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        mutants.a_lost_swap_is_taken_for_landed,
+        pytest.param(mutants.a_refusal_is_taken_for_our_own_write, marks=pytest.mark.soak),
+    ],
+)
+def test_a_planted_defect_is_found(world: World, plant: Plant) -> None:
+    """L5: the races are not blind: where a loser does not begin again, an update is lost, and they tell."""
+    with pytest.raises(AssertionError, match="'words':"):
+        expect_nothing_lost(world, 2, plant)
 
 
 @pytest.mark.soak

@@ -10,10 +10,11 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.publishing.publication import Publication
 from chroma_lifecycle.repair import resyncing
 from chroma_lifecycle.snapshot.chain import Chain
+from tests.support.planting import Plant, soundly
 from tests.support.scanned import resync_with
 from tests.support.table import Table, in_sqs
 from tests.support.world import World
@@ -53,14 +55,6 @@ STEPS_OF_REBASE: dict[str, tuple[Any, str]] = {
 
 STEPS_OF_RESYNC: dict[str, tuple[Any, str]] = {**STEPS, "plan": (resyncing, "compare")}
 """The same of a resync."""
-
-Plant: TypeAlias = Callable[[pytest.MonkeyPatch], None]
-"""Plants a defect; by its name it gets to another process."""
-
-
-def soundly(patch: pytest.MonkeyPatch) -> None:
-    """Plant none."""
-
 
 _BARRIER_SECONDS = 60
 
@@ -194,62 +188,85 @@ def _compacting(world: World, records: list[Any], phase: Any) -> None:
     world.compact(records)
 
 
-def race(
-    world: World,
-    workspace: str,
-    batches: list[list[Any]],
-    barrier: Barrier,
-    results: Any,
-) -> None:
-    """Compact batches, meeting the other process between compare and write at each first swap of a batch.
+@dataclass(frozen=True)
+class Racer:
+    """One of several processes that compact at once.
 
-    Both have compared when either writes; then they write one after the other, and take turns at being
-    the second. Puts into *results*, for each batch, how many swaps were lost and which messages failed.
+    Attributes:
+        name: Of its workspace.
+        number: Its place among them.
+        batches: What it compacts, one after the other.
+        plant: Plants a defect in it.
     """
-    met = {"due": False, "second": False}
+
+    name: str
+    number: int
+    batches: list[list[Any]]
+    plant: Plant = soundly
+
+
+@dataclass(frozen=True)
+class Raced:
+    """How a batch of a racer ended: how many swaps it lost, and which messages failed."""
+
+    name: str
+    lost: int
+    failed: tuple[str, ...]
+
+
+def race(world: World, racer: Racer, count: int, barrier: Barrier, results: Any) -> None:
+    """Compact batches, meeting the others between compare and write at each first swap of a batch.
+
+    All of them have compared when any writes; then they write one after the other, in each batch another one first.
+    Puts a `Raced` into *results* for each batch.
+    """
+    racer.plant(pytest.MonkeyPatch())
+    due, turn, lost = False, 0, 0
     kind, address = type(world.store), world.store.address
     swap_head, attempt = kind.swap_head, Cycle._attempt
-    lost = {"swaps": 0}
 
     def meeting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if met["due"] and self.address == address:
-            met["due"] = False
-            barrier.wait(_BARRIER_SECONDS)  # both have compared
-            if met["second"]:
-                barrier.wait(_BARRIER_SECONDS)  # the other one has written
-                return swap_head(self, *args, **kwargs)
-            try:
-                return swap_head(self, *args, **kwargs)
-            finally:
+        nonlocal due
+        if not due or self.address != address:
+            return swap_head(self, *args, **kwargs)
+        due = False
+        barrier.wait(_BARRIER_SECONDS)  # all have compared
+        for _ in range(turn):
+            barrier.wait(_BARRIER_SECONDS)  # one of those before us has written
+        try:
+            return swap_head(self, *args, **kwargs)
+        finally:
+            for _ in range(count - turn):
                 barrier.wait(_BARRIER_SECONDS)
-        return swap_head(self, *args, **kwargs)
 
     def counting(self: Cycle, *args: Any, **kwargs: Any) -> Any:
+        nonlocal lost
         try:
             return attempt(self, *args, **kwargs)
         except HeadMoved:
-            lost["swaps"] += 1
+            lost += 1
             raise
 
     kind.swap_head = meeting  # type: ignore[method-assign]
     Cycle._attempt = counting  # type: ignore[method-assign]
-    with world.compactor(workspace) as machine:
-        for number, batch in enumerate(batches):
-            met["due"], met["second"], lost["swaps"] = True, number % 2 == (workspace == "one"), 0
+    with world.compactor(racer.name) as machine:
+        for number, batch in enumerate(racer.batches):
+            due, turn, lost = True, (racer.number + number) % count, 0
             report = machine.compact(in_sqs(batch))
-            results.put((workspace, lost["swaps"], report.failed_sources()))
+            results.put(Raced(racer.name, lost, report.failed_sources()))
 
 
-def run_race(world: World, batches: Mapping[str, list[list[Any]]]) -> list[tuple[str, int, tuple[str, ...]]]:
-    """Return (who, swaps lost, messages that failed) for each batch of two processes."""
+def run_race(world: World, batches: Mapping[str, list[list[Any]]], plant: Plant = soundly) -> list[Raced]:
+    """Return how each batch of as many processes as there are names ended."""
     context = processes()
-    barrier, results = context.Barrier(2), context.Queue()
+    barrier, results = context.Barrier(len(batches)), context.Queue()
     racers = [
-        context.Process(target=race, args=(world, name, each, barrier, results)) for name, each in batches.items()
+        context.Process(target=race, args=(world, Racer(name, number, each, plant), len(batches), barrier, results))
+        for number, (name, each) in enumerate(batches.items())
     ]
     for racer in racers:
         racer.start()
-    ends = [results.get(timeout=2 * _BARRIER_SECONDS) for each in batches.values() for _ in each]
+    ends = [results.get(timeout=len(racers) * _BARRIER_SECONDS) for each in batches.values() for _ in each]
     for racer in racers:
         racer.join(_BARRIER_SECONDS)
         assert racer.exitcode == 0

@@ -10,6 +10,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chroma_lifecycle.aws.address import S3Address
 from chroma_lifecycle.aws.clients import make_client
 from chroma_lifecycle.aws.s3 import S3Store
@@ -19,6 +21,7 @@ from chroma_lifecycle.publishing.swap import swap
 from chroma_lifecycle.stores import swapping
 from chroma_lifecycle.stores.directory import DirectoryStore
 from tests.support.heads import COLLECTION, head_spec
+from tests.support.planting import Plant, soundly
 
 _WAIT_SECONDS = 60
 
@@ -47,8 +50,9 @@ def open_s3(address: str, barrier: Barrier) -> Store:
     return S3Store(S3Address.parse(address), client)
 
 
-def race(kind: str, address: str, number: int, rounds: int, barrier: Barrier, results: Any) -> None:
+def race(kind: str, address: str, number: int, rounds: int, barrier: Barrier, results: Any, plant: Plant) -> None:
     """Try to publish a version on top of each HEAD that there is, *rounds* times; tell how each ended."""
+    plant(pytest.MonkeyPatch())
     store = (open_s3 if kind == "s3" else open_directory)(address, barrier)
     for _ in range(rounds):
         seen = read_head(store, COLLECTION)
@@ -60,12 +64,14 @@ def race(kind: str, address: str, number: int, rounds: int, barrier: Barrier, re
         barrier.wait(_WAIT_SECONDS)
 
 
-def run_race(kind: str, address: str, *, processes: int, rounds: int) -> list[tuple[int, int, str, str | None]]:
+def run_race(
+    kind: str, address: str, *, processes: int, rounds: int, plant: Plant = soundly
+) -> list[tuple[int, int, str, str | None]]:
     """Return (version, process, outcome, write id of the newest HEAD) for each process and round."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(processes), context.Queue()
     racers = [
-        context.Process(target=race, args=(kind, address, number, rounds, barrier, results))
+        context.Process(target=race, args=(kind, address, number, rounds, barrier, results, plant))
         for number in range(processes)
     ]
     for racer in racers:
