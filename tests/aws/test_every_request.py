@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from chroma_lifecycle.aws.s3 import S3Store
+from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.ports import HeadToken, SwapUnanswered
 from chroma_lifecycle.publishing import swap as swapping
+from tests.convergence import mutants
+from tests.support.planting import Plant
 from tests.support.requests import ACTIVITIES, FAULTS, Grid
 from tests.support.s3 import FaultProxy, use_server
 
@@ -69,3 +76,33 @@ def test_the_swap_may_fail_and_have_happened(grid: Grid, activity: str) -> None:
         grid.run(activity, swap, fault, lasting=False)
 
     assert {"done": len(MATTER[activity])} == grid.ends
+
+
+def no_answer_is_taken_for_one(patch: pytest.MonkeyPatch) -> None:
+    """A swap that nobody answered counts as done."""
+    swap_head = S3Store.swap_head
+
+    def answered(self: S3Store, *args: Any, **named: Any) -> HeadToken:
+        try:
+            return swap_head(self, *args, **named)
+        except SwapUnanswered:
+            return HeadToken("some")
+
+    patch.setattr(S3Store, "swap_head", answered)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("plant", "fault"),
+    [
+        (no_answer_is_taken_for_one, "500 before"),
+        (mutants.head_is_moved_before_its_manifest_is_stored, "503 before"),
+    ],
+)
+def test_a_planted_defect_is_found(grid: Grid, monkeypatch: pytest.MonkeyPatch, plant: Plant, fault: str) -> None:
+    """The grid is not blind: what takes the swap for done that was not, and a HEAD that names nothing, are seen."""
+    requests = len(grid.requests("cycle"))
+    plant(monkeypatch)
+    with pytest.raises((AssertionError, LifecycleError), match=r"done, and 0 versions|HEAD of words names"):
+        for number in range(1, requests + 1):
+            grid.run("cycle", number, fault, lasting=True)

@@ -16,12 +16,12 @@ from tests.support.snapshots import Site
 MakeSite = Callable[..., Site]
 
 
-def deaths(tmp_path: Path, action: str, *, when: str = "before", every: int = 1) -> list[str]:
+def deaths(tmp_path: Path, action: str, *planted: str, when: str = "before", every: int = 1) -> list[str]:
     """What is found after each death of *action* on a copy of the site "one"."""
     prepared = tmp_path / "prepared"
     shutil.copytree(tmp_path / "store", prepared / "store")
     shutil.copytree(tmp_path / "workspace-one", prepared / "workspace")
-    command = [sys.executable, "-m", "tests.support.kills", str(prepared), action, when, str(every)]
+    command = [sys.executable, "-m", "tests.support.kills", str(prepared), action, when, str(every), *planted]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert 0 == result.returncode, result.stderr
     found: list[str] = json.loads(result.stdout.splitlines()[-1])
@@ -102,3 +102,13 @@ def test_a_kill_anywhere_in_a_cycle_loses_nothing(site: Site, tmp_path: Path) ->
     assert len(found) > 4
     assert ("1 []", "2 ['new']") == (found[0], found[-1])
     assert {*found} <= {"1 []", "none", "2 ['new']"}
+
+
+@pytest.mark.parametrize(
+    ("planted", "action", "told"),
+    [("the_stamp_stays", "follow", "Corrupt"), ("nothing_is_cleared", "start", "working")],
+)
+def test_a_planted_defect_is_found(site: Site, tmp_path: Path, planted: str, action: str, told: str) -> None:
+    """The kills are not blind: a copy that says too early what it is, and what nobody clears away, are seen."""
+    with pytest.raises(AssertionError, match=told):
+        assert {*deaths(tmp_path, action, planted)} <= {"1 []", "none", "2 ['new']"}

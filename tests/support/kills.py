@@ -22,6 +22,8 @@ from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.publishing import publish as publishing
 from chroma_lifecycle.publishing.restore import bring_forward, read_published
 from chroma_lifecycle.snapshot import sealed
+from chroma_lifecycle.snapshot import workspace as workspaces
+from chroma_lifecycle.snapshot.pristine import Pristine
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.stores.directory import DirectoryStore
 from tests.support.snapshots import COLLECTION, Site, facts
@@ -75,6 +77,19 @@ def start(place: Path, store: Path, arm: Arm) -> None:
 
 
 PUBLISHES = {"follow", "cycle"}
+
+
+# Defects that can be planted.
+
+
+def the_stamp_stays() -> None:
+    """A copy that is half brought forward says that it is of a version."""
+    Pristine.forget = lambda self: None  # type: ignore[method-assign]
+
+
+def nothing_is_cleared() -> None:
+    """What dead processes leave piles up."""
+    workspaces._clear = lambda root: None
 
 
 @contextmanager
@@ -155,5 +170,7 @@ def main(prepared: Path, action: str, after: bool, every: int) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    prepared, action, when, every = sys.argv[1:]
+    prepared, action, when, every, *planted = sys.argv[1:]
+    for defect in planted:
+        globals()[defect]()
     print(json.dumps([*main(Path(prepared), action, when == "after", int(every))]))
