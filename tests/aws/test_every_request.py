@@ -10,7 +10,7 @@ from chroma_lifecycle.aws.s3 import S3Store
 from chroma_lifecycle.errors import LifecycleError
 from chroma_lifecycle.ports import HeadToken, SwapUnanswered
 from chroma_lifecycle.publishing import swap as swapping
-from tests.convergence import mutants
+from tests.support import mutants
 from tests.support.planting import Plant
 from tests.support.requests import ACTIVITIES, FAULTS, Grid
 from tests.support.s3 import FaultProxy, use_server

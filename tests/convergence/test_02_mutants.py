@@ -8,8 +8,8 @@ import pytest
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.convergence.mutants import IN_SHARDS, MUTANTS
 from tests.support.machine import PromiseMachine, ShardedMachine, examples
+from tests.support.mutants import IN_SHARDS, MUTANTS
 
 QUICK = {
     "a_lost_swap_is_taken_for_landed",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.convergence import mutants
+from tests.support import mutants
 from tests.support.dying import STEPS, STEPS_OF_REBASE, die_at, die_in
 from tests.support.planting import Plant, soundly
 from tests.support.s3 import client, new_bucket, use_server

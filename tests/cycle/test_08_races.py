@@ -12,9 +12,9 @@ from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.cycle import ATTEMPTS, Cycle
 from chroma_lifecycle.errors import NotOwned
-from tests.convergence import mutants
 from tests.cycle.test_06_deadline import ManualClock
 from tests.model.reference import Reference, typed
+from tests.support import mutants
 from tests.support.contending import run_contention
 from tests.support.dying import run_race
 from tests.support.planting import Plant, soundly
