@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,8 @@ TIMEOUT_SECONDS = 60.0
 _PROBE_SECONDS = 10.0
 _REFUSES = (401, 403)
 _LONGEST_ANSWER = 200
+# An apostrophe within a word quotes nothing; what was cut off is quoted to its end.
+_QUOTED = re.compile(r"""("(\\.|[^"])*("|$))|(`[^`]*(`|$))|((?<!\w)'.*?('(?!\w)|$))""")
 _AGAIN = "run it again: what is there already is not sent again"
 
 
@@ -194,13 +197,13 @@ def server_errors(what: str, address: ServerAddress) -> Iterator[None]:
     except (ChromaAuthError, AuthorizationError) as problem:
         raise _refused(address, type(problem).__name__) from problem
     except (InternalError, RateLimitError, QuotaError) as problem:
-        raise StoreUnavailable(f"{where}: the server said: {_first_line(problem)}", hint=_AGAIN) from problem
+        raise StoreUnavailable(f"{where}: the server said: {_said(problem)}", hint=_AGAIN) from None
     except NotFoundError as problem:
-        raise BadInput(f"{where}: {_first_line(problem)}", hint="check --tenant, --database and --name") from problem
+        raise BadInput(f"{where}: {_said(problem)}", hint="check --tenant, --database and --name") from None
     except ChromaError as problem:
         raise BadInput(
-            f"{where}: Chroma refused it: {_first_line(problem)}", hint="mend the data; a retry cannot help"
-        ) from problem
+            f"{where}: Chroma refused it: {_said(problem)}", hint="mend the data; a retry cannot help"
+        ) from None
     except httpx.TransportError as problem:
         raise _away(address, type(problem).__name__) from problem
     except (ValueError, TypeError) as problem:
@@ -212,8 +215,9 @@ def server_errors(what: str, address: ServerAddress) -> Iterator[None]:
         # What the client has no name for is raised bare, with the server's answer as its text.
         if type(problem) is not Exception:
             raise
-        raise StoreUnavailable(f"{where}: the server said: {_first_line(problem)}", hint=_AGAIN) from problem
+        raise StoreUnavailable(f"{where}: the server said: {_said(problem)}", hint=_AGAIN) from None
 
 
-def _first_line(problem: Exception) -> str:
-    return str(problem).partition("\n")[0][:_LONGEST_ANSWER]
+def _said(problem: Exception) -> str:
+    """Return the first line of what a server said, without what it quotes: that may be of a record."""
+    return _QUOTED.sub("…", str(problem).partition("\n")[0])[:_LONGEST_ANSWER]

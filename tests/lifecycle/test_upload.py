@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromadb.errors import ChromaError, InternalError, InvalidArgumentError, NotFoundError
 
 from chroma_lifecycle.chroma import uploading
 from chroma_lifecycle.chroma.client import CollectionSettings
-from chroma_lifecycle.chroma.server import ServerAddress, ServerCollection
+from chroma_lifecycle.chroma.server import ServerAddress, ServerCollection, server_errors
 from chroma_lifecycle.chroma.uploading import Uploaded, upload
 from chroma_lifecycle.deltas.model import Delta
-from chroma_lifecycle.errors import BadInput, Retryable, StoreUnavailable
+from chroma_lifecycle.errors import BadInput, LifecycleError, Retryable, StoreUnavailable
 from tests.support.chroma_server import Door, Server, chroma_server, door_before, free_port
 from tests.support.deltas import opened, record, write_jsonl
 
@@ -233,3 +234,30 @@ def test_what_is_no_such_server_is_told(tmp_path: Path, server: Server, door: Do
 def opened_of_four(home: Path) -> Delta:
     write_jsonl(home / "root" / "d.jsonl", [record("a", embedding=[1.0] * 4)])
     return opened(home / "root", "d.jsonl", dimension=4)
+
+
+SECRET = "an old woman's name"
+
+
+@pytest.mark.parametrize(
+    ("problem", "rest"),
+    [
+        (ChromaError(f'metadatas[0]: invalid type: string "{SECRET}", expected a map'), "metadatas.0.: invalid type"),
+        (ChromaError(f'documents[0]: unknown field "so \\"quoted\\" {SECRET}"'), "documents.0.: unknown field"),
+        (ChromaError(f"documents[0]: invalid type: integer `{SECRET}`, expected a string"), "expected a string"),
+        (ChromaError(f'documents[0]: unknown field "{SECRET}{"x" * 500}" at line 1'), "documents.0.: unknown field"),
+        (InvalidArgumentError(f"no such key: '{SECRET}'"), "no such key"),
+        (InternalError(f'no value "{SECRET}" can be'), "no value"),
+        (NotFoundError(f"'{SECRET}' is not there"), "is not there"),
+        (Exception(f'{{"detail": [{{"input": "{SECRET}"}}]}}'), "the server said"),
+        (ValueError(f"Expected metadata, got {SECRET}"), "its text is left out"),
+    ],
+)
+def test_no_record_is_quoted_by_the_error_of_a_server(problem: Exception, rest: str) -> None:
+    """A server's own words about a request that it does not read quote values of it; the rest of them is told."""
+    with (
+        pytest.raises(LifecycleError, match=rest) as told,
+        server_errors("writing to words", ServerAddress("http://here")),
+    ):
+        raise problem
+    assert "woman" not in str(told.value)
