@@ -34,6 +34,8 @@ MOST_OLDER = 4
 """Older versions that may be in use at once; each is a copy on the disk, and vectors in memory."""
 
 _READERS_ON_A_MACHINE = 256
+# No collection can have such a name: the directories beside it are workspaces of collections.
+_PLACES = ".readers"
 _POLL_SECONDS = 0.2
 _CLOSE_SECONDS = 30.0
 
@@ -463,4 +465,4 @@ def _own(place: Path | None, collection: str, clock: Clock) -> Workspace:
 
 
 def _free_place(collection: str, number: int) -> Path:
-    return DEFAULT_WORKSPACE / "readers" / str(number) / collection
+    return DEFAULT_WORKSPACE / _PLACES / str(number) / collection
