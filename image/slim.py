@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 # Services that the function, its tracer and the command line speak to; botocore describes some four hundred.
-SERVICES = {"dynamodb", "dynamodbstreams", "lambda", "s3", "sqs", "sso", "sso-oidc", "sts", "xray"}
+SERVICES = {"dynamodb", "dynamodbstreams", "lambda", "pipes", "s3", "sqs", "sso", "sso-oidc", "sts", "xray"}
 
 UNUSED = (
     # Arrow's servers, other file formats and remote file systems: deltas are read as local files.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -74,6 +76,20 @@ def test_nothing_needs_what_the_image_leaves_out() -> None:
 
     assert ("whole\n", 0) == (done.stdout, done.returncode), done.stderr[-2_000:]
     assert set(left_out()) <= set(GONE)
+
+
+def test_every_service_that_is_spoken_to_is_kept() -> None:
+    """The command line runs in the image too; of a service that was left out, the SDK knows no call."""
+    called = {
+        node.args[0].value
+        for path in (ROOT / "chroma_lifecycle").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "make_client"
+        if isinstance(node.args[0], ast.Constant)
+    }
+
+    assert {"s3", "dynamodb", "lambda"} <= called
+    assert called <= runpy.run_path(str(ROOT / "image" / "slim.py"))["SERVICES"]
 
 
 def test_no_dependency_of_this_project_is_left_out() -> None:
