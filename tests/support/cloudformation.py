@@ -65,6 +65,18 @@ class Stack:
             if "Condition" not in each or self.condition(each["Condition"])
         }
 
+    def refusals(self) -> list[str]:
+        """Return why CloudFormation would not begin: parameters that do not fit their pattern, and rules that fail."""
+        patterns = {name: each.get("AllowedPattern", ".*") for name, each in self._template["Parameters"].items()}
+        unfit = [name for name, value in self.parameters.items() if not re.fullmatch(patterns[name], str(value))]
+        return unfit + [
+            each["AssertDescription"]
+            for rule in self._template.get("Rules", {}).values()
+            if self._resolve(rule.get("RuleCondition", True))
+            for each in rule["Assertions"]
+            if not self._resolve(each["Assert"])
+        ]
+
     def condition(self, name: str) -> bool:
         """Return whether a named condition holds."""
         return bool(self._resolve(self._template["Conditions"][name]))

@@ -25,7 +25,6 @@ _S3 = {
     "CreateMultipartUpload": "PutObject",
     "UploadPart": "PutObject",
     "CompleteMultipartUpload": "PutObject",
-    "AbortMultipartUpload": "AbortMultipartUpload",
 }
 _HERE = f"{PSEUDO['AWS::Region']}:{PSEUDO['AWS::AccountId']}"
 
@@ -76,8 +75,18 @@ class Iam:
             for action in _several(each["Action"])
             for resource in _several(each["Resource"])
         ]
+        self._used: set[tuple[str, str]] = set()
         self.asked: set[str] = set()
         self.refused: set[Needed] = set()
+
+    @property
+    def idle(self) -> set[str]:
+        """What is allowed of objects and items, and was needed by no request.
+
+        Without s3:ListBucket, which no request may need: S3 asks for it before it says that a key is missing.
+        """
+        unused = {action for action, _ in set(self._allowed) - self._used}
+        return {action for action in unused if action.startswith(("s3:", "dynamodb:"))} - {"s3:ListBucket"}
 
     @contextmanager
     def playing(self) -> Iterator[Iam]:
@@ -100,7 +109,9 @@ class Iam:
             raise ClientError({"Error": {"Code": "AccessDenied", "Message": refused[0][0]}}, operation)
 
     def _allows(self, action: str, arn: str) -> bool:
-        return any(action == known and fnmatchcase(arn, pattern) for known, pattern in self._allowed)
+        found = {(known, pattern) for known, pattern in self._allowed if action == known and fnmatchcase(arn, pattern)}
+        self._used |= found
+        return bool(found)
 
 
 def _several(value: str | list[str]) -> list[str]:

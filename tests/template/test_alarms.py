@@ -105,6 +105,16 @@ def test_conflicts_ring_above_one_for_each_version(defaults: Stack, lost: int, p
     assert rings == (rate is not None and rate > alarm["Threshold"])
 
 
+def test_a_pipe_that_brings_a_part_of_each_batch_rings(defaults: Stack) -> None:
+    """D8: what the queue refuses of a batch waits in a stream that forgets, like the whole of one that failed."""
+    alarm = alarms(defaults)["PipeFailuresAlarm"]
+
+    assert {"ExecutionFailed", "ExecutionPartiallyFailed"} == {each["MetricName"] for each in series(alarm)}
+    assert alarm["Threshold"] < evaluate(alarm, failed=0, partly=1)  # type: ignore[operator]
+    assert alarm["Threshold"] < evaluate(alarm, failed=1, partly=None)  # type: ignore[operator]
+    assert alarm["Threshold"] == evaluate(alarm, failed=0, partly=0)
+
+
 def test_the_dashboard_shows_the_alarms_that_there_are(stack: Stack) -> None:
     """D8: all of them, on one page of valid JSON."""
     body = json.loads(stack.properties("Dashboard")["DashboardBody"])

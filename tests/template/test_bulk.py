@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from chroma_lifecycle.wiring import open_store
 from handler import bulk
 from tests.support.bulk import Build, data_set_records, ids
 from tests.support.cloudformation import Stack, read
+from tests.support.iam import Iam
 from tests.support.pages import blocks
 from tests.support.resharding import read_here
+from tests.support.s3 import new_bucket, put, use_server
 from tests.support.states import ExecutionFailed, walk
 from tests.template.conftest import ROOT
 from tests.template.test_roles import WITHOUT_RESOURCE, actions, statements
@@ -253,6 +256,60 @@ def test_no_role_is_wider_than_it_must_be(stack: Stack) -> None:
         for sid, each in statements(stack, role).items():
             assert each["Resource"] != "*" or sid in WITHOUT_RESOURCE, sid
             assert not any("*" in action or "Delete" in action for action in actions(each)), sid
+
+
+def test_the_tasks_may_do_all_that_they_do(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build and a reshard in S3, by the function and with its rights alone."""
+    use_server(monkeypatch)
+    monkeypatch.setattr(bring, "read_chroma_delta", read_here)
+    bucket, vectors = new_bucket(), new_bucket()
+    build = Build(tmp_path, 2).write(ids(0, 6))
+    for path in (tmp_path / "data").iterdir():
+        put(vectors, f"january/{path.name}", path.read_bytes())
+    given = Stack(read(ROOT / "bulk.yaml"), {**GIVEN, "BucketName": bucket, "DataSetBucketName": vectors})
+    for name, value in given.properties("Task")["Environment"]["Variables"].items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("CHROMA_LIFECYCLE_MAPPING", build.here.mapping)
+    monkeypatch.setenv("CHROMA_LIFECYCLE_WORKSPACE", str(tmp_path / "workspace"))
+    allowed = Iam(statements(given, "TaskRole"), {})
+    asked = {"collection": "notes", "source": f"s3://{vectors}/january", "dimension": 4, "space": "l2"}
+
+    with allowed.playing():
+        built = walk(definition(given), asked, lambda event: bulk.lambda_handler(event, None))
+        ended = walk(definition(given, "Reshard"), ASKED, lambda event: bulk.lambda_handler(event, None))
+
+    assert 6 == sum(shard["records"] for shard in built["shards"])
+    assert {"generation": 2, "shards": ["notes.2-0"]} == ended
+    assert set() == allowed.refused | allowed.idle
+
+
+def test_the_machines_alone_take_on_their_role(stack: Stack) -> None:
+    """Step Functions does, for a state machine of this stack, and for no other's."""
+    (trust,) = stack.properties("BuildRole")["AssumeRolePolicyDocument"]["Statement"]
+    (pattern,) = trust["Condition"]["ArnLike"].values()
+    prefix = "arn:aws:states:eu-central-1:123456789012:stateMachine:"
+
+    assert {"aws:SourceAccount": "123456789012"} == trust["Condition"]["StringEquals"]
+    for machine in ("Build", "Reshard"):
+        assert fnmatchcase(prefix + stack.properties(machine)["StateMachineName"], pattern)
+    assert not fnmatchcase(f"{prefix}another", pattern)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"BucketName": "*"},
+        {"DataSetBucketName": "s3://vectors"},
+        {"StorePrefix": "bulk"},
+        {"KmsKeyArn": "arn:aws:kms:*"},
+    ],
+)
+def test_names_of_many_are_refused(given: dict[str, str]) -> None:
+    """What a policy is made of names one thing, and versions do not lie where tasks put what is removed afterwards."""
+    template = read(ROOT / "bulk.yaml")
+
+    assert [] == Stack(template, GIVEN).refusals()
+    assert list(given) == Stack(template, {**GIVEN, **given}).refusals()
 
 
 def test_the_machine_may_start_itself(stack: Stack) -> None:

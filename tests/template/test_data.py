@@ -11,14 +11,14 @@ from tests.template.conftest import KEY, NETWORK, WAYS
 
 
 def test_data_outlives_the_stack(template: dict[str, Any]) -> None:
-    """The table and the bucket are kept when the stack is deleted or they are replaced; the mirror is derived."""
+    """The table and the bucket, with its rules, are kept when the stack is deleted; the mirror is derived."""
     kept = {
         name
         for name, each in template["Resources"].items()
         if each.get("DeletionPolicy") == each.get("UpdateReplacePolicy") == "Retain"
     }
 
-    assert {"Bucket", "Table"} == kept
+    assert {"Bucket", "BucketPolicy", "Table"} == kept
 
 
 def test_the_bucket_is_closed(stack: Stack) -> None:

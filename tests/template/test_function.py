@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chroma_lifecycle.config import NAMES, Settings
 from tests.support.cloudformation import Stack
-from tests.template.conftest import ROOT
+from tests.template.conftest import KEY, NETWORK, ROOT, STREAM
 
 
 def variables(stack: Stack) -> dict[str, str]:
@@ -43,6 +45,38 @@ def test_everything_can_be_left_out(template: dict[str, Any]) -> None:
     }
 
     assert set() == without
+
+
+REFUSED = {
+    "a name of all tables": ({"TableName": "*", "StreamArn": STREAM}, "TableName"),
+    "a name of all buckets": ({"DeltaBucketName": "*"}, "DeltaBucketName"),
+    "an address for a bucket": ({"DeltaBucketName": "s3://embeddings"}, "DeltaBucketName"),
+    "all keys": ({"KmsKeyArn": KEY.replace("key/1", "*")}, "KmsKeyArn"),
+    "an alias, which no policy knows": ({"KmsKeyArn": KEY.replace("key/1", "alias/mine")}, "KmsKeyArn"),
+    "any stream of a table": ({"TableName": "theirs", "StreamArn": STREAM[:-23] + "*"}, "StreamArn"),
+    "versions where producers write": ({"StorePrefix": "deltas"}, "StorePrefix"),
+    "versions below what is emptied": ({"StorePrefix": "bulk/snapshots"}, "StorePrefix"),
+    "a table without its stream": ({"TableName": "theirs"}, "belong together"),
+    "a VPC without a subnet": ({"VpcId": "vpc-0a"}, "needs SubnetA"),
+    "a subnet without a VPC": ({"SubnetB": "subnet-0a"}, "give VpcId too"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_meant_is_refused_before_anything_is_made(template: dict[str, Any], case: str) -> None:
+    """Nor can a name that a policy is made of be one of many."""
+    given, why = REFUSED[case]
+    (refusal,) = Stack(template, given).refusals()
+
+    assert why in refusal
+
+
+def test_what_is_meant_is_taken(stack: Stack, template: dict[str, Any]) -> None:
+    """In each of the ways, and where names look alike."""
+    assert [] == stack.refusals()
+    assert (
+        [] == Stack(template, {**NETWORK, "StorePrefix": "deltas-of/bulk", "DeltaBucketName": "my.deltas-1"}).refusals()
+    )
 
 
 def test_every_parameter_stands_in_a_group(template: dict[str, Any]) -> None:

@@ -43,14 +43,13 @@ def test_the_compactor_by_default(defaults: Stack) -> None:
 
     assert {
         "ReadAndPublishVersions": (
-            ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], "Bucket.Arn/snapshots/*", None
+            ["s3:GetObject", "s3:PutObject"], "Bucket.Arn/snapshots/*", None
         ),
         "ReadDeltas": (["s3:GetObject"], "Bucket.Arn/deltas/*", None),
         "TellMissingFromForbidden": (["s3:ListBucket"], ["Bucket.Arn"], None),
         "WriteRunStatus": (["dynamodb:DescribeTable", "dynamodb:UpdateItem"], "Table.Arn", None),
         "Consume": (
-            ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
-            "Queue.Arn", None,
+            ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], "Queue.Arn", None
         ),
         "Log": (
             ["logs:CreateLogStream", "logs:PutLogEvents"],
@@ -91,6 +90,13 @@ def test_the_mirror_is_reached_by_its_access_point_only(mirrored: Stack) -> None
     for each in (compactor, reader):
         assert "FileSystem.Arn" == each["Resource"]
         assert {"StringEquals": {"elasticfilesystem:AccessPointArn": "AccessPoint.Arn"}} == each["Condition"]
+
+
+def test_the_functions_code_makes_no_network(mirrored: Stack) -> None:
+    """Lambda's own calls come without the name of a function; those of its code, which has the same role, with it."""
+    network = statements(mirrored, "CompactorRole")["Network"]
+
+    assert {"Null": {"lambda:SourceFunctionArn": "true"}} == network["Condition"]
 
 
 def test_the_pipe_reads_one_stream_and_fills_one_queue(defaults: Stack) -> None:
