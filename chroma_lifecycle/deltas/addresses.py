@@ -16,6 +16,9 @@ from chroma_lifecycle.errors import BadInput
 
 SETTING = "CHROMA_LIFECYCLE_DELTAS"
 MAX_ADDRESS_CHARACTERS = 2_000
+MAX_NAME_BYTES = 255
+"""Of one segment of a file's path; what the usual file systems take."""
+MAX_PATH_CHARACTERS = 1_000
 
 _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:/")
@@ -84,6 +87,11 @@ def segments_problem(path: str) -> str | None:
         return "it has an empty segment"
     # Control characters would let an address forge lines of a log; \x7f and lone surrogates name no object.
     return "it has a character that no name may have" if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", path) else None
+
+
+def is_too_long(path: str) -> bool:
+    """Return whether the usual file systems have no room for a relative path that came from outside."""
+    return len(path) > MAX_PATH_CHARACTERS or any(len(name.encode()) > MAX_NAME_BYTES for name in path.split("/"))
 
 
 @dataclass(frozen=True, slots=True)

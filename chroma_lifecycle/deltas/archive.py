@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from chroma_lifecycle.clock import ENDLESS, Deadline
-from chroma_lifecycle.deltas.addresses import segments_problem
+from chroma_lifecycle.deltas.addresses import is_too_long, segments_problem
 from chroma_lifecycle.deltas.disk import writing
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.json_text import shorten
 
 MAX_MEMBERS = 10_000
 MAX_UNPACKED_BYTES = 8 << 30
-MAX_NAME_BYTES = 255
-"""Of one segment; what the usual file systems take."""
-MAX_PATH_CHARACTERS = 1_000
 CHUNK_BYTES = 1 << 20
 
 
@@ -137,8 +134,7 @@ def _problem(member: tarfile.TarInfo, name: str) -> str | None:
         return None if member.isdir() else "has no name"
     if problem := segments_problem(name):
         return f"leads out or is malformed: {problem}"
-    too_long = any(len(segment.encode()) > MAX_NAME_BYTES for segment in name.split("/"))
-    return "has a name too long for a file" if too_long or len(name) > MAX_PATH_CHARACTERS else None
+    return "has a name too long for a file" if is_too_long(name) else None
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, to: Path) -> None:

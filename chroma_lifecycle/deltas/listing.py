@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from chroma_lifecycle.deltas.addresses import Place, segments_problem
+from chroma_lifecycle.deltas.addresses import Place, is_too_long, segments_problem
 from chroma_lifecycle.deltas.sources import DeltaFile, DeltaSource, RootedDeltas, missing
 from chroma_lifecycle.errors import BadInput, StoreUnavailable
 from chroma_lifecycle.intake.json_text import shorten
@@ -113,6 +113,7 @@ def _recognise(place: Place, files: Sequence[DeltaFile]) -> tuple[Form, tuple[De
     if "" in names and len(names) > 1:
         raise refused(place.address, "there is both a file of this name and a directory")
     if DATABASE in names:
+        _require_local_names(place, names)
         return Form.CHROMA, tuple(files)
     names = [name or place.path for name in names]
     forms = {_form_of(name) for name in names}
@@ -123,6 +124,17 @@ def _recognise(place: Place, files: Sequence[DeltaFile]) -> tuple[Form, tuple[De
         f"{len(files)} files beginning with {shorten(names[0])} are no form of delta; allowed: .parquet files, "
         f".jsonl files, a Chroma directory (with {DATABASE}), or one .tar.gz of such a directory",
     )
+
+
+def _require_local_names(place: Place, names: Sequence[str]) -> None:
+    """Refuse names that cannot all be files below one directory; a bucket keeps any of them."""
+    known = set(names)
+    for name in names:
+        segments = name.split("/")
+        if is_too_long(name):
+            raise refused(place.address, f"its file {shorten(name)} has a name too long for a file")
+        if not known.isdisjoint("/".join(segments[:depth]) for depth in range(1, len(segments))):
+            raise refused(place.address, f"its file {shorten(name)} lies below a name that is a file, too")
 
 
 def _form_of(name: str) -> Form | None:

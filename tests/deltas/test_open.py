@@ -148,6 +148,17 @@ def test_a_folders_object_is_no_part_of_the_delta(tmp_path: Path) -> None:
             open_listed(DeltaFile(name, size))
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"), [("chroma.sqlite3/x", "lies below a name that is a file, too"), ("x" * 256, "has a name too long")]
+)
+def test_names_that_are_no_files_of_one_directory_are_refused(tmp_path: Path, name: str, problem: str) -> None:
+    """C14: a bucket may hold a key and others below it; their message fails for good, and not again and again."""
+    files = DeltaFile("chroma.sqlite3", 1), DeltaFile(name, 1)
+    source = RootedDeltas(Roots((DirectoryRoot(tmp_path),)), {DirectoryRoot: Listed(tmp_path, *files)})
+    with pytest.raises(BadInput, match=rf"its file '.* {problem}"):
+        opening.open_delta("run", source, tmp_path, Expectation("words", 3, None, lambda _: True))
+
+
 def test_an_id_in_two_parts_is_refused_and_the_part_named(tmp_path: Path, form: str) -> None:
     """Ids are unique in the delta, not only in its files."""
     for part in range(2):
