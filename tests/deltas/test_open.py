@@ -149,7 +149,8 @@ def test_a_folders_object_is_no_part_of_the_delta(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "problem"), [("chroma.sqlite3/x", "lies below a name that is a file, too"), ("x" * 256, "has a name too long")]
+    ("name", "problem"),
+    [("chroma.sqlite3/x", "lies below a name that is a file, too"), ("x" * 256, "has a name too long")],
 )
 def test_names_that_are_no_files_of_one_directory_are_refused(tmp_path: Path, name: str, problem: str) -> None:
     """C14: a bucket may hold a key and others below it; their message fails for good, and not again and again."""
