@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ from typing import Any
 import structlog
 
 from benchmarks.alone import ChromaAlone
-from benchmarks.cycles import KINDS, Kind
-from benchmarks.receipts import Editor
+from benchmarks.cycles import KINDS, Change, Kind
+from benchmarks.receipts import COLLECTION, Editor
 from benchmarks.servers import ROOT
 from benchmarks.site import Site, published_by
+from chroma_lifecycle.clock import SYSTEM_CLOCK
+from chroma_lifecycle.snapshot.workspace import Workspace
+from chroma_lifecycle.upkeep import Site as Upkept
+from chroma_lifecycle.upkeep import rebase_now
 from tests.support.memory import forget_peak, peak_megabytes
 
 LIMIT_MEGABYTES = 150
@@ -27,17 +32,17 @@ _GENERATION = 50
 
 
 def measure_memory(site: Site) -> dict[str, Any]:
-    """Return the peaks of warm cycles of two kinds, and of Chroma alone with the same changes."""
+    """Return the peaks of our works, in the order in which they need each other, and of Chroma alone for each."""
     site.lay_out("memory-alone")
     peaks = {}
-    for kind in (KINDS[0], KINDS[2]):
-        ours, alone = (_peak(who, kind, site) for who in ("ours", "alone"))
-        peaks[kind.name] = {"title": kind.title, "ours": ours, "alone": alone, "over": ours - alone}
+    for name, work in WORKS.items():
+        ours, alone = (_peak(who, name, site) for who in ("ours", "alone"))
+        peaks[name] = {"title": work.title, "ours": ours, "alone": alone, "over": ours - alone}
     return {"limit_megabytes": LIMIT_MEGABYTES, "kinds": peaks}
 
 
-def _peak(who: str, kind: Kind, site: Site) -> int:
-    command = [sys.executable, "-m", "benchmarks.memory", who, kind.name, json.dumps(_spell(site))]
+def _peak(who: str, name: str, site: Site) -> int:
+    command = [sys.executable, "-m", "benchmarks.memory", who, name, json.dumps(_spell(site))]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, env=os.environ)
     return int(done.stdout.splitlines()[-1])
 
@@ -52,23 +57,46 @@ def _spell(site: Site) -> dict[str, Any]:
     }
 
 
+def _cycles(site: Site, changes: Sequence[Change]) -> None:
+    with site.compactor("memory") as machine:
+        for change in changes:
+            published_by(machine, change.events)
+
+
+def _new_base(site: Site, changes: Sequence[Change]) -> None:
+    _cycles(site, changes)
+    with Workspace.open(site.room / "memory" / COLLECTION) as workspace:
+        rebase_now(Upkept(COLLECTION, site.store(), None, workspace, SYSTEM_CLOCK, "bench"))
+
+
 @dataclass(frozen=True, slots=True)
-class _Task:
-    site: Site
-    kind: Kind
-    editor: Editor
+class Work:
+    """What takes memory.
+
+    Attributes:
+        kinds: Of its cycles, one after the other; Chroma alone gets their changes.
+        ours: Takes the changes, and does what comes after them.
+    """
+
+    title: str
+    kinds: tuple[Kind, ...]
+    ours: Callable[[Site, Sequence[Change]], None] = _cycles
 
 
-def _ours(task: _Task) -> None:
-    with task.site.compactor("memory") as machine:
-        for kind in (KINDS[0], task.kind):
-            published_by(machine, kind.make(task.site, task.editor).events)
+_LABELS, _UPSERTS = KINDS[0], KINDS[2]
+WORKS = {
+    "cold": Work("a cold start: everything restored, then 100 label updates", (_LABELS,)),
+    _LABELS.name: Work(_LABELS.title, (_LABELS, _LABELS)),
+    _UPSERTS.name: Work(_UPSERTS.title, (_LABELS, _UPSERTS)),
+    "base": Work("100 label updates, then a new base", (_LABELS,), _new_base),
+}
+"""The first one finds no workspace, and leaves one to the others."""
 
 
-def _alone(task: _Task) -> None:
-    directory = ChromaAlone(task.site.room / "memory-alone" / "chroma")
-    for kind in (KINDS[0], task.kind):
-        directory.cycle(kind.make(task.site, task.editor).call)
+def _alone(site: Site, changes: Sequence[Change]) -> None:
+    directory = ChromaAlone(site.room / "memory-alone" / "chroma")
+    for change in changes:
+        directory.cycle(change.call)
 
 
 def main() -> None:
@@ -77,10 +105,10 @@ def main() -> None:
     who, name, spelt = sys.argv[1:]
     fields = json.loads(spelt)
     site = Site(**{**fields, "room": Path(fields["room"])})
-    kind = next(each for each in KINDS if each.name == name)
-    task = _Task(site, kind, Editor(site.records, generation=_GENERATION + KINDS.index(kind)))
+    editor = Editor(site.records, generation=_GENERATION + list(WORKS).index(name))
+    changes = [kind.make(site, editor) for kind in WORKS[name].kinds]
     forget_peak()
-    (_ours if who == "ours" else _alone)(task)
+    (WORKS[name].ours if who == "ours" else _alone)(site, changes)
     print(peak_megabytes())
 
 

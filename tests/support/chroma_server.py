@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import chromadb
@@ -43,6 +44,10 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
+_PORTS = 5
+"""How many are tried: a free one may be taken before the server has it."""
+
+
 def answers(url: str) -> bool:
     try:
         return httpx.get(f"{url}/api/v2/heartbeat", timeout=5).status_code == 200
@@ -53,17 +58,35 @@ def answers(url: str) -> bool:
 @contextmanager
 def chroma_server(home: Path) -> Iterator[Server]:
     """Run a server that keeps its data below *home*."""
-    server = Server(free_port())
     program = Path(sys.executable).with_name("chroma")
     # It ends with whoever started it, a test run that was killed included.
     bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    command = [*bound, program, "run", "--path", home, "--host", "127.0.0.1", "--port", str(server.port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
-        try:
-            assert wait_until(lambda: answers(server.url), timeout_seconds=60, poll_seconds=0.05)
-            yield server
-        finally:
-            child.kill()
+    command = [*bound, program, "run", "--path", home, "--host", "127.0.0.1", "--port"]
+    said = b""
+    for _ in range(_PORTS):
+        server = Server(free_port())
+        with (
+            TemporaryFile() as output,
+            subprocess.Popen([*command, str(server.port)], stdout=output, stderr=output) as child,
+        ):
+            try:
+                if _runs(child, server):
+                    yield server
+                    return
+            finally:
+                child.kill()
+            output.seek(0)
+            said = output.read()
+    raise AssertionError(f"the server does not start: {said.decode(errors='replace')[-2_000:]}")
+
+
+def _runs(child: subprocess.Popen[bytes], server: Server) -> bool:
+    """Wait until the server answers; return whether it is this one, and not somebody who took its port before it."""
+
+    def decided() -> bool:
+        return child.poll() is not None or answers(server.url)
+
+    return wait_until(decided, timeout_seconds=120, poll_seconds=0.05) and child.poll() is None
 
 
 @dataclass
