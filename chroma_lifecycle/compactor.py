@@ -149,15 +149,17 @@ class Compactor:
             changes, [(work.changes, self._run(work, deadline, ends, dry_run=dry_run)) for work in works]
         )
         if not dry_run:
-            self._tell_of_shards(collection, changes, joined, ends)
+            self._tell_of_shards(collection, changes, joined, deadline, ends)
 
-    def _tell_of_shards(self, collection: str, changes: Sequence[Change], joined: Joined, ends: _Ends) -> None:
+    def _tell_of_shards(
+        self, collection: str, changes: Sequence[Change], joined: Joined, deadline: Deadline, ends: _Ends
+    ) -> None:
         """Tell the mirror which shards there are, and the table which runs all of them have merged."""
         around = self._around
         try:
             self._shards.mirror(collection)
             if around.status is not None:
-                write_statuses(around.status, around.mapping, changes, joined, around.clock.now())
+                write_statuses(around.status, around.mapping, changes, joined, around.clock.now(), deadline)
         except Exception as problem:  # noqa: BLE001  what is published stays; all come again, and move nothing
             ends.untold(collection, dict.fromkeys((each.origin.source for each in changes), _told(collection, problem)))
         else:

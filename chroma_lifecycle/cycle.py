@@ -404,7 +404,7 @@ class Cycle:
         if around.status is not None:
             with self._phase("status"):
                 changes = self._to_be_told(portion, joined)
-                write_statuses(around.status, around.mapping, changes, joined, around.clock.now())
+                write_statuses(around.status, around.mapping, changes, joined, around.clock.now(), self._deadline)
 
     def _to_be_told(self, portion: Portion, joined: Joined) -> Iterable[Change]:
         """Return the changes whose runs the table is told of."""

@@ -14,7 +14,7 @@ import pytest
 from chroma_lifecycle.clock import Deadline
 from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.deltas import parquet
-from chroma_lifecycle.errors import NoTime
+from chroma_lifecycle.errors import NoTime, StoreUnavailable
 from tests.support.dying import die_at
 from tests.support.story import expect_model, story, write_pool
 from tests.support.table import Table, in_sqs
@@ -284,3 +284,30 @@ def test_a_slow_publish_is_remembered(world: World) -> None:
 
     assert {"words"} == {failure.collection for failure in report.failures}
     assert "needs about 90.0 s and 60.0 s are left" in report.failures[0].error.message
+
+
+@dataclass
+class AwayTable:
+    """A table behind a network without a route: each write takes its time and fails."""
+
+    clock: ManualClock
+
+    def completed(self, *_: object) -> bool:
+        self.clock.seconds += 10
+        raise StoreUnavailable("the table did not answer", hint="run the batch again")
+
+    failed = completed
+
+
+def test_a_table_that_is_away_takes_no_more_time_than_there_is(world: World) -> None:
+    """L14: runs that it could not be told of come again; what else was published is answered for in time."""
+    table, clock = Table(), ManualClock()
+    runs = words(world, table, 8)
+    with world.compactor() as machine:
+        machine._around = replace(machine._around, status=AwayTable(clock))
+        report = machine.compact(in_sqs([*runs, label(table, "total")]), Deadline.after(45, clock))
+
+    assert 40 == clock.seconds
+    assert tuple(f"message-{number}" for number in range(8)) == report.failed_sources()
+    assert [StoreUnavailable] * 4 + [NoTime] * 4 == [type(failure.error) for failure in report.failures]
+    assert (1, 800) == (report.applied, len(world.records()))
