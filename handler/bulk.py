@@ -15,4 +15,6 @@ def lambda_handler(event: Any, _: object) -> dict[str, Any]:
     here = Here(
         settings.store, settings.workspace, settings.mapping, settings.tail_budget, checksums=settings.s3_checksums
     )
+    # A time-out or a want of memory ends a task with its files on the disk, which outlives it.
+    here.clear()
     return run_task(event if isinstance(event, dict) else {}, here)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -58,6 +59,10 @@ class Here:
     def load(self) -> TableMapping | None:
         """Return the mapping, if there is one."""
         return load_mapping(self.mapping) if self.mapping else None
+
+    def clear(self) -> None:
+        """Remove what tasks have left that were cut off; only where nobody else runs one, as in a function."""
+        shutil.rmtree(self.workspace / TASKS, ignore_errors=True)
 
     def work(self, address: str, collection: str) -> Work:
         """Return where the tasks of a job meet; a directory is made if it is not there."""

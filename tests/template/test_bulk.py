@@ -228,7 +228,12 @@ def test_the_function_runs_the_task_that_it_is_given(
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv("CHROMA_LIFECYCLE_WORKSPACE", str(here.workspace))
 
+    died = here.workspace / ".bulk/tasks/another/working-1/chroma.sqlite3"
+    died.parent.mkdir(parents=True)
+    died.touch()
+
     assert {"inputs": [0], "shards": [0]} == bulk.lambda_handler(build.event, None)
+    assert [] == build.left(), "a task that was cut off took this one's room"
     with pytest.raises(errors.BadInput, match="no task None"):
         bulk.lambda_handler(None, None)
     assert ["handler.bulk.lambda_handler"] == stack.properties("Task")["ImageConfig"]["Command"]
