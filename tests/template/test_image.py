@@ -100,6 +100,17 @@ def test_no_dependency_of_this_project_is_left_out() -> None:
     assert set() == wanted & set(left_out())
 
 
+def test_an_edit_of_the_code_leaves_the_large_layer_alone() -> None:
+    """What is needed is finished before the code is looked at, and goes first into the image: 300 MB that stay."""
+    build, _, final = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")
+    first, second = re.findall(r"COPY --from=build (\S+)", final)
+    before, _, after = build.partition("\nCOPY chroma_lifecycle")
+
+    assert f"--target {first} " in before
+    assert f"--target {second} " in after
+    assert first not in after
+
+
 def test_the_image_speaks_to_nobody_on_its_own() -> None:
     """No telemetry, no model hub, in the stage that is deployed."""
     final = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
