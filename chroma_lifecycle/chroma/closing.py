@@ -19,8 +19,10 @@ none is left, and raises if one is. ``docs/closing.md`` has the measurements.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,6 +30,7 @@ from chroma_lifecycle.chroma import systems
 from chroma_lifecycle.chroma.holding import find_client
 from chroma_lifecycle.chroma.systems import System
 from chroma_lifecycle.clock import SYSTEM_CLOCK
+from chroma_lifecycle.defects import kind_and_place
 from chroma_lifecycle.errors import BadInput, NotClosed, NotOwned
 from chroma_lifecycle.logs import Log
 from chroma_lifecycle.snapshot import soundness
@@ -199,20 +202,30 @@ def _end(client: Any, system: System) -> Way:
     _ended.add(client)
     if not systems.is_running(system):
         _mark_closed(client)
+        systems.release_engine(system)
         systems.evict(system)
         return Way.AGAIN if again or client is server else Way.STOP
     synchronous = systems.has_synchronous_shutdown(system)
     closes = not again and hasattr(client, "close") and systems.is_cached(system)
     if closes:
-        client.close()
+        _try(client.close)
     else:
         _mark_closed(client)
     stops = systems.is_running(system) and not systems.clients_of(server, besides=tuple(_ended))
     if stops:
-        systems.stop(system)
+        _try(partial(systems.stop, system))
+    systems.release_engine(system)
     if synchronous:
         return Way.SYNCHRONOUS
     return (Way.CLOSE_AND_STOP if stops else Way.CLOSE) if closes else (Way.STOP if stops else Way.NOTHING)
+
+
+def _try(step: Callable[[], None]) -> None:
+    """Take a step of an end. A part of Chroma that fails is told, and whether all is let go is proven afterwards."""
+    try:
+        step()
+    except Exception as problem:  # noqa: BLE001  whatever it is, the rest is to be let go
+        log.warning("chroma failed to stop", why=kind_and_place(problem))
 
 
 def _mark_closed(client: Any) -> None:

@@ -96,13 +96,28 @@ def has_synchronous_shutdown(system: System) -> bool:
 
 
 def stop(system: System) -> None:
-    """End a system, if it runs, and take it out of the cache: it alone, under whatever name."""
-    if is_running(system):
-        server = server_of(system)
-        if has_synchronous_shutdown(system):
-            server.bindings.close()
-        system.stop()
-    evict(system)
+    """End a system, if it runs, and take it out of the cache: it alone, under whatever name.
+
+    Raises:
+        Exception: A part of it failed to stop; its engine has let go all the same.
+    """
+    try:
+        if is_running(system):
+            try:
+                if has_synchronous_shutdown(system):
+                    server_of(system).bindings.close()
+            finally:
+                system.stop()
+    finally:
+        release_engine(system)
+        evict(system)
+
+
+def release_engine(system: System) -> None:
+    """Let the engine of a stopped system go, if it has not: parts stop in turn, and one that fails ends that."""
+    server = server_of(system)
+    if server is not None and not system._running and hasattr(server, "bindings"):  # noqa: SLF001
+        server.stop()
 
 
 def evict(system: System) -> None:

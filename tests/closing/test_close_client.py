@@ -15,9 +15,11 @@ from typing import Any
 
 import chromadb
 import pytest
+from chromadb.api import ServerAPI
 from chromadb.api.client import AdminClient, Client
 from chromadb.api.shared_system_client import SharedSystemClient
-from chromadb.config import Settings
+from chromadb.config import Component, Settings
+from overrides import override
 from structlog.testing import capture_logs
 
 from chroma_lifecycle.chroma import systems
@@ -57,6 +59,42 @@ def test_a_second_close_ends_nothing_and_says_so(directory: Path) -> None:
     managed = ManagedClient.open(directory, COLLECTION)
     assert ENDED == close_client(managed).way
     assert (Way.AGAIN, True) == (close_client(managed).way, managed.close().proven)
+
+
+class _Stubborn(Component):
+    """A part of a client's system that fails to stop; it stops before the engine, on which it depends."""
+
+    def __init__(self, system: Any) -> None:
+        super().__init__(system)
+        self.require(ServerAPI)
+
+    @override
+    def stop(self) -> None:
+        raise ZeroDivisionError("a text of some secrecy")
+
+
+def test_a_part_that_fails_to_stop_keeps_nothing_open(directory: Path) -> None:
+    """C14: the engine is let go all the same, which Chroma then leaves open for good; the log says what failed."""
+    client, _ = opened(directory)
+    client._system.instance(_Stubborn)
+    with capture_logs() as lines:
+        report = close_client(client)
+
+    assert (True, ()) == (report.proven, below(directory))
+    assert "ZeroDivisionError in stop" in next(line for line in lines if line["log_level"] == "warning")["why"]
+    assert "secrecy" not in str(lines)
+    assert (Way.AGAIN, True) == (close_client(client).way, close_client(client).proven)
+
+
+def test_what_somebody_else_stopped_half_way_is_let_go(directory: Path) -> None:
+    """Old advice stops the system itself: where a part of it failed, its engine has the files open."""
+    client, _ = opened(directory)
+    client._system.instance(_Stubborn)
+    with pytest.raises(ZeroDivisionError):
+        client._system.stop()
+    assert below(directory)
+
+    assert close_client(client).proven
 
 
 def test_a_second_close_of_an_old_client_leaves_its_successor_alone(directory: Path) -> None:
