@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fnmatch import fnmatchcase
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,44 @@ def test_what_passes_is_tried_again_and_no_longer_than_a_few_times(stack: Stack,
     assert {"generation": 2, "shards": ["notes.2-0"]} == walk(definition(stack, "Reshard"), ASKED, again)
 
 
+class TooManyRequestsException(Exception):
+    """Lambda's: no function of the account is free for one more task."""
+
+
+TooManyRequestsException.__name__ = "Lambda.TooManyRequestsException"
+
+
+@pytest.mark.parametrize("task", ["split", "build"])
+def test_tasks_wait_for_functions_that_are_at_work(stack: Stack, tmp_path: Path, task: str) -> None:
+    """An account may run ten at once where a map begins fifty, each of them for minutes."""
+    build, tasks = Build(tmp_path, 2).write(ids(0, 6)), list[str]()
+    busy: list[Exception] = [TooManyRequestsException("all are at work") for _ in range(100)]
+
+    walk(definition(stack, Work=build.event["work"]), build.event, failing(build, task, busy, tasks))
+
+    assert 100 < tasks.count(task)
+
+
+def test_writers_do_not_wait_for_a_function(stack: Stack, built: Build) -> None:
+    """A reshard waits for one as long as it takes before it closes the shards, and lets writers go on after that."""
+    busy, tasks = TooManyRequestsException("all are at work"), list[str]()
+    brings = chain(repeat(busy, 100), [None], repeat(busy, 100), [None], repeat(busy))
+    walked = failing(built, "", [], tasks)
+
+    def invoke(event: Any) -> Any:
+        if event["task"] == "bring" and (problem := next(brings)):
+            tasks.append("busy")
+            raise problem
+        return walked(event)
+
+    with pytest.raises(ExecutionFailed, match="all are at work"):
+        walk(definition(stack, "Reshard"), ASKED, invoke)
+
+    assert ["reshard", "bring", "bring", "close", "reopen"] == [task for task in tasks if task != "busy"]
+    assert 6 == len(tasks) - 1 - tasks.index("close") - 1
+    assert not is_closed(built)
+
+
 def test_one_that_was_given_up_meanwhile_ends_with_that(stack: Stack, built: Build) -> None:
     """Whoever gave it up has opened the shards: nobody is told that they stay closed."""
     invoke = failing(built, "", [], [])
@@ -248,8 +287,9 @@ def test_what_can_be_tried_again_is_and_nothing_else(stack: Stack) -> None:
 
     assert 5 + 7 == len(states)
     for state in states:
-        (retry,) = state["Retry"]
-        ours = {name for name in retry["ErrorEquals"] if not name.startswith("Lambda.")}
+        again = [name for retry in state["Retry"] for name in retry["ErrorEquals"]]
+        assert len(again) == len(set(again))
+        ours = {name for name in again if not name.startswith("Lambda.")}
         kinds = {getattr(errors, name) for name in ours}
         assert not any(issubclass(kind, (errors.BadInput, errors.NoRoom, errors.Corrupt)) for kind in kinds)
         assert {errors.StoreUnavailable, errors.OutcomeUnknown} <= kinds
