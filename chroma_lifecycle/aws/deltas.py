@@ -10,7 +10,16 @@ from typing import Any, BinaryIO
 
 from botocore import exceptions as boto
 
-from chroma_lifecycle.aws.errors import FORBIDDEN, MISSING, NO_ANSWER, NO_BUCKET_HINT, aws_errors, code_of
+from chroma_lifecycle.aws.errors import (
+    ARCHIVED,
+    FORBIDDEN,
+    MISSING,
+    NO_ANSWER,
+    NO_BUCKET_HINT,
+    aws_errors,
+    code_of,
+    message_of,
+)
 from chroma_lifecycle.deltas.addresses import BucketRoot, Place
 from chroma_lifecycle.deltas.disk import writing
 from chroma_lifecycle.deltas.listing import MAX_FILES
@@ -111,9 +120,9 @@ def _reading(place: Place) -> Iterator[None]:
                 raise BadInput(f"there is no bucket {where}", hint=NO_BUCKET_HINT) from problem
             if code in MISSING:
                 raise missing(place) from problem
-            if code in FORBIDDEN or code == "InvalidObjectState":
+            if code in FORBIDDEN or code == ARCHIVED:
                 raise BadInput(
-                    f"delta {place.address!r} (below {place.root}) may not be read ({code})",
-                    hint=f"allow {_PERMISSIONS}; a delta that was archived must be restored first",
+                    f"delta {place.address!r} (below {place.root}) may not be read ({code}: {message_of(problem)})",
+                    hint=f"allow {_PERMISSIONS}, or what the message names; an archived delta must be restored first",
                 ) from problem
             raise

@@ -64,11 +64,16 @@ MISSING = {"NoSuchKey", "NoSuchVersion", "404"}
 FORBIDDEN = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled"}
 """Codes of a refusal of this request; the credentials as such are good."""
 
+ARCHIVED = "InvalidObjectState"
+"""Code that says that an object lies where it cannot be read at once."""
+
 _NOT_RECOGNISED = {
     "ExpiredToken",
     "ExpiredTokenException",
     "InvalidAccessKeyId",
+    "InvalidSignatureException",
     "InvalidToken",
+    "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
@@ -80,6 +85,12 @@ SETTINGS_HINT = (
 
 NO_BUCKET_HINT = "check the address, and the region of the bucket"
 NO_ANSWER_HINT = "run the same again; if it stays, check the network, the region and AWS_ENDPOINT_URL"
+
+_KEY_HINT = "see that the key of the bucket is there and enabled, and run the same again"
+_ARCHIVED_HINT = (
+    "`aws s3api restore-object` brings it back in hours, `chroma-lifecycle recover --mirror DIRECTORY` at once from a "
+    "mirror; take away the lifecycle rule that `chroma-lifecycle doctor` names"
+)
 
 STORE_PERMISSIONS = (
     "s3:GetObject, s3:PutObject and s3:ListBucket on the store (without ListBucket, S3 says 403 for a key "
@@ -107,21 +118,35 @@ def aws_errors(what: str, *, permissions: str = STORE_PERMISSIONS) -> Iterator[N
 
 def translated(problem: boto.ClientError, what: str, permissions: str = STORE_PERMISSIONS) -> LifecycleError:
     """Return the error for an answer that is a refusal."""
-    code = code_of(problem)
+    code, message = code_of(problem), message_of(problem)
     if code in MISSING:
         return ObjectMissing(f"{what} is not there", hint=GONE)
     if code == "NoSuchBucket":
         return StoreUnavailable(f"there is no bucket for {what}", hint=NO_BUCKET_HINT)
+    if code == ARCHIVED:
+        return StoreUnavailable(f"{what} is in an archive, where it cannot be read at once", hint=_ARCHIVED_HINT)
     if code in FORBIDDEN | _NOT_RECOGNISED:
-        hint = f"allow {permissions}, and check that the credentials have not expired"
-        return StoreUnavailable(f"not allowed to use {what} ({code})", hint=hint)
-    message = problem.response.get("Error", {}).get("Message", "no message")
-    return StoreUnavailable(f"{code} about {what}: {message}", hint="run the same again")
+        # AWS names in its message the right that is missing: often that of a key, or what a policy denies.
+        checks = "check that the credentials have not expired, and the clock"
+        hint = f"allow {permissions}, and what the message names; {checks}"
+        return StoreUnavailable(f"not allowed to use {what} ({code}: {message})", hint=hint)
+    hint = _KEY_HINT if code.startswith("KMS.") else "run the same again"
+    return StoreUnavailable(f"{code} about {what}: {message}", hint=hint)
+
+
+def is_archived(problem: StoreUnavailable) -> bool:
+    """Return whether a translated refusal was that of an object in an archive."""
+    return isinstance(problem.__cause__, boto.ClientError) and code_of(problem.__cause__) == ARCHIVED
 
 
 def code_of(problem: boto.ClientError) -> str:
     """Return the service's own word for a refusal; of an answer without a body, its HTTP status."""
     return str(problem.response.get("Error", {}).get("Code", "unknown"))
+
+
+def message_of(problem: boto.ClientError) -> str:
+    """Return what the service says about a refusal, beside its code."""
+    return str(problem.response.get("Error", {}).get("Message", "no message"))
 
 
 def status_of(problem: boto.ClientError) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import md5
@@ -17,8 +17,10 @@ from chroma_lifecycle.aws.clients import Checksums, make_client
 from chroma_lifecycle.aws.errors import (
     NO_ANSWER,
     NOT_SENT,
+    STORE_PERMISSIONS,
     aws_errors,
     code_of,
+    is_archived,
     status_of,
     translated,
     was_asked_once,
@@ -41,6 +43,8 @@ _READS = 3
 _KEYS_IN_A_PAGE = 1_000
 _KEYS_IN_A_DELETE = 1_000
 _NOT_MODIFIED = 304
+_DELETING = "s3:DeleteObject on the store (and s3:DeleteObjectVersion for erasing)"
+_OLDER_VERSIONS = "s3:ListBucketVersions and s3:GetObjectVersion on the store"
 
 
 class S3Store:
@@ -70,21 +74,27 @@ class S3Store:
         return str(self._at)
 
     def read(self, name: str, *, limit_bytes: int) -> bytes:
-        return self._get(name, limit_bytes)[0]
+        try:
+            return self._get(name, limit_bytes)[0]
+        except StoreUnavailable as problem:
+            if not is_archived(problem):
+                raise
+            # As good as deleted, though listed: who has it elsewhere can write it again.
+            raise ObjectMissing(problem.message, hint=problem.hint) from problem
 
-    def _get(self, name: str, limit_bytes: int, **condition: str) -> tuple[bytes, str]:
-        """Return an object and its ETag."""
+    def _get(self, name: str, limit_bytes: int, **more: str) -> tuple[bytes, str]:
+        """Return an object and its ETag; *more* is a condition, or which version of it."""
         for _ in range(_READS - 1):
             try:
-                return self._get_once(name, limit_bytes, condition)
+                return self._get_once(name, limit_bytes, more)
             except _BrokenOff:
                 continue
-        return self._get_once(name, limit_bytes, condition)
+        return self._get_once(name, limit_bytes, more)
 
-    def _get_once(self, name: str, limit_bytes: int, condition: Mapping[str, str]) -> tuple[bytes, str]:
+    def _get_once(self, name: str, limit_bytes: int, more: Mapping[str, str]) -> tuple[bytes, str]:
         with self._errors(name):
             try:
-                answer = self._client.get_object(**self._object(name), **condition)
+                answer = self._client.get_object(**self._object(name), **more)
             except boto.ClientError as problem:
                 if status_of(problem) == _NOT_MODIFIED:
                     raise _Unchanged from problem
@@ -166,7 +176,7 @@ class S3Store:
         """Yield every version of every object, the markers that deletes left included."""
         more: dict[str, str] = {}
         while True:
-            with self._errors(f"the list of versions of {prefix}"):
+            with self._errors(f"the list of versions of {prefix}", _OLDER_VERSIONS):
                 page = self._client.list_object_versions(
                     Bucket=self._at.bucket, Prefix=self._at.key(prefix), MaxKeys=_KEYS_IN_A_PAGE, **more
                 )
@@ -179,12 +189,11 @@ class S3Store:
     def _delete(self, keys: Sequence[Mapping[str, str]]) -> None:
         for start in range(0, len(keys), _KEYS_IN_A_DELETE):
             some = keys[start : start + _KEYS_IN_A_DELETE]
-            with self._errors(f"the deletion of {len(some)} objects"):
+            with self._errors(f"the deletion of {len(some)} objects", _DELETING):
                 answer = self._client.delete_objects(Bucket=self._at.bucket, Delete={"Objects": some, "Quiet": True})
             for error in answer.get("Errors", ()):
-                raise translated(
-                    boto.ClientError({"Error": error}, "DeleteObjects"), f"{error.get('Key')} in {self._at.bucket}"
-                )
+                refusal, what = boto.ClientError({"Error": error}, "DeleteObjects"), f"{error.get('Key')} in {self._at}"
+                raise translated(refusal, what, _DELETING)
 
     def now(self) -> datetime:
         """Return the date of an answer of S3, exact to one second."""
@@ -208,14 +217,12 @@ class S3Store:
         """Yield the older versions of HEAD's object; without versioning there is the one that is HEAD alone."""
         name = Names(collection).head
         key = self._at.key(name)
-        with self._errors(f"the versions of {name}"):
+        with self._errors(f"the versions of {name}", _OLDER_VERSIONS):
             answer = self._client.list_object_versions(Bucket=self._at.bucket, Prefix=key, MaxKeys=_KEYS_IN_A_PAGE)
         versions = [each for each in answer.get("Versions", ()) if each["Key"] == key]
         for each in versions[:PAST_HEADS]:  # S3 lists the newest version of a key first
-            with self._errors(name):
-                got = self._client.get_object(Bucket=self._at.bucket, Key=key, VersionId=each["VersionId"])
-            with closing(got["Body"]) as body:
-                yield body.read(HEAD_LIMIT_BYTES)
+            with suppress(Corrupt):  # longer than any HEAD: it never was one, and hides none of those before it
+                yield self._get(name, HEAD_LIMIT_BYTES, VersionId=each["VersionId"])[0]
 
     def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
         del serial  # the ETag decides: no two HEADs have the same bytes
@@ -252,8 +259,8 @@ class S3Store:
             return {"Body": data}
         return {"Body": data, "ContentMD5": b64encode(md5(data, usedforsecurity=False).digest()).decode()}
 
-    def _errors(self, name: str) -> AbstractContextManager[None]:
-        return aws_errors(f"{name} in {self.address}")
+    def _errors(self, name: str, permissions: str = STORE_PERMISSIONS) -> AbstractContextManager[None]:
+        return aws_errors(f"{name} in {self.address}", permissions=permissions)
 
 
 class _Unchanged(Exception):

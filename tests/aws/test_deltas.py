@@ -138,7 +138,7 @@ def test_what_may_not_be_read_fails_alone(
     """L1: a forbidden or archived delta is its message's problem; the rest of the batch goes on."""
     proxy.always("GET", bucket, says(status, code))
 
-    with pytest.raises(BadInput, match=rf"'run'.*{code}.*s3:GetObject"):
+    with pytest.raises(BadInput, match=rf"'run'.*{code}: as scripted.*s3:GetObject"):
         CALLS[call](source, place(bucket, "run"), tmp_path / "out")
 
 

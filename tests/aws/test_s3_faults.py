@@ -17,7 +17,7 @@ from chroma_lifecycle.aws.clients import Patience, make_client
 from chroma_lifecycle.aws.s3 import S3Store
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import BadInput, ObjectMissing, StoreUnavailable
-from chroma_lifecycle.ports import SwapRefused, SwapUnanswered
+from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, SwapRefused, SwapUnanswered
 from chroma_lifecycle.publishing import swap as swapping
 from chroma_lifecycle.publishing.head import Head, encode_head, find_head, read_head
 from chroma_lifecycle.publishing.swap import Landed, Lost, Outcome, Unknown, swap
@@ -290,7 +290,7 @@ def test_a_forbidden_key_never_looks_missing(store: S3Store, proxy: FaultProxy, 
     """L13: 403 is an error that names the permissions; nobody takes it for an empty place."""
     scripted(proxy, says(403, "AccessDenied"))
 
-    with pytest.raises(StoreUnavailable, match="s3:ListBucket"):
+    with pytest.raises(StoreUnavailable, match=r"not allowed .*allow s3:\w+"):
         CALLS[call](store)
 
 
@@ -354,6 +354,47 @@ def test_what_could_not_be_deleted_is_told(store: S3Store, proxy: FaultProxy) ->
 
     with pytest.raises(StoreUnavailable, match=r"store/words/x .*AccessDenied"):
         store.delete([OBJECT])
+
+
+@pytest.mark.parametrize(
+    ("act", "method", "permission"),
+    [
+        (lambda store: store.delete([OBJECT]), "POST", "s3:DeleteObject "),
+        (lambda store: store.erase(OBJECT, lambda row: True), "POST", "s3:DeleteObjectVersion"),
+        (lambda store: list(store.remains(OBJECT)), "GET", "s3:ListBucketVersions"),
+        (lambda store: list(store.past_heads(COLLECTION)), "GET", "s3:ListBucketVersions"),
+    ],
+)
+def test_the_right_that_is_missing_is_named(
+    store: S3Store, proxy: FaultProxy, act: Callable[[S3Store], object], method: str, permission: str
+) -> None:
+    """What a sweep, an erasure and `recover` need beyond what a cycle does, beside AWS's own words."""
+    proxy.always(method, "", says(403, "AccessDenied"))
+
+    with pytest.raises(StoreUnavailable, match=rf"AccessDenied: as scripted.*{permission}"):
+        act(store)
+
+
+def test_an_older_head_that_breaks_off_is_read_again(store: S3Store, proxy: FaultProxy) -> None:
+    """L13: `recover` reads past HEADs over the same line as everything else."""
+    head = client().get_object(Bucket=store._at.bucket, Key=store._at.key(HEAD))["Body"].read()
+
+    proxy.on("GET", "versionId", breaks_off())
+    assert [head] == list(store.past_heads(COLLECTION))
+
+    proxy.always("GET", "versionId", breaks_off())
+    with pytest.raises(StoreUnavailable, match=r"HEAD .*breaks off"):
+        list(store.past_heads(COLLECTION))
+
+
+def test_what_was_put_in_the_place_of_head_hides_no_older_one(store: S3Store) -> None:
+    """L13: it is longer than any HEAD can be; the one before it is still there to recover from."""
+    bucket, key = store._at.bucket, store._at.key(HEAD)
+    client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    head = store.read(HEAD, limit_bytes=HEAD_LIMIT_BYTES)
+    client().put_object(Bucket=bucket, Key=key, Body=bytes(HEAD_LIMIT_BYTES + 1))
+
+    assert [head] == list(store.past_heads(COLLECTION))
 
 
 def test_the_time_is_that_of_the_store(store: S3Store, proxy: FaultProxy) -> None:
