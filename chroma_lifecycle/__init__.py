@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chroma_lifecycle.errors import (
         BadInput,
         Corrupt,
+        Defect,
         HeadMoved,
         LifecycleError,
         NoRoom,
@@ -36,6 +37,7 @@ _HOMES = {
     "BadInput": "errors",
     "CloseReport": "chroma.closing",
     "Corrupt": "errors",
+    "Defect": "errors",
     "DeltaWriter": "deltas.writer",
     "HeadMoved": "errors",
     "LifecycleError": "errors",
@@ -63,6 +65,7 @@ __all__ = [
     "BadInput",
     "CloseReport",
     "Corrupt",
+    "Defect",
     "DeltaWriter",
     "HeadMoved",
     "LifecycleError",

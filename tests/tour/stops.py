@@ -185,6 +185,16 @@ def _nobody_listens(home: Path) -> Iterator[Environment]:
         yield {**CREDENTIALS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
 
 
+@contextmanager
+def _planted(home: Path) -> Iterator[Environment]:
+    (home / "planted").mkdir()
+    (home / "planted" / "sitecustomize.py").write_text(
+        "from chroma_lifecycle import cycle\n\n\n"
+        "def plan(*given):\n    return {}['a text that is in no error']\n\n\ncycle.plan = plan\n"
+    )
+    yield {"PYTHONPATH": f"{home / 'planted'}:{ROOT}"}
+
+
 STOPS = (
     Stop(
         "BadInput",
@@ -273,6 +283,14 @@ STOPS = (
         "pin doubtful",
         "Delete nothing. Run the same again: what landed is found, and is not done twice.",
         _no_answer_about_head,
+    ),
+    Stop(
+        "Defect",
+        "Here one is planted in what plans a cycle.",
+        "compact third.json",
+        "Report the kind and the place, and the lines of the log that lead there. The messages come again; those of "
+        "other collections are published.",
+        _planted,
     ),
 )
 """In the order of what people meet most."""
