@@ -82,12 +82,15 @@ def page() -> str:
 
 
 def kinds() -> Iterator[str]:
-    """Yield the names of the errors that are raised: those of the tree that group nothing else."""
+    """Yield the names of the errors that are raised: those of the tree that group nothing else.
+
+    But for a defect: nobody knows the way to one, or it would be mended.
+    """
     for name, kind in vars(errors).items():
         if (
             inspect.isclass(kind)
             and issubclass(kind, errors.LifecycleError)
-            and name not in ("LifecycleError", "Retryable")
+            and name not in ("LifecycleError", "Retryable", "Defect")
         ):
             yield name
 
