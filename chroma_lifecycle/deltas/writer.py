@@ -110,9 +110,13 @@ class DeltaWriter:
         """Add some records; of a call that fails, none is written.
 
         Raises:
-            BadInput: A record cannot be applied, or the arguments are not equally long.
+            BadInput: A record cannot be applied, the arguments are not equally long, or this is not within the block.
         """
-        assert self._records is not None, "add inside the with block"
+        if self._records is None:
+            raise BadInput(
+                f"{self._subject} is not being written: nothing can be added to it",
+                hint="add inside the `with` block of its writer; what comes afterwards goes into a new delta",
+            )
         raw = self._raw(ids, embeddings, documents, metadatas)
         checked = self._checker.check(raw)
         with writing(self._path):
@@ -120,18 +124,18 @@ class DeltaWriter:
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         with writing(self._path), self._closing:
-            if kind is None:
-                self._publish()
+            records, self._records = self._records, None
+            if kind is None and records is not None:
+                self._publish(records)
 
-    def _publish(self) -> None:
+    def _publish(self, records: RecordWriter) -> None:
         count, digest = len(self._checker.seen), self._checker.content_digest()
         if count == 0:
             raise BadInput(
                 f"{self._subject} would be empty",
                 hint="announce no run when there is nothing to merge",
             )
-        assert self._records is not None
-        self._records.finish(digest, self._origin)
+        records.finish(digest, self._origin)
         sync(self._partial)
         self._refuse_existing()
         self._partial.rename(self._path)

@@ -219,8 +219,10 @@ class SnapshotReader:
         The restored version stays in the workspace, so that a next reader there has only to catch up.
 
         Raises:
-            NotOwned: Somebody still reads after the time; the reader takes no new ones.
+            NotOwned: Somebody still reads after the time; the reader takes no new ones. Or the reader was made
+                before this process was forked: what it serves is the other process's, and stays.
         """
+        require_process(self._name, self._process)
         self._ending.set()
         if self._thread is not None:
             self._thread.join()

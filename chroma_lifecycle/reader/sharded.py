@@ -270,8 +270,9 @@ class ShardedReader:
         """Wait for the queries under way and close every shard; a second call does nothing.
 
         Raises:
-            NotOwned: Somebody still reads after the time that a SnapshotReader waits.
+            NotOwned: As of a SnapshotReader.
         """
+        require_process(self._name, self._process)
         with self._lock:
             self._closed, opened = True, self._open
             self._open = None

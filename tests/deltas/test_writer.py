@@ -125,6 +125,19 @@ def test_a_delta_is_never_written_over(tmp_path: Path) -> None:
     assert before.digest == opened(tmp_path, "d.parquet").digest
 
 
+def test_what_comes_outside_the_block_is_refused_and_not_lost(tmp_path: Path) -> None:
+    """Before it, nothing is there to write to; after it, the delta is whole, and what is added would be in none."""
+    writer = DeltaWriter(tmp_path / "d.parquet", dimension=2)
+    with pytest.raises(BadInput, match="is not being written") as told:
+        writer.add(["a"], [[1, 2]])
+    assert "inside the `with` block" in told.value.hint
+    with writer:
+        writer.add(["a"], [[1, 2]])
+    with pytest.raises(BadInput, match="is not being written"):
+        writer.add(["b"], [[1, 2]])
+    assert (1, 1) == (writer.count, writer.result.count)
+
+
 def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
     """The writer makes no directories: a mistyped path is an error."""
     with pytest.raises(BadInput, match="there is no directory"), DeltaWriter(tmp_path / "x" / "d", dimension=3):

@@ -253,12 +253,15 @@ def test_without_a_workspace_each_reader_finds_one(
 
 
 def test_a_reader_does_not_outlive_a_fork(read: MakeReader) -> None:
-    """Chroma does not survive one: each worker makes its own reader."""
+    """Chroma does not survive one: each worker makes its own reader, and closes none of who made it."""
     words = read()
+    served = seen_by(words)
     words._process -= 1
-    with pytest.raises(NotOwned, match="make a reader in each worker"):
-        seen_by(words)
+    for use in (seen_by, SnapshotReader.close):
+        with pytest.raises(NotOwned, match="make a reader in each worker"):
+            use(words)
     words._process += 1
+    assert served == seen_by(words)
 
 
 def test_closing_waits_for_the_queries_under_way(world: World, read: MakeReader) -> None:

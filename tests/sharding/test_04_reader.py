@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -310,18 +310,32 @@ def test_shards_are_restored_side_by_side(twins: Twins, tmp_path: Path, monkeypa
     assert shards > 1
 
 
-def test_a_reader_of_shards_does_not_outlive_a_fork(reader: ShardedReader) -> None:
-    """Its threads are gone there, and a question would wait for them for ever; the child is told instead."""
+def test_a_reader_of_shards_does_not_outlive_a_fork(
+    reader: ShardedReader, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its threads are gone there, and a question would wait for them for ever; the child is told instead.
+
+    Nor does a child that closes it take away what its parent serves.
+    """
     with reader.collection() as words:
-        words.count()
+        records = words.count()
+    served = set(tmp_path_factory.getbasetemp().rglob("serving-*"))
     if not (child := os.fork()):
         code = 1
         try:
             signal.alarm(30)
-            with reader.collection() as words:
-                words.count()
-        except NotOwned as told:
-            code = 0 if "make a reader in each worker" in told.hint else 2
+            told = [_told_by(reader.collection().__enter__), _told_by(reader.close)]
+            code = 0 if all("make a reader in each worker" in hint for hint in told) else 2
         finally:
             os._exit(code)
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert served
+    assert served == set(tmp_path_factory.getbasetemp().rglob("serving-*"))
+    with reader.collection() as words:
+        assert records == words.count()
+
+
+def _told_by(use: Callable[[], object]) -> str:
+    with pytest.raises(NotOwned) as told:
+        use()
+    return told.value.hint
