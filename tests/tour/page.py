@@ -82,15 +82,12 @@ def page() -> str:
 
 
 def kinds() -> Iterator[str]:
-    """Yield the names of the errors that are raised: those of the tree that group nothing else.
-
-    But for a defect: nobody knows the way to one, or it would be mended.
-    """
+    """Yield the names of the errors that are raised: those of the tree that group nothing else."""
     for name, kind in vars(errors).items():
         if (
             inspect.isclass(kind)
             and issubclass(kind, errors.LifecycleError)
-            and name not in ("LifecycleError", "Retryable", "Defect")
+            and name not in ("LifecycleError", "Retryable")
         ):
             yield name
 
