@@ -15,11 +15,13 @@ While a call hangs, no other is begun: there are never more threads than calls w
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from chroma_lifecycle.clock import Deadline
@@ -34,6 +36,9 @@ _T = TypeVar("_T")
 
 TIMEOUT_SECONDS = 5.0
 """How long one call may take; a block of 4 MiB takes far less on a mount that works."""
+
+# Of one call: a mount on a network takes milliseconds for each, and a collection has any number.
+_PIECE = 64
 
 
 class Mirror:
@@ -61,19 +66,22 @@ class Mirror:
         self.within_time(lambda: self._store.write(name, data))
 
     def present(self, names: Collection[str]) -> frozenset[str]:
-        return self.within_time(lambda: self._store.present(names))
+        return frozenset().union(*(self.within_time(partial(self._store.present, some)) for some in _pieces(names)))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        yield from self.within_time(lambda: [*self._store.list(prefix)])
+        yield from self._rows(lambda: self._store.list(prefix))
 
     def delete(self, names: Collection[str]) -> None:
-        self.within_time(lambda: self._store.delete(names))
+        for some in _pieces(names):
+            self.within_time(partial(self._store.delete, some))
 
     def remains(self, prefix: str) -> Iterator[StoredObject]:
-        yield from self.within_time(lambda: [*self._store.remains(prefix)])
+        yield from self._rows(lambda: self._store.remains(prefix))
 
     def erase(self, prefix: str, condemned: Callable[[StoredObject], bool]) -> tuple[StoredObject, ...]:
-        return self.within_time(lambda: self._store.erase(prefix, condemned))
+        # The store looks at all of them once more, and removes some, in one call.
+        pieces = 2 * sum(1 for _ in self.remains(prefix)) // _PIECE
+        return self.within_time(lambda: self._store.erase(prefix, condemned), pieces=1 + pieces)
 
     def now(self) -> datetime:
         return self.within_time(self._store.now)
@@ -87,8 +95,12 @@ class Mirror:
     def swap_head(self, collection: str, body: bytes, *, serial: int, expected: HeadToken | None) -> HeadToken:
         return self.within_time(lambda: self._store.swap_head(collection, body, serial=serial, expected=expected))
 
-    def within_time(self, call: Callable[[], _T]) -> _T:
+    def within_time(self, call: Callable[[], _T], *, pieces: int = 1) -> _T:
         """Make *call*, which touches the mount, in a thread of its own, and leave it alone when it takes too long.
+
+        Args:
+            call: What to do.
+            pieces: How many calls it stands for.
 
         Raises:
             StoreUnavailable: It did not end in time, or an earlier one still has not.
@@ -99,16 +111,27 @@ class Mirror:
         answer: Future[_T] = Future()
         thread = threading.Thread(target=_fetch, args=(answer, call), name=f"mirror {self.address}", daemon=True)
         thread.start()
-        if not wait([answer], self._timeout_seconds).done:
+        most_seconds = self._timeout_seconds * pieces
+        if not wait([answer], most_seconds).done:
             self._hanging.append(thread)
-            raise self._unavailable(f"did not answer within {self._timeout_seconds:g} s")
+            raise self._unavailable(f"did not answer within {most_seconds:g} s")
         return answer.result()
+
+    def _rows(self, listing: Callable[[], Iterator[StoredObject]]) -> Iterator[StoredObject]:
+        rows = self.within_time(listing)
+        while some := self.within_time(lambda: [*islice(rows, _PIECE)]):
+            yield from some
 
     def _unavailable(self, problem: str) -> StoreUnavailable:
         return StoreUnavailable(
             f"the mirror {self.address} {problem}",
             hint="check the mount; the store has everything, and the mirror catches up when it is back",
         )
+
+
+def _pieces(names: Collection[str]) -> Iterator[Sequence[str]]:
+    ordered = sorted(names)  # those of one directory together
+    return (ordered[start : start + _PIECE] for start in range(0, len(ordered), _PIECE))
 
 
 def _fetch(answer: Future[_T], call: Callable[[], _T]) -> None:

@@ -46,11 +46,6 @@ class _Entry:
     size: int
     modified: datetime
 
-    @property
-    def order(self) -> str:
-        # With the slash, since "a-b" comes before "a/b" in a listing by name.
-        return f"{self.name}/" if self.is_folder else self.name
-
 
 class DirectoryStore:
     """A :class:`chroma_lifecycle.ports.Store` in a directory.
@@ -138,12 +133,14 @@ class DirectoryStore:
             else:
                 yield StoredObject("/".join(below), entry.size, entry.modified)
 
-    def _entries(self, parts: Sequence[str]) -> Sequence[_Entry]:
+    def _entries(self, parts: Sequence[str]) -> Iterator[_Entry]:
+        """Yield what is in a directory, in order; a mount takes time for each: it is looked at in its turn."""
         with self._errors("/".join(parts) or "."), self._folders.find(parts) as folder:
             if folder is None:
-                return ()
+                return
             with os.scandir(folder) as found:
-                return sorted((entry for each in found if (entry := _look_at(each))), key=lambda entry: entry.order)
+                ordered = sorted(found, key=_order)
+            yield from filter(None, map(_look_at, ordered))
 
     def delete(self, names: Collection[str]) -> None:
         for folders, found in groupby(sorted(map(split_name, names)), key=itemgetter(0)):
@@ -234,6 +231,11 @@ class DirectoryStore:
 def _is_our_own_affair(parts: tuple[str, ...], name: str) -> bool:
     """Return whether a file is none of the objects: the lock, or one not finished yet."""
     return len(parts) < 2 and (name.startswith(UNFINISHED) or name == ".lock")
+
+
+def _order(found: os.DirEntry[str]) -> str:
+    # With the slash, since "a-b" comes before "a/b" in a listing by name.
+    return f"{found.name}/" if found.is_dir(follow_symlinks=False) else found.name
 
 
 def _look_at(found: os.DirEntry[str]) -> _Entry | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Deadline
 from chroma_lifecycle.errors import StoreUnavailable
 from chroma_lifecycle.ports import Store
+from chroma_lifecycle.publishing import mirror as mirroring
 from chroma_lifecycle.publishing import publication
 from chroma_lifecycle.publishing.copying import Copied, copy_versions
 from chroma_lifecycle.publishing.head import find_head, read_head
@@ -22,6 +25,7 @@ from chroma_lifecycle.publishing.mirror import Mirror, MirrorOutcome, MirrorStat
 from chroma_lifecycle.publishing.restore import Way, bring_forward, read_published
 from chroma_lifecycle.publishing.swap import amend_head
 from chroma_lifecycle.snapshot.names import Names
+from chroma_lifecycle.stores import directory
 from chroma_lifecycle.stores.directory import DirectoryStore
 from chroma_lifecycle.values import Version
 from tests.support.snapshots import COLLECTION, Site, files_of
@@ -448,3 +452,53 @@ def test_every_error_of_a_mirror_reaches_the_caller(site: Site) -> None:
     assert frozenset() == mirror.present(["words/objects/nothing"])
     mirror.delete(["words/objects/nothing"])
     assert abs((mirror.now() - SYSTEM_CLOCK.now()).total_seconds()) < 60
+
+
+def test_a_mirror_with_many_names_is_asked_for_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S11: a mount that takes milliseconds for a file does not run out of the time of a call when it has thousands."""
+    folder = tmp_path / COLLECTION / "manifests"
+    folder.mkdir(parents=True)
+    names = [f"{COLLECTION}/manifests/{number:04d}" for number in range(300)]
+    for name in names:
+        (tmp_path / name).touch()
+    mirror, looks = Mirror(DirectoryStore(tmp_path, mirror_only=True)), Counter[threading.Thread]()
+
+    def noted(function: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object) -> object:
+            looks[threading.current_thread()] += 1
+            return function(*given)
+
+        return call
+
+    for function in ("_look_at", "is_file", "remove_file"):
+        monkeypatch.setattr(directory, function, noted(getattr(directory, function)))
+
+    assert names == [row.name for row in mirror.list(f"{COLLECTION}/")]
+    assert frozenset(names) == mirror.present([*names, "words/manifests/none"])
+    assert names == [row.name for row in mirror.remains(f"{COLLECTION}/")]
+    mirror.delete(names)
+
+    assert [] == [*mirror.list(f"{COLLECTION}/")]
+    assert 1_200 < sum(looks.values())
+    assert 100 >= max(looks.values()), "each call has a thread of its own"
+
+
+def test_an_erasure_in_a_mirror_gets_time_for_all_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S11: it looks at every name and removes some in one call, since no version of them may be left."""
+    folder = tmp_path / COLLECTION / "manifests"
+    folder.mkdir(parents=True)
+    for number in range(640):
+        (folder / f"{number:04d}").touch()
+    times = list[float]()
+
+    def noting(answers: list[Future[object]], seconds: float) -> object:
+        times.append(seconds)
+        return wait(answers)
+
+    monkeypatch.setattr(mirroring, "wait", noting)
+    mirror = Mirror(DirectoryStore(tmp_path, mirror_only=True), timeout_seconds=5)
+
+    assert 640 == len(mirror.erase(f"{COLLECTION}/", lambda row: True))
+    assert ({5}, 105) == (set(times[:-1]), times[-1])
