@@ -17,7 +17,7 @@ from chroma_lifecycle.chroma.client import SPACES, CollectionSettings, ManagedCl
 from chroma_lifecycle.chroma.delta_reader import read_chroma_delta
 from chroma_lifecycle.chroma.stored_settings import stored_settings
 from chroma_lifecycle.chroma.tail import settle_tail
-from chroma_lifecycle.clock import Deadline
+from chroma_lifecycle.clock import Clock, Deadline
 from chroma_lifecycle.deltas.checks import Expectation
 from chroma_lifecycle.deltas.model import Delta
 from chroma_lifecycle.deltas.open import open_delta
@@ -160,7 +160,8 @@ def _publish_anew(
             records = renewal.renewed(records, settings.space, scratch)
             settings = replace(settings, dimension=renewal.dimension)
         # 2. The ledger, without what is left out.
-        counts = _copy_ledger(workspace.pristine.root / LEDGER, working / LEDGER, records, without)
+        _copy_ledger(workspace.pristine.root / LEDGER, working / LEDGER, records)
+        counts = _forget(working / LEDGER, without, site.clock, parent.manifest.version.number + 1)
         # 3. A fresh directory.
         _write_records(working / CHROMA, site.collection, settings, records, frozenset(without), tail_budget)
         # 4. Proven, and published whole.
@@ -192,7 +193,7 @@ def _read_records(site: Site, dimension: int, space: str | None, scratch: Path) 
     return open_delta(CHROMA, source, scratch, expected, read_chroma_delta)
 
 
-def _copy_ledger(source: Path, target: Path, records: Delta, without: Collection[str]) -> dict[str, int]:
+def _copy_ledger(source: Path, target: Path, records: Delta) -> None:
     with disk_errors(target):
         copy_file(source, target)
     with Ledger.open(target) as ledger:
@@ -201,7 +202,11 @@ def _copy_ledger(source: Path, target: Path, records: Delta, without: Collection
                 f"the collection holds {len(records.ids):,} records, and not those that its ledger has",
                 hint="run `chroma-lifecycle verify`, and restore the last sound version",
             )
-        ledger.erase(without)
+
+
+def _forget(path: Path, without: Collection[str], clock: Clock, version: int) -> dict[str, int]:
+    with Ledger.open(path) as ledger:
+        ledger.erase(without, received_seconds=int(clock.now().timestamp()), version=version)
         ledger.write_anew()
         return ledger.counts()
 

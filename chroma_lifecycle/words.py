@@ -21,6 +21,11 @@ def versions(count: int) -> str:
     return "1 version" if count == 1 else f"{count:,} versions"
 
 
+def version_range(first: int, last: int) -> str:
+    """Return which versions, from the one to the other."""
+    return f"version {first}" if first == last else f"versions {first} to {last}"
+
+
 def moved(records: Mapping[str, int]) -> str:
     """Return what became of records, by the names that reports have for it."""
     return f"{records['added']:,} added, {records['changed']:,} changed, {records['removed']:,} removed"

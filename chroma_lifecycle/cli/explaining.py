@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ from chroma_lifecycle.cli.output import Output, Table, one_line
 from chroma_lifecycle.cli.shards import each_shard, of_its_records
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.mapping_file import load_mapping
-from chroma_lifecycle.planning.explanation import Explanation, Given, explain_record
+from chroma_lifecycle.planning.explanation import ENDS, Explanation, Given, explain_record
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.publishing.unpack import Stores, files_of, find_manifest
@@ -66,15 +67,19 @@ def explain(
 def _told(found: Explanation, collection: str, version: int) -> list[str]:
     if found.writer is not None:
         return [f"{found.record} is a record of {collection} version {version}; what no item gives is its delta's", ""]
+    is_none = f"{found.record} is no record of {collection} version {version}"
+    if (ended := found.ended) is not None:
+        how = "it was erased" if ended.what == "erased" else f"the removal of {_item(ended.item)} deleted it"
+        return [f"{is_none}: {how}; what else is known of it waits", ""]
     if found.given:
-        return [f"{found.record} is no record of {collection} version {version}; what is known of it waits", ""]
-    return [f"{found.record} is no record of {collection} version {version}, and no fact speaks of it"]
+        return [f"{is_none}; what is known of it waits", ""]
+    return [f"{is_none}, and no fact speaks of it"]
 
 
 def _row(each: Given) -> tuple[object, ...]:
     state = "withheld" if each.withheld else "wins" if each.wins else ""
-    value = "nothing" if each.value is None else repr(each.value)
-    told = one_line(value, 40)
+    value = "nothing" if each.value is None else json.dumps(each.value, ensure_ascii=False)
+    told = "" if each.what in ENDS else one_line(value, 40)
     return each.what, told, state, _item(each.item), each.rule, each.version, str(each.position)
 
 

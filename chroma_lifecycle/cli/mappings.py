@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from chroma_lifecycle.cli.compaction import naming, read_events, read_texts
+from chroma_lifecycle.cli.new_files import write_whole
 from chroma_lifecycle.cli.options import JsonOption, require_name
 from chroma_lifecycle.cli.output import EXIT_PARTLY, Output
 from chroma_lifecycle.errors import BadInput, LifecycleError
@@ -64,7 +65,7 @@ def new(
     if to is None:
         output.result({"mapping": text}, text.rstrip("\n"))
         return
-    to.write_text(text, "utf-8")
+    write_whole(to, text)
     rules, names = len(table.rules), ", ".join(table.collections)
     output.result(
         {"mapping": text, "output": str(to)},

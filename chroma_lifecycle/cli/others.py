@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import typer
 
+from chroma_lifecycle.cli.options import choose_collection
 from chroma_lifecycle.errors import LifecycleError
 from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.values import parse_collection
@@ -23,8 +24,15 @@ def others(app: typer.Typer, arguments: Sequence[str], hint: str) -> str:
     with suppress(LifecycleError, OSError, typer.TyperException):
         given = _given(typer.main.get_command(app), list(arguments))
         if address := given.get("store"):
-            return _beside(address, given.get("collection") or "", hint)
+            return _beside(address, _asked(given), hint)
     return hint
+
+
+def _asked(given: Mapping[str, Any]) -> str:
+    """Return the collection that was meant, also where it is the mapping's only one; empty if none was."""
+    with suppress(LifecycleError):
+        return choose_collection(given.get("collection"), given.get("mapping"))
+    return given.get("collection") or ""
 
 
 def _beside(address: str, asked: str, hint: str) -> str:

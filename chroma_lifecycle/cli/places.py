@@ -35,7 +35,7 @@ from chroma_lifecycle.publishing.relocation import copy as copy_collection
 from chroma_lifecycle.publishing.relocation import move as move_collection
 from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.wiring import BUCKET, create_store, open_mirror, open_store, require_place, writer
-from chroma_lifecycle.words import size
+from chroma_lifecycle.words import size, version_range
 
 ToOption = Annotated[str, typer.Option("--to", help="A store that holds nothing of this collection.")]
 
@@ -147,7 +147,8 @@ def _recovery_told(found: Recovery) -> Iterator[str]:
         yield f"{head.collection}: HEAD is version {number}, and stays"
     else:
         yield f"{head.collection}: HEAD {'is' if found.done else 'would be'} version {number}, from {found.taken_from}"
-        yield f"  versions {head.floor.number} to {number} are there; serial {head.serial}"
+        are = "is" if head.floor.number == number else "are"
+        yield f"  {version_range(head.floor.number, number)} {are} there; serial {head.serial}"
     for each in found.given_up:
         yield f"  given up: version {each.version}, {printable(each.manifest)}"
         yield f"    {printable(each.why)}"
@@ -306,7 +307,7 @@ def _copied_value(name: str, target: Store, copied: Copied) -> dict[str, Any]:
 def _copied_told(copied: Copied) -> str:
     head = copied.head
     return (
-        f"versions {head.floor.number} to {head.version.number}, {copied.objects} objects written, "
+        f"{version_range(head.floor.number, head.version.number)}, {copied.objects} objects written, "
         f"{size(copied.bytes_written)}"
     )
 

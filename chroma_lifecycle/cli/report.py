@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from chroma_lifecycle.cli.new_files import write_whole
 from chroma_lifecycle.cli.options import (
     MOST_LISTED,
     CollectionOption,
@@ -19,7 +19,6 @@ from chroma_lifecycle.cli.options import (
 )
 from chroma_lifecycle.cli.output import Output
 from chroma_lifecycle.cli.shards import each_shard, into_files_of_their_own
-from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.page.health import State, checks
 from chroma_lifecycle.page.history import read_history
@@ -50,7 +49,7 @@ def report(
         raise BadInput(f"{to} is a directory", hint="name a file, such as report.html")
     with output.counting(f"reading versions of {name}") as tell:
         history = read_history(open_store(store), name, mirror=open_mirror(mirror, store), most=limit, tell=tell)
-    _write(to, page(history))
+    write_whole(to, page(history))
     found = checks(history)
     output.result(
         {
@@ -63,19 +62,6 @@ def report(
         f"{name}: {len(history.rows):,} versions drawn in {to}",
         *(f"  {each.text} {each.way_out}".rstrip() for each in found if each.state is not State.GOOD),
     )
-
-
-def _write(to: Path, text: str) -> None:
-    """Replace the file at once, so that whoever has the older page open never sees half of one."""
-    unfinished = to.with_name(f".{to.name}.{new_id()}")
-    try:
-        unfinished.write_text(text, "utf-8")
-        os.replace(unfinished, to)  # noqa: PTH105  Path.replace hides the target in the error
-    except OSError as problem:
-        unfinished.unlink(missing_ok=True)
-        raise BadInput(
-            f"{to} cannot be written: {problem.strerror}", hint="name a file in a directory that can be written"
-        ) from problem
 
 
 COMMANDS = (report,)

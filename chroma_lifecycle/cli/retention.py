@@ -33,7 +33,7 @@ from chroma_lifecycle.publishing.sweep import sweep as sweep_store
 from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.values import Version
 from chroma_lifecycle.wiring import open_mirror, open_store, writer
-from chroma_lifecycle.words import age, size
+from chroma_lifecycle.words import age, size, version_range
 
 _SHOWN = 20
 _TAKEN_BACK = (
@@ -86,18 +86,14 @@ def _told(name: str, amended: Amended, undo: bool) -> Iterator[str]:
             f"{name}: there is no expiry to undo" if undo else f"{name}: nothing expires, {_range(amended.after)} stay"
         )
     elif undo:
-        yield f"{name}: {_versions(after, before - 1)} back in the history"
+        yield f"{name}: {version_range(after, before - 1)} back in the history"
     else:
-        yield f"{name}: {_versions(before, after - 1)} expired; the history is now {_range(amended.after)}"
+        yield f"{name}: {version_range(before, after - 1)} expired; the history is now {_range(amended.after)}"
         yield _TAKEN_BACK
 
 
 def _range(head: Head) -> str:
-    return _versions(head.shown_from.number, head.version.number)
-
-
-def _versions(first: int, last: int) -> str:
-    return f"version {first}" if first == last else f"versions {first} to {last}"
+    return version_range(head.shown_from.number, head.version.number)
 
 
 @each_shard()

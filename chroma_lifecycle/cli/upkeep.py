@@ -31,7 +31,7 @@ from chroma_lifecycle.publishing.layout import Layout, Vectors, read_in_force
 from chroma_lifecycle.publishing.shard import Shard, whole_of
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.wiring import BUCKET, open_delta_at, open_mirror, open_store, require_place, writer
-from chroma_lifecycle.words import size
+from chroma_lifecycle.words import size, version_range
 
 if TYPE_CHECKING:
     from chroma_lifecycle.deltas.model import Delta
@@ -245,8 +245,8 @@ def _erasable_told(newest: Published, ids: Sequence[str]) -> Iterator[str]:
     head = newest.head
     yield f"{head.collection}: a version would be published without {len(ids)} record(s), rebuilt and stored whole;"
     yield (
-        f"versions {head.floor.number} to {head.version.number} would end at once, and everything that was stored for "
-        "them would be removed, older versions of objects included"
+        f"{version_range(head.floor.number, head.version.number)} would end at once, and everything that was stored "
+        "before would be removed, older versions of objects included"
     )
     yield "nothing was done; do it with --delete"
 

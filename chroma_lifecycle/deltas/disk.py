@@ -52,7 +52,7 @@ def writing(path: Path) -> Iterator[None]:
         if problem.errno in _FULL:
             raise NoRoom(
                 f"the disk is full: {path} could not be written",
-                hint="give the workspace more room (in a function: its ephemeral storage)",
+                hint="make room there (in a function: give it more ephemeral storage), or name a place on another disk",
             ) from problem
         raise Retryable(
             f"{path} cannot be written: {problem.strerror or type(problem).__name__}",

@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 
 _SOURCES = {Kind.SQS: "aws:sqs", Kind.STREAM: "aws:dynamodb"}
-_FORMS = "a queue's event, a DynamoDB stream's event, or a list of stream records"
+_FORMS = "a queue's event or its messages, a DynamoDB stream's event, or a list of stream records"
 
 
 @value_class
@@ -85,11 +85,23 @@ def _recognise(event: object) -> tuple[Kind, Sequence[object]]:
     elif isinstance(event, Mapping) and isinstance(event.get("Records"), list):
         records = event["Records"]
         kind = _kind_of(records)
+    elif isinstance(event, Mapping) and isinstance(event.get("Messages"), list):
+        kind, records = Kind.SQS, [_as_lambda_has_it(message) for message in event["Messages"]]
     else:
         raise _no_event(f"an object with {_names(event)}" if isinstance(event, Mapping) else kind_of(event))
     if not records:
         raise _no_event("without a record")
     return kind, records
+
+
+def _as_lambda_has_it(message: object) -> object:
+    """Return a message that `aws sqs receive-message` printed, a dead letter say, as Lambda would hand it over."""
+    if not isinstance(message, OBJECT):
+        return message
+    names = ("messageId", "body", "messageAttributes")
+    return {"eventSource": _SOURCES[Kind.SQS]} | {
+        name: found for name in names if (found := member(message, name)) is not None
+    }
 
 
 def _kind_of(records: list[object]) -> Kind:

@@ -269,7 +269,7 @@ def _placeholder_text(rule: str, name: str, values: Mapping[str, str | int]) -> 
         found = "is missing" if value is None else "is neither text nor a whole number"
         raise BadInput(
             f"the key of an item of rule {rule!r} needs {{{name}}}, which {found}",
-            hint=f"the message must name {name!r}",
+            hint=f"give {name!r} a value: in the message; for a run, by --key {name}=... or run({name}=...)",
         )
     text = decode(name, {"S": str(value)})  # the same text as in a stream record
     assert isinstance(text, str)

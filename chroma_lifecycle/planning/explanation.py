@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from chroma_lifecycle.intake.mapping import Contribution, TableMapping
-from chroma_lifecycle.planning.facts import FieldFact, RunFact, Tombstone
+from chroma_lifecycle.planning.facts import ERASED, FieldFact, RunFact, Tombstone
 from chroma_lifecycle.planning.folds import fold
 from chroma_lifecycle.planning.ledger import Ledger
 from chroma_lifecycle.planning.planner import prefixes, same
 from chroma_lifecycle.values import ItemKey, Position, Scalar
+
+ENDS = ("deletes", "erased")
+"""What a fact may do to a record that ends it; it gives no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class Given:
     """What one fact says of a record.
 
     Attributes:
-        what: The key that it owns; or what it does to the record: ``run``, ``deletes``.
+        what: The key that it owns; or what it does to the record: ``run``, ``deletes``, ``erased``.
         value: What it gives to the key; ``None`` for nothing.
         wins: Whether the key has this value, or the record exists by this run.
         withheld: Whether a rollback took it out of force.
@@ -50,6 +53,12 @@ class Explanation:
     writer: RunFact | None
     keys: dict[str, Scalar | None]
     given: tuple[Given, ...]
+
+    @property
+    def ended(self) -> Given | None:
+        """What deleted or erased the record, the newest of it; ``None`` if it is there, or nothing did."""
+        ends = [each for each in self.given if each.what in ENDS and not each.withheld]
+        return max(ends, key=lambda each: each.position.order) if ends and self.writer is None else None
 
 
 def explain_record(ledger: Ledger, mapping: TableMapping, collection: str, record: str) -> Explanation:
@@ -90,7 +99,8 @@ class _Explain:
         return self._given(fact, "run", fact.address, "", fact.position, wins=True)
 
     def deletion(self, fact: Tombstone, *, withheld: bool = False) -> Given:
-        return self._given(fact, "deletes", None, fact.rule, fact.position, wins=False, withheld=withheld)
+        what = "erased" if fact.rule == ERASED else "deletes"
+        return self._given(fact, what, None, fact.rule, fact.position, wins=False, withheld=withheld)
 
     def _contributions(self, fact: FieldFact) -> Iterable[Contribution]:
         return self.mapping.contributions(fact.rule, self.collection, fact.item, fact.image)

@@ -66,9 +66,18 @@ class FieldFact:
         return {**self.attributes, **{name: value for name, (_, value) in self.later.items()}}
 
 
+ERASED = ""
+"""In the place of the rule of a `Tombstone`: no rule can be called so."""
+
+
 @value_class
 class Tombstone:
-    """The newest REMOVE of an item whose removal deletes records; nothing lifts it."""
+    """The newest REMOVE of an item whose removal deletes records; nothing lifts it.
+
+    Attributes:
+        rule: Whose removal deletes; `ERASED` where the record was erased: then *item* is that of the run that
+            had written it.
+    """
 
     rule: str
     item: ItemKey

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from chroma_lifecycle.planning.facts import FieldFact, RunFact, RunKey, Tombstone
+from chroma_lifecycle.planning.facts import ERASED, FieldFact, RunFact, RunKey, Tombstone
 from chroma_lifecycle.planning.ledger_file import LedgerFile, insert, sqlite_errors
 from chroma_lifecycle.planning.ledger_mappings import LedgerMappings
 from chroma_lifecycle.planning.ledger_rows import (
@@ -342,15 +342,23 @@ class Ledger:
             gone = cursor.execute("DELETE FROM field_facts WHERE present = 0 AND received <= ?", (expired,)).rowcount
             return gone + cursor.execute("DELETE FROM tombstones WHERE received <= ?", (expired,)).rowcount
 
-    def erase(self, ids: Collection[str]) -> None:
+    def erase(self, ids: Collection[str], *, received_seconds: int, version: int) -> None:
         """Forget what is known of the content of records: they are none any more, and their own facts are withdrawn.
 
-        Positions stay, so that no duplicate and no straggler brings anything back, and no run that is withheld
-        when it is reapplied; what is newer does.
+        Positions stay, that of the run that wrote a record in a tombstone, so that no duplicate and no straggler brings
+        anything back, and no run that is withheld when it is reapplied; what is newer does.
         Run :meth:`write_anew` afterwards: until then the file still holds what was erased.
+
+        Args:
+            received_seconds, version: As of :meth:`store`.
         """
         rows = [(id_,) for id_ in ids]
         with self._writing() as cursor:
+            cursor.executemany(
+                "INSERT OR REPLACE INTO tombstones SELECT id, partition, sort, ?, position, ?, ? "
+                "FROM records JOIN runs ON run = number WHERE id = ?",
+                ((ERASED, received_seconds, version, id_) for id_ in ids),
+            )
             cursor.executemany("DELETE FROM records WHERE id = ?", rows)
             leave_out(cursor, ids)
             for table in ("field_facts", "withheld_fields"):

@@ -16,7 +16,7 @@ import psutil
 from chroma_lifecycle.clock import new_id
 from chroma_lifecycle.errors import BadInput, NoRoom, Retryable
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNUSABLE = {
     errno.EACCES,
     errno.EPERM,
@@ -50,7 +50,7 @@ def disk_errors(what: Path) -> Iterator[None]:
         yield
     except OSError as problem:
         place, reason = problem.filename or what, problem.strerror or type(problem).__name__
-        if problem.errno in _FULL:
+        if problem.errno in FULL:
             raise NoRoom(f"no room on the disk to write {place} ({reason})", hint=_ROOM_HINT) from problem
         if problem.errno in _UNUSABLE:
             raise BadInput(

@@ -11,7 +11,7 @@ import pytest
 
 from chroma_lifecycle.cli.output import Output, Table, one_line
 from chroma_lifecycle.snapshot.manifest_object import pack_inside
-from chroma_lifecycle.words import size
+from chroma_lifecycle.words import size, version_range
 from tests.support.command_line import WITH, CommandLine
 
 
@@ -234,6 +234,11 @@ def test_sizes_are_told_in_units_of_people() -> None:
     assert ["0 B", "999 B", "1.0 kB", "1.5 MB", "2.0 GB", "3000.0 TB"] == [
         size(count) for count in (0, 999, 1_000, 1_500_000, 2_000_000_000, 3 * 10**15)
     ]
+
+
+def test_one_version_is_no_range() -> None:
+    """Of one nothing is said from and to."""
+    assert ("version 10", "versions 9 to 10") == (version_range(10, 10), version_range(9, 10))
 
 
 def test_a_document_is_one_line() -> None:

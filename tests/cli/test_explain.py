@@ -59,6 +59,30 @@ def test_an_unknown_id_and_another_mapping_are_told(cli: CommandLine) -> None:
     assert (2, True) == (refused.code, "made under another mapping" in refused.err)
 
 
+def test_what_ended_a_record_is_told(cli: CommandLine) -> None:
+    """The removal of its item, by name, or an erasure: neither gives a value, and neither is told as one."""
+    table = Table()
+    edits = [table.put("USER#u", "NOTE#a", title=f"Title {number}") for number in range(20)]
+    assert 0 == cli.compact("-", stdin=json.dumps(in_sqs([*edits, table.remove("USER#u", "NOTE#a")]))).code
+    assert 0 == cli.at("erase", "USER#u#NOTE#b", "--delete", "--workspace", "workspace").code
+
+    told = {each: cli("explain", f"USER#u#NOTE#{each}", "--store", "store", "--mapping", "notes.yaml") for each in "ab"}
+
+    headline = "USER#u#NOTE#{} is no record of notes version 5: {}; what else is known of it waits"
+    assert headline.format("a", "the removal of USER#u / NOTE#a deleted it") == told["a"].out.splitlines()[0]
+    assert headline.format("b", "it was erased") == told["b"].out.splitlines()[0]
+    assert ["deletes", "erased"] == [explained(cli, f"USER#u#NOTE#{each}")["given"][0]["what"] for each in "ab"]
+    ends = [line for each in told.values() for line in each.out.splitlines() if line.startswith(("deletes", "erased"))]
+    assert 2 == len(ends)
+    assert not any("nothing" in line for line in ends)
+
+
+def test_values_are_told_as_everywhere_else(cli: CommandLine) -> None:
+    """In JSON's words, as by `query` and `diff`."""
+    told = cli("explain", "USER#u#NOTE#a", "--store", "store", "--mapping", "notes.yaml")
+    assert '"out"' in told.out
+
+
 def test_what_is_withheld_never_wins(cli: CommandLine) -> None:
     """Also where it says what the key has anyway: `folder` went back to "in" in what a rollback withholds."""
     table = Table()

@@ -40,6 +40,17 @@ def test_a_head_that_was_deleted_is_recovered_and_not_begun_anew(cli: CommandLin
         assert "init" not in ended.err
 
 
+def test_the_only_collection_of_a_mapping_is_the_one_that_was_meant(cli: CommandLine) -> None:
+    """L13: without --collection, too, nobody is sent to `init` for what has lost its HEAD."""
+    (cli.home / "store/notes/HEAD").unlink()
+    shutil.rmtree(cli.home / "store/notes/heads")
+
+    ended = cli("status", "--store", "store", "--mapping", "notes.yaml")
+
+    assert "hint: what notes has published is there, and its HEAD is not: run `chroma-lifecycle recover`" in ended.err
+    assert "init" not in ended.err
+
+
 def test_a_store_in_a_bucket_is_asked_too(empty: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """One request, whatever lies below the names."""
     use_server(monkeypatch)

@@ -485,6 +485,23 @@ def test_a_full_disk_costs_nothing_but_the_run(cli: CommandLine) -> None:
     assert ([], before) == (left, cli.contents())
 
 
+def test_a_file_that_a_full_disk_cannot_take_is_named_and_not_begun(cli: CommandLine) -> None:
+    """Exit 3, the file's name, what can be done there, and nothing of it is left."""
+    (cli.home / "items.json").write_text('[{"PK": "A#1", "SK": "B#1", "title": "x"}]')
+    with mounted(cli.home / "small", "size=4k") as small:
+        (small / "filler").write_bytes(bytes(4096))
+        refused = {
+            "r.html": cli.at("report", "-o", "small/r.html"),
+            "m.yaml": cli("mapping", "new", "items.json", "-o", "small/m.yaml"),
+            "d.jsonl": cli("delta", "convert", "deltas/run-1.parquet", "small/d.jsonl"),
+        }
+        left = [path.name for path in small.iterdir()]
+
+    for name, ended in refused.items():
+        assert_refused(ended, 3, f"small/{name}", "on another disk")
+    assert ["filler"] == left
+
+
 def test_a_full_store_is_told_and_keeps_its_version(empty: CommandLine) -> None:
     """C15: the store's disk is full in the middle of publishing: exit 3, and the old version is whole."""
     with mounted(empty.home / "small", "size=60k"):

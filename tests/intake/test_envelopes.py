@@ -35,8 +35,30 @@ def test_what_is_no_event_is_refused_whole(event: object) -> None:
     with pytest.raises(BadInput, match="this is no event that can be compacted") as refused:
         decoded(event)
 
-    assert "expected a queue's event, a DynamoDB stream's event, or a list of stream records" in refused.value.message
+    forms = "a queue's event or its messages, a DynamoDB stream's event, or a list of stream records"
+    assert f"expected {forms}" in refused.value.message
     assert refused.value.hint
+
+
+def test_what_a_queue_s_own_api_prints_is_taken() -> None:
+    """A dead letter is tried as `aws sqs receive-message` prints it, with the attribute that chooses a collection."""
+    [sound] = in_sqs([RECORD])["Records"]
+    chosen = {"collection": {"StringValue": "words", "DataType": "String"}}
+    printed = [
+        {"MessageId": "1", "ReceiptHandle": "h", "MD5OfBody": "0", "Body": sound["body"]},
+        {"MessageId": "2", "ReceiptHandle": "h", "MD5OfBody": "0", "Body": sound["body"], "MessageAttributes": chosen},
+        {"MessageId": "3", "ReceiptHandle": "h", "MD5OfBody": "0", "Body": "{"},
+    ]
+
+    batch = decoded({"Messages": printed})
+
+    assert (Kind.SQS, ["1", "2", "3"]) == (batch.kind, [each.source for each in batch.received])
+    assert [SET, SET[:1]] == outcomes(batch)[:2]
+    assert isinstance(batch.received[2].record, BadInput)
+    with pytest.raises(BadInput, match="record 1 of the event has no messageId"):
+        decoded({"Messages": [{"Body": sound["body"]}]})
+    with pytest.raises(BadInput, match="without a record"):
+        decoded({"Messages": []})
 
 
 @pytest.mark.parametrize("source", ["aws:kinesis", "aws:s3", None, 7, ["aws:sqs"]])

@@ -194,6 +194,24 @@ def test_a_record_that_is_still_there_goes_and_does_not_come_back_by_itself(worl
     assert (3, "a new text", {}) == world.records()[GONE]
 
 
+def test_a_run_that_is_older_and_comes_for_the_first_time_does_not_bring_it_back(world: World) -> None:
+    """Where no removal of its item has come yet, the place of the run that had written the record stays in its way."""
+    table = Table()
+    older = table.put(IMAGE, "RECEIPT#00001#COMPACTION_RUN#r0", **begins("r0"))
+    for run, text in (("r0", SECRET), ("r1", LATER)):
+        world.write_delta(run, {GONE: (1, text.decode(), {}), STAYS: (2, KEPT.decode(), {})})
+    world.compact([table.put(IMAGE, "RECEIPT#00001#COMPACTION_RUN#r1", **begins("r1"))])
+    erased(world)
+
+    assert 0 == world.compact([older]).failed
+
+    assert {STAYS: (2, KEPT.decode(), {})} == world.records()
+    with at(world) as site:
+        rebuild(site, tail_budget=500)
+        with Ledger.open(site.workspace.pristine.root / "ledger.sqlite3", read_only=True) as ledger:
+            assert ledger.knows(GONE)
+
+
 def test_a_reapply_leaves_out_what_was_erased_while_its_run_was_withheld(world: World) -> None:
     """D1d: nothing else brings it back either: no older version, no duplicate, no resync, no rebuild."""
     table = Table()
@@ -309,7 +327,7 @@ def test_the_ledger_forgets_what_a_record_s_own_items_said(tmp_path: Path) -> No
         ledger.withhold(Withheld(fields={(undone.reach, undone.item): undone}), received_seconds=0, version=2)
     assert all(text in path.read_bytes() for text in (SECRET, LATER, UNDONE, KEPT))
     with Ledger.open(path) as ledger:
-        ledger.erase(["USER#u#NOTE#a"])
+        ledger.erase(["USER#u#NOTE#a"], received_seconds=1, version=3)
         ledger.write_anew()
 
     held = path.read_bytes()

@@ -26,7 +26,7 @@ def world(table: Table) -> Iterator[World]:
     with begun({"r1.parquet": {GONE: (1, None, {}), STAYS: (2, None, {})}}) as world:
         world.deliver([table.put(IMAGE, RUN.format("r1"), **begins("r1"))])
         world.rollback("words", 0)
-        world.ledger("words").erase([GONE])
+        world.ledger("words").erase([GONE], received_seconds=0, version=3)
         world._note("words")
         yield world
 

@@ -53,7 +53,7 @@ def written(place: Path, *stored: LedgerChanges, withheld: Withheld | None = Non
             ledger.store(each, received_seconds=number, version=number)
         if withheld:
             ledger.withhold(withheld, received_seconds=9, version=9)
-            ledger.erase(["P#b#q"])
+            ledger.erase(["P#b#q"], received_seconds=9, version=9)
         ledger.mappings.remember(DIGEST, {"says": 1}, as_of=len(stored))
     return path
 
