@@ -165,6 +165,14 @@ class Position:
             return (*self.order, item.partition, item.sort)
         return (kind, label, self.created_seconds, sequence, item.partition, item.sort)
 
+    def comes_from_a_stream_left_before(self, other: Position) -> bool:
+        """Return whether this is of an older stream than *other*, and was made after it.
+
+        Of one table's streams that cannot be: the newer one begins when the older one has ended.
+        """
+        (kind, label, *_), (other_kind, other_label, *_) = self.order, other.order
+        return kind == other_kind == _STREAM and label < other_label and self.created_seconds > other.created_seconds
+
     def just_after(self) -> Position:
         """Return the next position: what is placed by what is known of others, and not by its own event."""
         kind, label, sequence, digest = self.order

@@ -141,8 +141,11 @@ class _Batch:
 
     def _fields(self, change: ContributeFields | WithdrawFields) -> bool:
         key = (change.reach, change.origin.item)
-        fact = join_fields(self._known_fields.get(key), change, self._withheld.fields.get(key), self._read_at)
+        known = self._known_fields.get(key)
+        fact = join_fields(known, change, self._withheld.fields.get(key), self._read_at)
         if fact is None:
+            if known is not None:
+                _require_one_stream(change, known)
             return False
         self._known_fields[key] = self.joined.fields[key] = fact
         return True
@@ -181,6 +184,25 @@ class _Batch:
         self.joined.runs[key] = self.joined.merged[key] = run
         self.joined.deltas[address] = delta.ids
         return True
+
+
+def _require_one_stream(change: ContributeFields | WithdrawFields, known: FieldFact) -> None:
+    """Refuse a change that is older by its stream, newer by its time, and says other than what is *known*.
+
+    Two streams are followed at once, or one that was left is followed again (another table's, another region's):
+    nothing orders their changes, and as a straggler this one would be lost without a word.
+    """
+    position = change.origin.position
+    if known.covers(position) or not position.comes_from_a_stream_left_before(known.seen):
+        return
+    if (change.image if isinstance(change, ContributeFields) else None) == known.image:
+        return
+    raise BadInput(
+        f"the change is of a stream that was left for a newer one (it is at {position}, and the newest change that is "
+        f"known of its item at {known.seen}), and yet it was made later",
+        hint="let the function follow one stream alone; to go back to a table, make its stream anew, deploy with that "
+        "one, and run `chroma-lifecycle resync`",
+    )
 
 
 def check_content(ledger: Ledger, address: str, digest: Digest) -> None:
