@@ -291,11 +291,11 @@ class Recovers(Act):
 
     Attributes:
         mirrored: Whether there is a mirror to ask.
-        rivals: What the last recovery told beside what it took.
+        told: The manifests that the last recovery named beside the one that it took.
     """
 
     mirrored: bool
-    rivals: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
     def prepare(self, home: Path) -> World:
         return told(World(home))
@@ -306,7 +306,8 @@ class Recovers(Act):
     def do(self, case: Case, way: Way) -> Ends:
         if find_head(case.beside.store, "words") is None:
             mirror = case.world.mirror if self.mirrored else None
-            self.rivals = recover(way.store, mirror, "words", writer="test").rivals
+            done = recover(way.store, mirror, "words", writer="test")
+            self.told = (*done.rivals, *(each.manifest for each in done.given_up))
         return {}
 
     def look(self, case: Case) -> None:
@@ -331,8 +332,8 @@ class Recovers(Act):
         found = case.world.published("words", case.beside.store)
         assert not verify_store(found, case.beside.store, every_version=True).damage
         heard = HEARD
-        if found.manifest.version < Version(3):  # each reading of the newest came damaged: it is told, and still there
-            [newest] = [name for name in self.rivals if f"/manifests/{3:016x}-" in name]
+        if found.manifest.version < Version(3):  # no reading of the newest was sound: it is told, and still there
+            [newest] = [name for name in self.told if f"/manifests/{3:016x}-" in name]
             assert case.beside.store.present({newest})
             heard = HEARD[:3]
         assert typed({"words": model(heard)["words"]}) == typed(
