@@ -18,27 +18,35 @@ MACHINES = (PromiseMachine, ShardedMachine)
 SCHEDULES = int(os.environ.get("SCHEDULES", "400"))
 """How many a long run goes through, with each machine."""
 STEPS = int(os.environ.get("STEPS", "30"))
-"""How many each of them has; those of the quick test have 18."""
+"""How many each of them has; those of the quick test have 14."""
 SCHEDULE = os.environ.get("SCHEDULE")
 """One that failed, as Hypothesis spells it beside the failure: it alone is played again."""
-SEEDS = (1, 2, 3, 4)
-"""Of rounds of ten schedules with each machine; the first goes through all that has to happen."""
+SEEDS = ((7, 5), (7, 1), (8, 2), (5, 3))
+"""Of rounds of ten schedules, one for each machine; the first goes through all that has to happen."""
 OFTEN = {
     *(f"envelope {name}" for name in ENVELOPES),
     *(f"event {item} {name}" for item in ("COMPACTION_RUN", "PLACE", "LABEL") for name in ("INSERT", "MODIFY")),
     *(f"event {item} REMOVE" for item in ("PLACE", "LABEL", "RECEIPT", "LINE", "WORD")),
     *(f"outcome {outcome}" for outcome in ("applied", "no-op", "failed", "ignored")),
     *("envelope flat", "expired", "swept", "rolled back", "withheld", "reapplied", "resynced", "died mending"),
-    *("status write", "late", "refused value", "one collection failed", "cold", "warm"),
-    *("died DiesAtStep", "died DiesAtSwap", "delta missing", "stale mirror", "damaged mirror"),
-    *("mapping changed", "mapping receipts", "old mapping"),
-    *(f"other writer: {what}" for what in ("compact", "pin", "rebase", "expire", "rollback", "reapply")),
+    *("status write", "status refused", "late", "overtaken", "duplicate", "duplicate in a batch", "forgotten"),
+    *("refused value", "one collection failed", "cold", "warm", "restarted", "rebased", "swap lost"),
+    *("delta merged", "empty delta", "overlapping delta", "stale metadata"),
+    *("delta missing", "delta corrupt", "delta other dimension"),
+    *("lost mirror", "stale mirror", "damaged mirror", "mapping changed", "mapping receipts", "old mapping"),
+    *(f"died {kind}" for kind in ("DiesAtCall", "DiesAtStep", "DiesAtSwap")),
+    *(f"died {kind}, {when}" for kind in ("DiesAtCall", "DiesAtStep") for when in ("before", "after")),
+    *(f"came to pass: {kind}" for kind in ("CallFails", "CollectionFails", "StepFails", "SwapFails")),
+    *(f"other writer: {what}" for what in ("compact", "pin", "rebase")),
 }
-"""What every run goes through, and a long one with each machine."""
+"""What took effect in every run, and in a long one with each machine."""
 IN_SHARDS = {"resharded", "reembedded", "a step of a reshard died", "other writer: cut"}
-"""What every run goes through with collections in shards."""
-SELDOM = {"died DiesAtCall", "swap lost", "mapping refused", "rollback refused", "died changing the mapping"}
-"""What a long run goes through as well."""
+"""What took effect in every run with collections in shards."""
+SELDOM = {
+    *("mapping refused", "rollback refused", "died changing the mapping", "died DiesAtSwap, before"),
+    *("died DiesAtSwap, after", "other writer: expire", "other writer: rollback", "other writer: reapply"),
+}
+"""What takes effect in a long run as well: to go back or forward there must be something to go to, at that moment."""
 
 
 def test_nothing_is_lost_whatever_happens() -> None:
@@ -48,8 +56,8 @@ def test_nothing_is_lost_whatever_happens() -> None:
     Of whole collections and of collections in shards. Always the same schedules: twenty, and then on until each
     thing happened.
     """
-    for number in SEEDS:
-        for machine in MACHINES:
+    for seeds in SEEDS:
+        for number, machine in zip(seeds, MACHINES, strict=True):
             run_state_machine_as_test(seed(number)(machine), settings=examples(10))
         seen = sum((machine.seen for machine in MACHINES), Counter())
         if _happened(seen) >= OFTEN | IN_SHARDS:

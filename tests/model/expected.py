@@ -61,8 +61,7 @@ def judged_by(record: StreamRecord, key: Key) -> list[Key]:
         return [key]
     if record["eventName"] == "REMOVE" or is_refused(record):
         return [("whole", *key[1:])]
-    named = {**(plain(record["dynamodb"].get("NewImage")) or {}), **(plain(record["dynamodb"].get("OldImage")) or {})}
-    return [key, *(("value", *key[1:], name) for name in PLACE_KEYS if name in named)]
+    return [key, *(("value", *key[1:], name) for name in PLACE_KEYS)]
 
 
 def is_field(record: StreamRecord) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.model.reference import plain
+from tests.model.reference import PLACE_KEYS, plain
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _FIRST = 100_000_000_000_000_000_000
@@ -15,7 +15,8 @@ def flat_messages(record: dict[str, Any], *, whole: bool = False) -> list[dict[s
     """Return the messages that an older producer sends for a stream record; none for one of no interest.
 
     Args:
-        whole: Name what did not change too, for a model that counts what came by items and not by attributes.
+        whole: Name what did not change too, and what is not there, for a model that counts what came by items and not
+            by attributes: else a place that is made anew keeps what it had while its removal is under way.
     """
     body = record["dynamodb"]
     pk, sk = body["Keys"]["PK"]["S"], body["Keys"]["SK"]["S"]
@@ -41,7 +42,7 @@ def flat_messages(record: dict[str, Any], *, whole: bool = False) -> list[dict[s
         return [{**message, "entity_type": "RECEIPT_WORD_LABEL", "record_snapshot": new}]
     if "PLACE" in parts:
         # Only what changed is named; the image is partial.
-        names = sorted({*(new or {}), *(old or {})} - {"PK", "SK"})
+        names = sorted({*(new or {}), *(old or {}), *(PLACE_KEYS if whole else ())} - {"PK", "SK"})
         changes = {
             name: {"old": (old or {}).get(name), "new": (new or {}).get(name)}
             for name in names

@@ -72,6 +72,10 @@ class Expected:
         """Return what the published records must be."""
         return self._model(pool).replay(list(self.counts.taken.values()))[self.collection]
 
+    def rows(self, pool: Pool) -> dict[str, Record]:
+        """Return them as their deltas tell them."""
+        return self._model(pool).merge(list(self.counts.taken.values()))[self.collection]
+
     def records_of_all(self, pool: Pool, heard: Iterable[StreamRecord]) -> dict[str, Record]:
         """Return what the records must be when all that was *heard* is published; a reading replaced what was older."""
         newer = [record for record in heard if self.owns(item_of(record)[0]) and not self._is_read_over(record)]

@@ -43,14 +43,19 @@ class Reference:
 
     def replay(self, records: list[dict[str, Any]]) -> dict[str, dict[str, Record]]:
         """Return the records of both collections after *records*, in whatever order they are given."""
-        for record in sorted(records, key=lambda each: int(each["dynamodb"]["SequenceNumber"])):
-            self._event(record)
+        self.merge(records)
         return {
             collection: {
                 id_: self._overlaid(collection, id_, self._embedded(collection, id_, row)) for id_, row in rows.items()
             }
             for collection, rows in self.rows.items()
         }
+
+    def merge(self, records: list[dict[str, Any]]) -> dict[str, dict[str, Record]]:
+        """Return the records of both collections as their deltas tell them, with nothing that items give."""
+        for record in sorted(records, key=lambda each: int(each["dynamodb"]["SequenceNumber"])):
+            self._event(record)
+        return self.rows
 
     def _embedded(self, collection: str, id_: str, row: Record) -> Record:
         if (given := self.vectors.get((collection, id_))) is None:

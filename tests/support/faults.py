@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -31,7 +31,13 @@ STEPS: dict[str, tuple[Any, str, LifecycleError]] = {
 
 @dataclass
 class Fault:
-    """Nothing happens; others change what the store does, or what is around the delivery."""
+    """Nothing happens; others change what the store does, or what is around the delivery.
+
+    Attributes:
+        struck: Whether it came to what it is there for.
+    """
+
+    struck: bool = field(default=False, init=False)
 
     def store(self, inner: Store) -> Store:
         return inner
@@ -51,6 +57,7 @@ class DiesAtCall(Fault):
     def store(self, inner: Store) -> Store:
         def die(number: int, call: str) -> None:
             if number == self.number:
+                self.struck = True
                 raise Crash(call)
 
         return _watched(inner, die, after=self.after)
@@ -66,6 +73,7 @@ class DiesAtSwap(Fault):
     def store(self, inner: Store) -> Store:
         def die(number: int, call: str) -> None:
             if call == f"swap_head {self.collection}":
+                self.struck = True
                 raise Crash(call)
 
         return _watched(inner, die, after=self.after)
@@ -81,10 +89,14 @@ class DiesAtStep(Fault):
     @contextmanager
     def around(self) -> Iterator[None]:
         def die(name: str) -> None:
+            self.struck = True
             raise Crash(name)
 
         with stopping_at(self.number, die, after=self.after, calls=CHANGING):
             yield
+
+
+Death = DiesAtCall | DiesAtSwap | DiesAtStep
 
 
 @dataclass
@@ -98,6 +110,7 @@ class CallFails(Fault):
     def store(self, inner: Store) -> Store:
         def fail(number: int, call: str) -> None:
             if number == self.number:
+                self.struck = True
                 if call.startswith("swap_head"):
                     raise (SwapRefused if self.refused else SwapUnanswered)(call)
                 raise StoreUnavailable(f"no answer to {call}", hint="run the batch again")
@@ -119,6 +132,7 @@ class SwapFails(Fault):
         def fail(number: int, call: str) -> None:
             if call in waiting:
                 waiting.clear()
+                self.struck = True
                 raise (SwapRefused if self.refused else SwapUnanswered)(call)
 
         return _watched(inner, fail, after=self.after)
@@ -133,6 +147,7 @@ class CollectionFails(Fault):
     def store(self, inner: Store) -> Store:
         def fail(number: int, call: str) -> None:
             if call.split(" ")[-1].split("/")[0] == self.collection:
+                self.struck = True
                 raise StoreUnavailable(f"no answer to {call}", hint="run the batch again")
 
         return _watched(inner, fail, after=False)
@@ -149,6 +164,7 @@ class StepFails(Fault):
         owner, name, problem = STEPS[self.step]
 
         def fail(*_: object, **__: object) -> Any:
+            self.struck = True
             raise problem
 
         with pytest.MonkeyPatch.context() as patch:
@@ -167,6 +183,7 @@ class SomebodyComes(Fault):
     def store(self, inner: Store) -> Store:
         def come(number: int, call: str) -> None:
             if number == self.number:
+                self.struck = True
                 self.act()
 
         return _watched(inner, come, after=self.after)
@@ -185,6 +202,7 @@ class ComesAtSwap(Fault):
         def come(number: int, call: str) -> None:
             if call in waiting:
                 waiting.clear()
+                self.struck = True
                 self.act()
 
         return _watched(inner, come, after=False)

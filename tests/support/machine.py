@@ -34,6 +34,7 @@ from tests.support.operators import Operators
 from tests.support.promise import CONDITIONS, MAPPINGS, Promise
 from tests.support.sharded import ShardedWorld
 from tests.support.table import Table
+from tests.support.watching import whole_store
 from tests.support.world import World
 
 UNREADABLE = ("", "{", "[]", '{"detail-type": "x"}')
@@ -42,6 +43,8 @@ TAILS = ("", *(f"#{line}{tail}" for line in LINES for tail in ("", *(f"#{word}" 
 """Of every item whose removal deletes records."""
 CALLS, CHANGES = 16, 60
 """About as many calls of the store, and changes of the disk, as a batch of both collections makes."""
+NUMBER = st.one_of(st.integers(1, 8), st.integers(1, CALLS))
+"""Of a call that is mostly made: for what is new in both collections a warm container makes ten, a cold one twenty."""
 MEMORY = Path("/dev/shm")
 """Where there is one, worlds are in memory: each brings its files to the disk some hundred times."""
 RECEIPT = st.tuples(st.sampled_from(IMAGES), st.sampled_from(RECEIPTS))
@@ -77,8 +80,8 @@ class PromiseMachine(RuleBasedStateMachine):
     seen: ClassVar[Counter[str]] = Counter()
     """What really happened in all examples so far."""
     world: ClassVar[type[World]] = World
-    writers: ClassVar[Sequence[str]] = ("compact", "compact", "pin", "rebase", "expire", "rollback", "reapply")
-    """What another writer may do."""
+    writers: ClassVar[Sequence[str]] = ("compact", "compact", "pin", "rebase", "expire", "rollback")
+    """What another writer may do; and reapply, where something is withheld."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,6 +116,7 @@ class PromiseMachine(RuleBasedStateMachine):
         try:
             if hasattr(self, "promise"):
                 self.promise.end()
+                self.promise.seen["status refused"] += self.promise.told.refused
                 type(self).seen.update(self.promise.seen)
                 type(self).seen.update(f"event {kind}" for kind in kinds(self.promise.history))
         finally:
@@ -132,24 +136,36 @@ class PromiseMachine(RuleBasedStateMachine):
     def write_what_is_refused(self, image: str, receipt: str) -> None:
         """A place holds a value that no record can take."""
         self.promise.write(self.promise.table.put(image, f"{receipt}#PLACE", merchant_name=["a", "list"]))
-        self.promise.seen["refused value"] += 1
 
     @rule(data=st.data(), condition=st.sampled_from(CONDITIONS))
     def spoil_or_mend(self, data: st.DataObject, condition: str) -> None:
-        """A delta is missing, cannot be read, has another dimension, or is as it was announced."""
+        """A delta is missing, cannot be read, has another dimension, or is as it was announced; and a run names it."""
         address = data.draw(st.sampled_from(sorted(self.promise.pool)))
         self.promise.put_delta(address, condition)
-        self.promise.seen[f"delta {condition}"] += 1
+        image, collection = f"IMAGE#{address[0]}", address.partition("/")[2]
+        values = {f"{collection}_delta_prefix": address, f"{collection}_state": "PENDING"}
+        self.promise.write(self.promise.table.put(image, f"{self._hot[1]}#COMPACTION_RUN#r3", **values))
+
+    def _news(self, data: st.DataObject, image: str | None = None) -> StreamRecord:
+        """A place is written, of which both collections take something: what is delivered then is not in vain."""
+        receipt = data.draw(st.sampled_from(RECEIPTS))
+        written = self.promise.table.put(image or self._hot[0], f"{receipt}#PLACE", merchant_name="new")
+        self.promise.write(written)
+        return written
 
     # Deliveries
 
-    def _batch(self, data: st.DataObject) -> list[Body]:
-        """Any subset of what is owed, in any order, some of it twice, and what was answered for long ago, or undone."""
+    def _batch(self, data: st.DataObject, *news: StreamRecord) -> list[Body]:
+        """Any subset of what is owed, in any order, some of it twice, and what was answered for long ago, or undone.
+
+        All *news* are there.
+        """
         owed = list(self.promise.owed.values())
         old = [record for record in self.promise.history if record["eventID"] not in self.promise.lost]
-        chosen: list[Body] = []
+        chosen: list[Body] = [*news]
         if owed:
             chosen += data.draw(st.lists(st.sampled_from(owed), min_size=min(3, len(owed)), max_size=12, unique_by=_id))
+            chosen += data.draw(st.lists(st.sampled_from(chosen), max_size=2))
         if old:
             chosen += data.draw(st.lists(st.sampled_from(old), max_size=4))
         if undone := [record for record in old if self.promise.is_withheld(record)]:
@@ -157,9 +173,11 @@ class PromiseMachine(RuleBasedStateMachine):
         chosen += data.draw(st.lists(st.sampled_from([FOREIGN, *UNREADABLE]), max_size=1))
         return data.draw(st.permutations(chosen)) if chosen else []
 
-    def _deliver(self, data: st.DataObject, fault: Fault, container: str = "workspace") -> None:
+    def _deliver(
+        self, data: st.DataObject, fault: Fault, container: str = "workspace", news: Sequence[StreamRecord] = ()
+    ) -> None:
         envelope = data.draw(st.sampled_from(sorted(ENVELOPES)))
-        self.promise.deliver(self._batch(data), envelope=envelope, fault=fault, container=container)
+        self.promise.deliver(self._batch(data, *news), envelope=envelope, fault=fault, container=container)
 
     @rule(data=st.data(), container=st.sampled_from(["workspace", "workspace", "w2"]))
     def deliver(self, data: st.DataObject, container: str) -> None:
@@ -170,19 +188,19 @@ class PromiseMachine(RuleBasedStateMachine):
         if self.promise.owed:
             self.promise.deliver(list(self.promise.owed.values()))
 
-    @precondition(lambda self: self.promise.owed)
-    @rule(data=st.data(), number=st.integers(1, CALLS), after=st.booleans())
+    @rule(data=st.data(), number=NUMBER, after=st.booleans())
     def die_at_a_call_of_the_store(self, data: st.DataObject, number: int, after: bool) -> None:
-        self._deliver(data, DiesAtCall(number, after))
+        self._deliver(data, DiesAtCall(number, after), news=[self._news(data)])
 
-    @precondition(lambda self: self.promise.owed)
     @rule(
+        data=st.data(),
         which=LINEAGE,
         after=st.booleans(),
         what=st.sampled_from(["dies", "hears no", "nothing"]),
     )
-    def something_happens_at_the_swap(self, which: int, after: bool, what: str) -> None:
+    def something_happens_at_the_swap(self, data: st.DataObject, which: int, after: bool, what: str) -> None:
         """The one moment that decides: a HEAD that names what is not there yet would show."""
+        self._news(data)
         name = self._concerned(which)
         fault = DiesAtSwap(name, after) if what == "dies" else SwapFails(name, after, what == "hears no")
         self.promise.deliver(list(self.promise.owed.values()), fault=fault)
@@ -192,10 +210,9 @@ class PromiseMachine(RuleBasedStateMachine):
     def die_at_a_change_of_the_disk(self, data: st.DataObject, number: int, after: bool) -> None:
         self._deliver(data, DiesAtStep(number, after))
 
-    @precondition(lambda self: self.promise.owed)
-    @rule(data=st.data(), number=st.integers(1, CALLS), after=st.booleans(), refused=st.booleans())
+    @rule(data=st.data(), number=NUMBER, after=st.booleans(), refused=st.booleans())
     def a_call_fails(self, data: st.DataObject, number: int, after: bool, refused: bool) -> None:
-        self._deliver(data, CallFails(number, after, refused))
+        self._deliver(data, CallFails(number, after, refused), news=[self._news(data)])
 
     @precondition(lambda self: self.promise.owed)
     @rule(which=LINEAGE)
@@ -232,16 +249,20 @@ class PromiseMachine(RuleBasedStateMachine):
 
     def _concerned(self, which: int) -> str:
         """Return one of the lineages that get a version when all is delivered that is owed; if none does, any."""
-        there = [name for name in self.promise.expected if self.promise.is_concerned(name)]
+        there = self.promise.concerned()
         return there[which % len(there)] if there else self._lineage(which)
+
+    def _image(self, lineage: str) -> str:
+        """Return an image of which a lineage holds what there is."""
+        return next(filter(self.promise.expected[lineage].owns, IMAGES))
 
     def _somebody(self, data: st.DataObject, lineage: str, batch: list[Body]) -> Any:
         """Return what another writer does; whoever compacts has that batch."""
-        what = data.draw(st.sampled_from(self.writers))
-        self.promise.seen[f"other writer: {what}"] += 1
+        mending = ["reapply"] * 3 if self.promise.expected[lineage].withheld_facts else []
+        what = data.draw(st.sampled_from([*self.writers, *mending]))
         if what == "compact":
             envelope = data.draw(st.sampled_from(sorted(ENVELOPES)))
-            act = partial(self.promise.deliver, batch, envelope=envelope, container="w3")
+            act: Callable[[], object] = partial(self.promise.deliver, batch, envelope=envelope, container="w3")
         elif what == "expire":
             act = partial(self._expire_and_sweep, lineage, data.draw(st.integers(1, 3)))
         elif what == "rollback":
@@ -250,21 +271,20 @@ class PromiseMachine(RuleBasedStateMachine):
             act = self._cutting(data, self.promise.expected[lineage].collection, Fault())
         else:
             act = partial(getattr(self.others, what), lineage)
-        return partial(self.promise.somebody_else, act)
+        return partial(self.promise.somebody_else, what, act)
 
-    @precondition(lambda self: self.promise.owed)
-    @rule(data=st.data(), which=LINEAGE)
-    def somebody_is_quicker(self, data: st.DataObject, which: int) -> None:
-        """Another writer comes between our comparing and our writing."""
+    @rule(data=st.data(), which=LINEAGE, same=st.booleans())
+    def somebody_is_quicker(self, data: st.DataObject, which: int, same: bool) -> None:
+        """Another writer comes between our comparing and our writing, with the *same* batch or something newer."""
+        self._news(data)
         lineage, owed = self._concerned(which), list(self.promise.owed.values())
-        batch = data.draw(st.one_of(st.just(owed), st.just(self._batch(data))))
+        batch = owed if same else self._batch(data, self._news(data, self._image(lineage)))
         self.promise.deliver(owed, fault=ComesAtSwap(lineage, self._somebody(data, lineage, batch)))
 
-    @precondition(lambda self: self.promise.owed)
-    @rule(data=st.data(), which=LINEAGE, number=st.integers(1, CALLS), after=st.booleans())
+    @rule(data=st.data(), which=LINEAGE, number=NUMBER, after=st.booleans())
     def somebody_comes(self, data: st.DataObject, which: int, number: int, after: bool) -> None:
         somebody = self._somebody(data, self._lineage(which), self._batch(data))
-        self._deliver(data, SomebodyComes(number, after, somebody))
+        self._deliver(data, SomebodyComes(number, after, somebody), news=[self._news(data)])
 
     @rule(which=LINEAGE, keep=st.integers(1, 4))
     def somebody_sweeps(self, which: int, keep: int) -> None:
@@ -292,7 +312,7 @@ class PromiseMachine(RuleBasedStateMachine):
 
     @rule(which=LINEAGE)
     def rebase(self, which: int) -> None:
-        self.others.rebase(self._lineage(which))
+        self.promise.seen["rebased"] += self.others.rebase(self._lineage(which))
         self.promise.look()
 
     def _cutting(self, data: st.DataObject, collection: str, fault: Fault) -> Callable[[], None]:
@@ -328,22 +348,37 @@ class PromiseMachine(RuleBasedStateMachine):
         if lost:
             shutil.rmtree(self.promise.world.home / container, ignore_errors=True)
 
-    @rule(data=st.data(), what=st.sampled_from(["lost", "copied", "stale", "damaged", "damaged"]))
-    def something_happens_to_the_mirror(self, data: st.DataObject, what: str) -> None:
-        """It is gone, it is replaced by a copy that was made of it once, or a bit of it flips."""
-        mirror = self.promise.world.home / "mirror"
+    @rule(
+        data=st.data(),
+        which=LINEAGE,
+        what=st.sampled_from(["lost", "stale", "damaged"]),
+        comes=st.sampled_from([True, True, False]),
+    )
+    def something_happens_to_the_mirror(self, data: st.DataObject, which: int, what: str, comes: bool) -> None:
+        """It is gone, it is replaced by a copy of what it was before, or a bit of it flips; then a cycle runs."""
+        lineage, mirror = self._lineage(which), self.promise.world.home / "mirror"
+        if what == "stale":
+            self._mirrors.append(Path(shutil.copytree(mirror, self._place / f"mirror-{len(self._mirrors)}")))
+            self._deliver(data, Fault(), news=[self._news(data, self._image(lineage))])
+        before = self._mirrored()
         if what == "lost":
-            shutil.rmtree(mirror / data.draw(st.sampled_from(sorted(self.promise.expected))), ignore_errors=True)
-        elif what == "copied":
-            copy = self._place / f"mirror-{len(self._mirrors)}"
-            shutil.copytree(mirror, copy)
-            self._mirrors.append(copy)
+            shutil.rmtree(mirror / lineage, ignore_errors=True)
         elif what == "stale":
             shutil.rmtree(mirror)
-            shutil.copytree(data.draw(st.sampled_from([self.begun / "mirror", *self._mirrors])), mirror)
-            self.promise.seen["stale mirror"] += 1
+            shutil.copytree(data.draw(st.sampled_from(self._mirrors)), mirror)
         else:
-            self._damage(mirror, data.draw(st.integers(0, 1 << 20)), data.draw(st.integers(0, 1 << 20)))
+            self._damage(mirror / lineage, data.draw(st.integers(0, 1 << 20)), data.draw(st.integers(0, 1 << 20)))
+        after = self._mirrored()
+        self.promise.effects.befell_mirror("lost", (name for name in before if before[name] and not after[name]))
+        if what != "lost":
+            self.promise.effects.befell_mirror(what, (name for name in before if after[name] not in ({}, before[name])))
+        if comes:
+            self._deliver(data, Fault(), news=[self._news(data, self._image(lineage))])
+
+    def _mirrored(self) -> dict[str, dict[str, bytes]]:
+        """Return all files of each mirror."""
+        mirror = self.promise.world.home / "mirror"
+        return {name: whole_store(mirror / name) for name in self.promise.expected}
 
     def _damage(self, mirror: Path, number: int, place: int) -> None:
         files = sorted(path for path in mirror.rglob("*") if path.is_file() and path.stat().st_size)
@@ -352,7 +387,6 @@ class PromiseMachine(RuleBasedStateMachine):
             content = bytearray(path.read_bytes())
             content[place % len(content)] ^= 1
             path.write_bytes(bytes(content))
-            self.promise.seen["damaged mirror"] += 1
 
 
 class ShardedMachine(PromiseMachine):
@@ -398,7 +432,7 @@ def _id(record: StreamRecord) -> str:
     return str(record["eventID"])
 
 
-def examples(most: int, *, steps: int = 18) -> settings:
+def examples(most: int, *, steps: int = 14) -> settings:
     """Return settings under which the machine goes through *most* examples, those of the seed that it was given."""
     return settings(
         max_examples=most,

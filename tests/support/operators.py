@@ -47,18 +47,19 @@ class Operators:
 
         amend_head(self._world.store, lineage, amend, writer="test")
 
-    def rebase(self, lineage: str) -> None:
-        """The chain gets a new base."""
+    def rebase(self, lineage: str) -> bool:
+        """The chain gets a new base, if it needs one; return whether it did."""
         before = self._world.version(lineage)
         packs = []
         if lineage in self._promise.closed():
-            return
+            return False
 
         def act(site: Site) -> None:
             packs.append(rebase_now(site).packs)
 
         self._mend(lineage, act, Fault())
         assert before + bool(packs[0]) == self._world.version(lineage)
+        return bool(packs[0])
 
     def expire(self, lineage: str, keep: int) -> None:
         """Old versions may go."""

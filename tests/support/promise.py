@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 from chroma_lifecycle.clock import Deadline
@@ -20,6 +20,7 @@ from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.errors import LifecycleError
 from chroma_lifecycle.intake.rules import MergeTarget
 from chroma_lifecycle.planning.ledger import Ledger
+from chroma_lifecycle.publishing.head import Head, read_head
 from chroma_lifecycle.publishing.history import walk
 from chroma_lifecycle.publishing.mirror import repair_mirror
 from chroma_lifecycle.publishing.published import read_manifest
@@ -29,16 +30,27 @@ from chroma_lifecycle.report import Report
 from chroma_lifecycle.snapshot.workspace import Workspace
 from chroma_lifecycle.values import ItemKey
 from tests.model.changed import NARROWER
-from tests.model.cut import shard_of
-from tests.model.expected import COLLECTIONS, Joined, Key, StreamRecord, begins, is_field, is_refused, worst
+from tests.model.cut import shard_of, sources
+from tests.model.expected import (
+    COLLECTIONS,
+    Joined,
+    Key,
+    StreamRecord,
+    begins,
+    is_field,
+    is_refused,
+    sequence,
+    worst,
+)
 from tests.model.flat import flat_messages
 from tests.model.lineage import Expected
 from tests.model.reference import Record
 from tests.support.cutting import Cutting, tag_of
 from tests.support.deltas import write_parquet
 from tests.support.differences import require_same
+from tests.support.effects import Effects
 from tests.support.envelopes import ENVELOPES, Body, flat
-from tests.support.faults import Fault
+from tests.support.faults import ComesAtSwap, Death, Fault, SomebodyComes
 from tests.support.operators import Operators
 from tests.support.table import Table
 from tests.support.telling import ToldTable
@@ -102,6 +114,7 @@ class Promise:
 
     def __post_init__(self) -> None:
         self.told = ToldTable(self.table, on_completed=self._expect_published)
+        self.effects = Effects(self.pool, self.seen)
         self._machines: dict[str, Compactor] = {}
         self._looked_at: dict[str, str] = {}
         self.mappings = {name: self.world.mapping_of(rules) for name, rules in MAPPINGS.items()}
@@ -129,11 +142,14 @@ class Promise:
         taken = {id_ for each in self.expected.values() for id_ in (*each.counts.taken, *each.withheld.taken)}
         return [record for id_, record in self.owed.items() if id_ not in taken and is_field(record)]
 
-    def is_concerned(self, lineage: str) -> bool:
-        """Return whether something is owed to a lineage that it can take now."""
-        expected = self.expected[lineage]
+    def concerned(self) -> list[str]:
+        """Return the lineages to which something is owed that they can take now."""
+        refusing = self._refusing(self.mapping)
+        return [name for name, each in self.expected.items() if name not in refusing and self._can_take(each)]
+
+    def _can_take(self, expected: Expected) -> bool:
         can = (each for each in self.owed.values() if not self.fails(each, expected.collection))
-        return lineage not in self._refusing(self.mapping) and any(not expected.holds(each) for each in can)
+        return any(not expected.holds(each) for each in can)
 
     def is_withheld(self, record: StreamRecord) -> bool:
         """Return whether *record* was received, and a rollback took it back."""
@@ -143,6 +159,7 @@ class Promise:
         """The stream's day is over: nobody will ever see these."""
         for record in records:
             self.lost[record["eventID"]] = self.owed.pop(record["eventID"])
+            self.seen["forgotten"] += 1
 
     def put_delta(self, address: str, condition: str) -> None:
         """Let there be at *address* what a producer wrote, or nothing, or what is no delta any more."""
@@ -216,7 +233,9 @@ class Promise:
                 machine = self._machine(container, fault)
                 report = machine.compact(event)
         except Crash:
+            assert isinstance(fault, Death)
             self.seen[f"died {kind}"] += 1
+            self.seen[f"died {kind}, {'after' if fault.after else 'before'}"] += 1
             self._bury(container)
             return None
         except LifecycleError as problem:
@@ -224,17 +243,21 @@ class Promise:
             return None
         else:
             self.seen["answered"] += 1
-            if kind != "Fault" and any(each.attempts > 1 for each in report.collections):
+            if isinstance(fault, SomebodyComes | ComesAtSwap) and any(each.attempts > 1 for each in report.collections):
                 self.seen["swap lost"] += 1
+            self.effects.mirrored(report.collections)
             if {failure.collection for failure in report.failures} - {None} and report.collections:
                 failed = {f.collection for f in report.failures if f.collection}
                 if len(failed) == 1 and failed.isdisjoint(each.collection for each in report.collections):
                     self.seen["one collection failed"] += 1
             return report
+        finally:
+            self.seen[f"came to pass: {kind}"] += fault.struck
 
     def _machine(self, container: str, fault: Fault) -> Compactor:
         machine = self._machines.get(container)
         if machine is None:
+            self.seen["restarted"] += any(self.world.home.glob(f"{container}/*"))
             machine = self._machines[container] = self.world.compactor(container)
             machine._around = replace(machine._around, mapping=self.mappings[self.mapping])
             self.seen["cold"] += 1
@@ -264,7 +287,7 @@ class Promise:
 
     def closed(self) -> set[str]:
         """Return the lineages that take nothing: those that come are about to be put in force."""
-        return {name for name in self.expected if self.world.published(name).head.closed_for is not None}
+        return {name for name in self.expected if self._head(name).closed_for is not None}
 
     def _bury(self, container: str) -> None:
         """The container's process is gone, and the system has given up its locks."""
@@ -300,18 +323,30 @@ class Promise:
             delivery.joined[name] = found
             if self.world.version(name) != before:
                 assert found.moved, f"version {before + 1} of {name} was published for a batch that moves no fact"
-                self.expected[name].keep(found)
+                if any(key[0] == "run" for key in found.moved):
+                    self.effects.merging(name, found.moved, expected.rows(self.pool))
+                expected.keep(found)
                 del delivery.versions[name]
 
-    def somebody_else(self, act: Any) -> None:
+    def somebody_else(self, what: str, act: Callable[[], object]) -> None:
         """Run *act* in the middle of a delivery, and keep apart what each of both published."""
         for delivery in self._under_way:
             self._settle(delivery)
+        before = self._heads()
         act()
+        # A step of a reshard moves HEADs that are not in force yet.
+        self.seen[f"other writer: {what}"] += what == "cut" or before != self._heads()
         for delivery in self._under_way:
             left = [name for name in self.expected if name in delivery.versions or name not in delivery.joined]
             delivery.versions = {name: self.world.version(name) for name in left}
             delivery.refusing = self._refusing(delivery.mapping)
+
+    def _heads(self) -> dict[str, str]:
+        """Return what tells of each HEAD in force whether it was moved."""
+        return {name: self._head(name).swap_id for name in self.expected}
+
+    def _head(self, lineage: str) -> Head:
+        return read_head(self.world.store, lineage).head
 
     def follow(self) -> bool:
         """Look which shards are in force: what each collection must be is theirs now; return whether they are new."""
@@ -322,7 +357,8 @@ class Promise:
             before = [self.expected.pop(name) for name in list(self.expected) if whole_of(name) == collection]
             for number, shard in enumerate(layout.shards):
                 owns = _owner(number, len(layout.shards))
-                self.expected[shard.name] = reduce(Expected.and_also, (each.portion(owns) for each in before))
+                old = (before[each] for each in sources(number, len(layout.shards), len(before)))
+                self.expected[shard.name] = reduce(Expected.and_also, (each.portion(owns) for each in old))
                 if layout.vectors:
                     self.expected[shard.name].embed(tag_of(layout.vectors), self.pool)
             self._generations[collection] = layout.generation
@@ -353,6 +389,8 @@ class Promise:
             name: worst("ignored", *(each.outcomes.get(name) for each in delivery.joined.values()))
             for name, _ in delivery.messages
         }
+        told = {name: str(report.outcomes.get(name, "ignored")) for name, _ in delivery.messages}
+        self.effects.answered(delivery.messages, told, self._is_overtaken)
         kept = {record["eventID"] for name, record in delivery.messages if name in failed}
         for name, record in delivery.messages:
             if name not in failed:
@@ -360,13 +398,29 @@ class Promise:
                     assert expected.holds(record), f"{name} was answered for early in {lineage}"
                 if record["eventID"] not in kept:
                     self.owed.pop(record["eventID"], None)
+        if again := kept - self.owed.keys():  # a duplicate that fails is handed out again like any other message
+            self.owed |= {each["eventID"]: each for each in self.history if each["eventID"] in again}
         if exact:
-            told = {name: str(report.outcomes.get(name, "ignored")) for name, _ in delivery.messages}
             differ = {name: (outcomes[name], told[name]) for name in told if outcomes[name] != told[name]}
             assert not differ, f"expected, and told: {differ}"
             for collection, found in delivery.joined.items():
                 assert (collection in delivery.versions) != bool(found.moved), f"{collection}: {found.moved}"
             self.seen.update(f"outcome {outcome}" for outcome in told.values())
+            self._note_failures([record for name, record in delivery.messages if told[name] == "failed"])
+
+    def _note_failures(self, records: Iterable[StreamRecord]) -> None:
+        """What failed did so for what its delta or its place was."""
+        for record in records:
+            self.seen["refused value"] += is_refused(record)
+            for expected in self.expected.values():
+                address = expected.moves(record) and begins(record, expected.collection)
+                if address is not None and (condition := self.conditions.get(address, "missing")) != "sound":
+                    self.seen[f"delta {condition}"] += 1
+
+    def _is_overtaken(self, record: StreamRecord) -> bool:
+        """Return whether something newer counts of what *record* tells of."""
+        keys = ((each, each.moves(record)) for each in self.expected.values())
+        return any(key is not None and each.counts.known.get(key, 0) > sequence(record) for each, key in keys)
 
     def _is_late(self, messages: list[tuple[str, StreamRecord]]) -> int:
         """Count the runs that come after a removal or a label of their own partition that is newer."""
@@ -387,12 +441,12 @@ class Promise:
     def look(self) -> None:
         """Compare each lineage that has a new version with the models."""
         for lineage, expected in self.expected.items():
-            published = self.world.published(lineage)
-            if self._looked_at.get(lineage) == published.head.swap_id:
+            head = self._head(lineage)
+            if self._looked_at.get(lineage) == head.swap_id:
                 continue
-            self._looked_at[lineage] = published.head.swap_id
+            self._looked_at[lineage] = head.swap_id
             self._compare(lineage)
-            expected.note(published.manifest.version.number)
+            expected.note(head.version.number)
             self.look_at_history(lineage)
 
     def _compare(self, lineage: str) -> None:
@@ -410,6 +464,7 @@ class Promise:
                 told = manifest.details.counts
                 assert counts == {"records": told.records, "facts": told.facts, "withheld": told.withheld}
         require_same({lineage: expected.records(self.pool)}, {lineage: records})
+        self.effects.published(lineage, partial(expected.rows, self.pool), records)
         self.seen["compared"] += 1
 
     def look_at_history(self, lineage: str) -> set[str]:

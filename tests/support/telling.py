@@ -21,6 +21,7 @@ class ToldTable:
 
     Attributes:
         away: Whether nothing can be written now.
+        refused: How many writes came meanwhile.
         on_completed: Is told of each run that is said to be completed.
         written: The stream records of what was written.
     """
@@ -29,6 +30,7 @@ class ToldTable:
     away: bool = False
     on_completed: Callable[[ItemKey, MergeTarget, str], None] = lambda item, target, address: None
     written: list[dict[str, Any]] = field(default_factory=list)
+    refused: int = 0
 
     def completed(self, item: ItemKey, target: MergeTarget, address: str, count: int, at: datetime) -> bool:
         values = {target.state: "COMPLETED", **({target.count: count} if target.count else {})}
@@ -53,6 +55,7 @@ class ToldTable:
 
     def _item(self, item: ItemKey, target: MergeTarget, address: str) -> dict[str, Any] | None:
         if self.away:
+            self.refused += 1
             raise StoreUnavailable("the table did not answer", hint="run the batch again")
         found = self.table.items.get((item.partition, item.sort))
         return found if found is not None and found.get(target.delta) == address else None
