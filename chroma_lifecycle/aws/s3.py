@@ -84,12 +84,10 @@ class S3Store:
 
     def _get(self, name: str, limit_bytes: int, **more: str) -> tuple[bytes, str]:
         """Return an object and its ETag; *more* is a condition, or which version of it."""
-        for _ in range(_READS - 1):
-            try:
+        for _ in range(_READS):
+            with suppress(_BrokenOff):
                 return self._get_once(name, limit_bytes, more)
-            except _BrokenOff:
-                continue
-        return self._get_once(name, limit_bytes, more)
+        raise StoreUnavailable(f"{name} in {self.address} breaks off each time", hint="run the same again")
 
     def _get_once(self, name: str, limit_bytes: int, more: Mapping[str, str]) -> tuple[bytes, str]:
         with self._errors(name):
@@ -109,13 +107,10 @@ class S3Store:
             try:
                 data: bytes = body.read()
             except NO_ANSWER as problem:
-                raise self._broken_off(name) from problem
+                raise _BrokenOff from problem
         if len(data) != length:
-            raise self._broken_off(name)
+            raise _BrokenOff
         return data, answer["ETag"]
-
-    def _broken_off(self, name: str) -> StoreUnavailable:
-        return _BrokenOff(f"{name} in {self.address} breaks off each time", hint="run the same again")
 
     def write(self, name: str, data: bytes) -> None:
         with self._errors(name):
@@ -267,7 +262,7 @@ class _Unchanged(Exception):
     """An object has the ETag that the caller knows."""
 
 
-class _BrokenOff(StoreUnavailable):
+class _BrokenOff(Exception):
     """A body ended before its length; read it again."""
 
 

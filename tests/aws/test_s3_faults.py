@@ -315,11 +315,12 @@ def test_a_body_that_breaks_off_is_read_again(store: S3Store, proxy: FaultProxy,
 
 
 def test_a_body_that_always_breaks_off_is_unavailable(store: S3Store, proxy: FaultProxy) -> None:
-    """C3: the reading again ends, and a part is never handed out for the whole."""
+    """C3: the reading again ends, a part is never handed out for the whole, and the error is one of the tree."""
     proxy.always("GET", OBJECT, breaks_off(1))
 
-    with pytest.raises(StoreUnavailable, match="breaks off"):
+    with pytest.raises(StoreUnavailable, match="breaks off") as told:
         store.read(OBJECT, limit_bytes=100)
+    assert type(told.value) is StoreUnavailable
     assert proxy.count(OBJECT)["GET"] == 3
 
 
