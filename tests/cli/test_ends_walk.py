@@ -84,7 +84,7 @@ def test_a_disk_that_is_really_too_small(cli: CommandLine) -> None:
             assert reader.status().version is None
         (small / "deltas").mkdir()
         full = cli("delta", "write", "long.jsonl", "--dimension", "3", "--deltas", "small/deltas", *KEY)
-        told(full, 3, "the disk is full", "more room")
+        told(full, 3, "the disk is full", "make room there")
         cli.monkeypatch.setattr("tempfile.tempdir", str(small))
         told(cli.at("export", "-o", "x.jsonl"), 3, "bytes are missing")
         left = [path for path in small.rglob("*") if path.is_file() and "reader/notes" not in str(path)]
