@@ -1,6 +1,6 @@
 """Profiles of Hypothesis: ``quick`` for every run, ``soak`` for as long as one likes (`--hypothesis-profile soak`).
 
-And the tests of a module close what they open.
+And the tests of a module close what they open, and none hears by what another has made of the logs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.support.open_files import open_files
@@ -20,6 +21,13 @@ settings.load_profile("quick")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, and then all that a test starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_of_the_logs() -> Iterator[None]:
+    """What a test, or a command in it, makes of structlog ends with it: its level, a stream that is closed."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module", autouse=True)

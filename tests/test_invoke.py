@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from chroma_lifecycle.publishing.published import read_published
 from chroma_lifecycle.wiring import open_store
@@ -29,7 +28,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     cold()
     yield tmp_path
     cold()
-    structlog.reset_defaults()
 
 
 def invoke(event: str, capsys: pytest.CaptureFixture[str]) -> Told:

@@ -44,7 +44,8 @@ def test_one(number):
 
 def random_runs(test: Path, **settings: str) -> tuple[int, str]:
     """Run the script over one file; return its code and what it says."""
-    environment = {**os.environ, "WORKERS": "0", "TESTS": f"{test} -s", "TMPDIR": str(test.parent), **settings}
+    ours = {name: value for name, value in os.environ.items() if name not in ("SEED", "RUNS")}  # may be of such a run
+    environment = {**ours, "WORKERS": "0", "TESTS": f"{test} -s", "TMPDIR": str(test.parent), **settings}
     ended = subprocess.run([ROOT / "scripts/random_runs.sh"], env=environment, capture_output=True, text=True)
     return ended.returncode, ended.stdout
 

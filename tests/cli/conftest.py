@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,10 @@ from tests.support.home import begun_home
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No variable of ours is set, and no logger keeps a stream that the test has closed."""
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of ours is set."""
     for name in [name for name in os.environ if name.startswith("CHROMA_LIFECYCLE_")]:
         monkeypatch.delenv(name)
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from tests.support.pipeline import cold
 from tests.support.world import World
@@ -35,4 +34,3 @@ def world(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     cold()
     yield made
     cold()
-    structlog.reset_defaults()

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import structlog
 
 import handler.app
 from chroma_lifecycle.deltas.writer import DeltaWriter
@@ -41,7 +40,6 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeli
     cold()
     yield made
     cold()
-    structlog.reset_defaults()
 
 
 @pytest.fixture
