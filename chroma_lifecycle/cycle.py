@@ -240,8 +240,11 @@ class Cycle:
     def _plan(self, portion: Portion, deltas: BatchDeltas) -> tuple[Joined, Planned]:
         with self._ledger() as ledger:
             deltas.read_ahead(portion.changes, ledger)
-            joined = join(ledger, portion.changes, deltas.open)
-            planned = plan(ledger, joined, self._around.mapping, self._collection)
+            while True:
+                joined = join(ledger, portion.changes, deltas.open)
+                planned = plan(ledger, joined, self._around.mapping, self._collection)
+                if not portion.refuse_unordered(planned.unordered):
+                    break
         portion.tell(joined)
         return joined, planned
 
@@ -255,7 +258,7 @@ class Cycle:
         if local is None or not self._fits_mapping(local.manifest) or not portion.is_of_fields:
             return None
         with suppress(LifecycleError):
-            return self._plan(portion, self._deltas(local.manifest, scratch))
+            return self._plan(portion.copy(), self._deltas(local.manifest, scratch))
         return None
 
     def _cut(self, portion: Portion, joined: Joined, todo: Plan) -> bool:

@@ -165,6 +165,11 @@ class Position:
             return (*self.order, item.partition, item.sort)
         return (kind, label, self.created_seconds, sequence, item.partition, item.sort)
 
+    @property
+    def stream(self) -> str:
+        """The label of its stream; empty for what comes from none."""
+        return self.order[1]
+
     def comes_from_a_stream_left_before(self, other: Position) -> bool:
         """Return whether this is of an older stream than *other*, and was made after it.
 

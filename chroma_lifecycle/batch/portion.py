@@ -6,12 +6,14 @@ are taken on or set aside together.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from chroma_lifecycle.batch.isolation import Isolated
 from chroma_lifecycle.errors import BadInput, LifecycleError, NoTime
 from chroma_lifecycle.intake.changes import Change, MergeDelta
 from chroma_lifecycle.planning.join import Joined, Outcome
+from chroma_lifecycle.planning.streams import of_a_left_stream
+from chroma_lifecycle.values import ItemKey, Position
 
 
 class Portion:
@@ -20,6 +22,12 @@ class Portion:
     def __init__(self, changes: Sequence[Change]) -> None:
         self._all = tuple(changes)
         self._aside: dict[str, LifecycleError] = {}
+
+    def copy(self) -> Portion:
+        """Return what can be worked on in its place, and sets nothing aside in it."""
+        other = Portion(self._all)
+        other._aside.update(self._aside)
+        return other
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -71,6 +79,20 @@ class Portion:
             hint="it comes again by itself; if that keeps happening, lower the batch size",
         )
         self._aside.update(dict.fromkeys(found.untried, untried))
+
+    def refuse_unordered(self, unordered: Mapping[tuple[ItemKey, Position], Position]) -> bool:
+        """Set aside the messages of what a plan does not count though it was made later: see `Planned.unordered`.
+
+        Returns:
+            Whether there was any.
+        """
+        found = {
+            change.origin.source: of_a_left_stream(change.origin.position, unordered[place])
+            for change in self.changes
+            if (place := (change.origin.item, change.origin.position)) in unordered
+        }
+        self._aside.update(found)
+        return bool(found)
 
     def tell(self, joined: Joined) -> None:
         """Say in *joined*, which is about what was worked on, what became of the others: they failed.

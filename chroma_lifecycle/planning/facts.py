@@ -84,6 +84,10 @@ class Tombstone:
     reach: str
     position: Position
 
+    def among(self, ordering: Ordering) -> tuple[object, ...]:
+        """Return what orders this tombstone among runs and tombstones of any item."""
+        return self.position.among(ordering, self.item)
+
 
 RunKey = tuple[ItemKey, str]
 """A run item and the address of a delta."""

@@ -25,7 +25,8 @@ from chroma_lifecycle.planning.facts import (
     merge_fields,
 )
 from chroma_lifecycle.planning.ledger import Ledger, RunKey
-from chroma_lifecycle.values import Digest, ItemKey
+from chroma_lifecycle.planning.streams import of_a_left_stream
+from chroma_lifecycle.values import Digest, ItemKey, Position
 
 
 class Outcome(StrEnum):
@@ -141,11 +142,13 @@ class _Batch:
 
     def _fields(self, change: ContributeFields | WithdrawFields) -> bool:
         key = (change.reach, change.origin.item)
-        known = self._known_fields.get(key)
-        fact = join_fields(known, change, self._withheld.fields.get(key), self._read_at)
+        known, withheld = self._known_fields.get(key), self._withheld.fields.get(key)
+        fact = join_fields(known, change, withheld, self._read_at)
         if fact is None:
-            if known is not None:
-                _require_one_stream(change, known)
+            image = change.image if isinstance(change, ContributeFields) else None
+            for outdoing in (known, withheld):
+                if outdoing and image != outdoing.image and not outdoing.covers(change.origin.position):
+                    _require_one_stream(change, outdoing.seen)
             return False
         self._known_fields[key] = self.joined.fields[key] = fact
         return True
@@ -160,23 +163,37 @@ class _Batch:
 
     def _tombstone(self, change: DeleteRecords) -> bool:
         key = (change.reach, change.origin.item)
-        withheld = self._withheld.tombstones.get(key)
+        known, withheld = self._known_tombstones.get(key), self._withheld.tombstones.get(key)
         if withheld is not None and change.origin.position <= withheld.position:
+            _require_one_stream(change, withheld.position)
             return False
-        if (fact := join_tombstone(self._known_tombstones.get(key), change)) is None:
+        if (fact := join_tombstone(known, change)) is None:
+            assert known is not None  # it is as new
+            if self._holds_records(change.reach):
+                _require_one_stream(change, known.position)
             return False
         self._known_tombstones[key] = self.joined.tombstones[key] = fact
         return True
+
+    def _holds_records(self, reach: str) -> bool:
+        """Return whether a record is there, or about to be, that a removal covers."""
+        arriving = (record_id for ids in self.joined.deltas.values() for record_id in ids)
+        return bool(self._ledger.records_below({reach})) or any(
+            record_id == reach or record_id.startswith(f"{reach}#") for record_id in arriving
+        )
 
     def _run(self, change: MergeDelta) -> bool:
         origin, address = change.origin, change.address
         key = (origin.item, address)
         known = self.joined.runs.get(key) or self._ledger.run(origin.item, address)
         if known is not None and origin.position <= known.position:
+            if origin.position.comes_from_a_stream_left_before(known.position) and self._is_written_over(change):
+                raise of_a_left_stream(origin.position, known.position)
             self.joined.merged[key] = known
             return False
         withheld = self._withheld.runs.get(key)
         if withheld is not None and origin.position <= withheld.position:
+            _require_one_stream(change, withheld.position)
             return False
         delta = self._open_delta(change)
         check_content(self._ledger, address, delta.digest)
@@ -185,24 +202,20 @@ class _Batch:
         self.joined.deltas[address] = delta.ids
         return True
 
+    def _is_written_over(self, change: MergeDelta) -> bool:
+        """Return whether another run wrote records of a delta that was merged, or is about to."""
+        ids = self._open_delta(change).ids
+        writers = self._ledger.writers(ids).values()
+        arriving = (theirs for address, theirs in self.joined.deltas.items() if address != change.address)
+        return any((run.item, run.address) != (change.origin.item, change.address) for run in writers) or any(
+            not set(ids).isdisjoint(theirs) for theirs in arriving
+        )
 
-def _require_one_stream(change: ContributeFields | WithdrawFields, known: FieldFact) -> None:
-    """Refuse a change that is older by its stream, newer by its time, and says other than what is *known*.
 
-    Two streams are followed at once, or one that was left is followed again (another table's, another region's):
-    nothing orders their changes, and as a straggler this one would be lost without a word.
-    """
-    position = change.origin.position
-    if known.covers(position) or not position.comes_from_a_stream_left_before(known.seen):
-        return
-    if (change.image if isinstance(change, ContributeFields) else None) == known.image:
-        return
-    raise BadInput(
-        f"the change is of a stream that was left for a newer one (it is at {position}, and the newest change that is "
-        f"known of its item at {known.seen}), and yet it was made later",
-        hint="let the function follow one stream alone; to go back to a table, make its stream anew, deploy with that "
-        "one, and run `chroma-lifecycle resync`",
-    )
+def _require_one_stream(change: Change, known: Position) -> None:
+    """Refuse a change that *known* outdoes though it was made later: nothing orders their streams."""
+    if change.origin.position.comes_from_a_stream_left_before(known):
+        raise of_a_left_stream(change.origin.position, known)
 
 
 def check_content(ledger: Ledger, address: str, digest: Digest) -> None:

@@ -14,23 +14,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from chroma_lifecycle.intake.contributions import Key
 from chroma_lifecycle.intake.mapping import TableMapping
-from chroma_lifecycle.planning.facts import FieldFact, RunFact
+from chroma_lifecycle.planning.facts import FieldFact, RunFact, Tombstone
 from chroma_lifecycle.planning.folds import fold
 from chroma_lifecycle.planning.join import Joined
 from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, RunKey
 from chroma_lifecycle.planning.plan import OwnedKeys, Plan, Write
-from chroma_lifecycle.values import ItemKey, Scalar
+from chroma_lifecycle.values import ItemKey, Position, Scalar
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What is to be done in Chroma, and what the ledger will then say."""
+    """What is to be done in Chroma, and what the ledger will then say.
+
+    Attributes:
+        unordered: What the plan does not count of a moved fact, by its item and position, though it was made later
+            than what outdoes it there, at the position given: nothing orders the streams of the two.
+    """
 
     plan: Plan
     changes: LedgerChanges
+    unordered: Mapping[tuple[ItemKey, Position], Position]
 
 
 def plan(ledger: Ledger, joined: Joined, mapping: TableMapping, collection: str) -> Planned:
@@ -65,6 +72,7 @@ def planned_by(planner: Planner, joined: Joined) -> Planned:
             deleted=deleted,
             fresh=planner.fresh(),
         ),
+        planner.unordered(),
     )
 
 
@@ -86,6 +94,19 @@ class Resolver:
         )
         return fold(given, mapping.ordering)
 
+    def differ(self, one: FieldFact, other: FieldFact) -> bool:
+        """Return whether two facts give other values to a key, of which the newest item's is taken."""
+        said, others = self._newest_given(one), self._newest_given(other)
+        return any(not same(said[key], others[key]) for key in said.keys() & others.keys())
+
+    def _newest_given(self, fact: FieldFact) -> dict[str, Scalar]:
+        given = self._mapping.given(fact.rule, fact.item, self._keys_of(fact), fact.image)
+        return {
+            each.key: each.value
+            for each in given
+            if each.value is not None and (each.fold is None or each.fold.kind == "newest")
+        }
+
     def _keys_of(self, fact: FieldFact) -> Sequence[tuple[str, Key]]:
         """Return the keys of a fact; they are the same before a batch moves it and afterwards."""
         place = fact.rule, fact.item
@@ -102,6 +123,7 @@ class Planner:
         self._joined = joined
         self._mapping = mapping
         self._resolver = Resolver(mapping, collection)
+        self._unordered: dict[tuple[ItemKey, Position], Position] = {}
         self._moved_by_reach: dict[str, dict[ItemKey, FieldFact]] = {}
         for (reach, item), fact in joined.fields.items():
             self._moved_by_reach.setdefault(reach, {})[item] = fact
@@ -127,50 +149,57 @@ class Planner:
 
     def written(self) -> dict[RunKey, frozenset[str]]:
         """Return the ids that each moved run writes: it is the newest that holds them, and no tombstone is newer."""
-        ordering = self._mapping.ordering
         newest: dict[str, RunFact] = {}
         for run in self._joined.runs.values():
             for record_id in self._joined.deltas[run.address]:
                 rival = newest.get(record_id)
-                if rival is None or rival.among(ordering) < run.among(ordering):
+                if rival is None or self._outdoes(run, rival):
                     newest[record_id] = run
         standing = self._ledger.writers(newest)
         buried = self._newest_tombstones(newest)
         written: dict[RunKey, set[str]] = {}
         for record_id, run in newest.items():
-            place = run.among(ordering)
             writer = standing.get(record_id)
-            if writer is not None and self._as_moved(writer).among(ordering) > place:
+            if writer is not None and self._outdoes(self._as_moved(writer), run):
                 continue
-            if any(place < buried[reach] for reach in prefixes(record_id) if reach in buried):
+            if any(self._outdoes(buried[reach], run) for reach in prefixes(record_id) if reach in buried):
                 continue
             written.setdefault((run.item, run.address), set()).add(record_id)
         return {run_key: frozenset(ids) for run_key, ids in written.items()}
 
     def deleted(self, writers: Mapping[str, RunKey]) -> frozenset[str]:
         """Return the records that a moved tombstone covers and no newer run writes."""
-        ordering = self._mapping.ordering
         tombstones = self._joined.tombstones.values()
         below = self._ledger.records_below({tombstone.reach for tombstone in tombstones})
         return frozenset(
             record_id
             for tombstone in tombstones
             for record_id, run in below.get(tombstone.reach, {}).items()
-            if record_id not in writers
-            and self._as_moved(run).among(ordering) < tombstone.position.among(ordering, tombstone.item)
+            if record_id not in writers and self._outdoes(tombstone, self._as_moved(run))
         )
+
+    def _outdoes(self, one: RunFact | Tombstone, other: RunFact | Tombstone) -> bool:
+        """Return whether *one* is newer than *other*; note where streams that have no order decide it."""
+        ordering = self._mapping.ordering
+        is_newer = one.among(ordering) > other.among(ordering)
+        older, newer = (other, one) if is_newer else (one, other)
+        if older.position.comes_from_a_stream_left_before(newer.position):
+            self._unordered[older.item, older.position] = newer.position
+        return is_newer
 
     def _as_moved(self, run: RunFact) -> RunFact:
         """Return *run* as it is now: it may have begun again in this batch."""
         return self._joined.runs.get((run.item, run.address), run)
 
-    def _newest_tombstones(self, ids: Iterable[str]) -> dict[str, tuple[object, ...]]:
+    def _newest_tombstones(self, ids: Iterable[str]) -> dict[str, Tombstone]:
         known = self._ledger.tombstones({reach for record_id in ids for reach in prefixes(record_id)})
-        newest: dict[str, tuple[object, ...]] = {}
+        newest: dict[str, Tombstone] = {}
         for fact in (*(fact for facts in known.values() for fact in facts), *self._joined.tombstones.values()):
-            place = fact.position.among(self._mapping.ordering, fact.item)
-            newest[fact.reach] = max(place, newest.get(fact.reach, place))
+            newest[fact.reach] = max(fact, newest.get(fact.reach, fact), key=self._place)
         return newest
+
+    def _place(self, tombstone: Tombstone) -> tuple[object, ...]:
+        return tombstone.among(self._mapping.ordering)
 
     def writes(self, written: Mapping[RunKey, frozenset[str]]) -> tuple[Write, ...]:
         """Return what Chroma is to write for each run, the keys that facts own included."""
@@ -205,6 +234,23 @@ class Planner:
                 if record_id not in besides:
                     updates.setdefault(record_id, {}).update(changed)
         return dict(updates)
+
+    def _look_at_streams(self) -> None:
+        """Note which moved field facts say other than an item that counts as newer, and was made before them."""
+        known, moved = self._known_by_reach, self._joined.fields.values()
+        newest = max((fact.seen.stream for fact in chain(moved, *known.values())), default="")
+        for fact in (fact for fact in moved if fact.seen.stream < newest):
+            for other in self._as_moved_now(known.get(fact.reach, ()), fact.reach):
+                if fact.seen.comes_from_a_stream_left_before(other.seen) and self._resolver.differ(fact, other):
+                    self._unordered[fact.item, fact.seen] = other.seen
+
+    def unordered(self) -> Mapping[tuple[ItemKey, Position], Position]:
+        """Return of which moved facts, by item and position, something that was made before them outdoes a part.
+
+        Of runs and tombstones it is known when the rest of the plan is.
+        """
+        self._look_at_streams()
+        return self._unordered
 
     def _as_moved_now(self, before: Iterable[FieldFact], reach: str) -> Iterable[FieldFact]:
         """Return the field facts of *reach* as they are with what the batch moves."""

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from chroma_lifecycle.report import Report
 from tests.model.reference import Record
-from tests.support.table import ARN, Table, in_sqs
+from tests.support.table import Table, in_sqs
 from tests.support.world import IMAGE, LINE, RUN, WORD, World, begins, label, with_word
 
 Ends = Callable[..., list[dict[str, Record]]]
@@ -151,36 +150,3 @@ def test_a_shorter_delta_takes_keys_and_document_away(world: World) -> None:
     world.compact([table.put(IMAGE, "RECEIPT#00001#COMPACTION_RUN#r2", **begins("r2"))])
 
     assert {WORD: (2, None, {"y": "new"})} == world.records()
-
-
-def test_a_stream_that_was_left_cannot_be_followed_again(world: World) -> None:
-    """After a change of a newer stream, the older one's later change of the item fails: it would never count.
-
-    What was made before the newer one's, or says what is known, is a straggler as any other, and so is what comes after
-    a resync; the same table's next stream is the newest of all.
-    """
-    first, second, third = (Table(arn=ARN.replace("2026", year)) for year in ("2026", "2027", "2028"))
-    with_word(world, first)
-    early = label(first, "a", "VALID")
-    second.idle = third.idle = 3_600
-    assert (1, 0) == ended(world.compact([label(second, "a", "INVALID")]))
-    first.idle = 7_200
-
-    assert (0, 0) == ended(world.compact([early]))
-    assert (0, 0) == ended(world.compact([label(first, "a", "INVALID")]))
-    assert (1, 0) == ended(world.compact([label(first, "b", "VALID")])), (
-        "an item of which the newer stream said nothing"
-    )
-    report = world.compact([label(first, "a", "VALID")])
-    assert (0, 1) == ended(report)
-    assert "left for a newer one" in report.failures[0].error.message
-    gone = world.compact([first.remove(IMAGE, "RECEIPT#00001#LINE#00001#WORD#00001#LABEL#a")])
-    assert (0, 1) == ended(gone)
-    assert world.records()[WORD][2] == {"x": 1, "label_a": False, "label_b": True, "label_status": "validated"}
-
-    assert (1, 0) == ended(world.compact([label(third, "a", "VALID")]))
-
-
-def ended(report: Report) -> tuple[int, int]:
-    """Return how many messages were applied, and how many failed."""
-    return report.applied, report.failed

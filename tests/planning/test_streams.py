@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.intake.changes import ContributeFields, Origin, WithdrawFields
 from chroma_lifecycle.planning.facts import FieldFact
 from chroma_lifecycle.planning.join import Joined, Outcome, join
-from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges
+from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges, Withheld
+from chroma_lifecycle.planning.planner import plan
 from chroma_lifecycle.values import ItemKey, Position
+from tests.support.mappings import TAG, mapping_of
 
 ITEM, REACH = ItemKey("IMAGE#a", "RECEIPT#00001#PLACE"), "IMAGE#a#RECEIPT#00001"
 KNOWN, OTHER = {"merchant_name": {"S": "known"}}, {"merchant_name": {"S": "other"}}
@@ -74,3 +77,53 @@ def test_all_else_of_another_stream_is_as_ever(
     change = ContributeFields(origin(label, sequence, created), REACH, image, partial=False)
 
     assert {"m": outcome} == joined(tmp_path, change, as_of=as_of).outcomes
+
+
+def test_what_is_withheld_orders_as_what_counts(tmp_path: Path) -> None:
+    """A rollback withheld what the newer stream told: the older one's later change would be taken for undone, too."""
+    position = Position.of_stream(NEWER, 5, 1_000)
+    fact = FieldFact("place", ITEM, REACH, position, position, present=True, attributes=KNOWN)
+    changes = [
+        ContributeFields(origin(OLDER, 9, 1_001), REACH, OTHER, partial=False),
+        ContributeFields(replace(origin(OLDER, 8, 1_000), source="before"), REACH, OTHER, partial=False),
+    ]
+    with Ledger.create(tmp_path / "ledger") as ledger:
+        ledger.withhold(Withheld({(REACH, ITEM): fact}), received_seconds=1, version=1)
+        end = join(ledger, changes, lambda _: pytest.fail("there is no delta"))
+
+    assert {"m": Outcome.FAILED, "before": Outcome.NO_OP} == end.outcomes
+
+
+@pytest.mark.parametrize(
+    ("fold", "created_seconds", "image", "unordered"),
+    [
+        ("newest", 1_001, {"note": {"S": "later"}}, True),
+        ("newest", 1_000, {"note": {"S": "later"}}, False),
+        ("newest", 1_001, {"note": {"S": "newer"}}, False),
+        ("newest", 1_001, {}, False),
+        ("count", 1_001, {"note": {"S": "later"}}, False),
+    ],
+    ids=["outdone", "made before", "says the same", "gives nothing", "where order is nothing"],
+)
+def test_items_of_two_streams_give_to_one_key(
+    tmp_path: Path, fold: str, created_seconds: int, image: dict[str, dict[str, str]], unordered: bool
+) -> None:
+    """Its value is that of the newest item: another item's later change in the older stream would never be seen."""
+    mapping = mapping_of(f"tag: {{{TAG}, set: {{docs: {{note: {{from: note, fold: {fold}}}}}}}}}")
+    items = ItemKey("TENANT#t", "DOC#d#TAG#a"), ItemKey("TENANT#t", "DOC#d#TAG#b")
+    reach = "TENANT#t#DOC#d"
+    first, second = (
+        ContributeFields(Origin(item.sort, "docs", "tag", item, position), reach, said, partial=False)
+        for item, position, said in (
+            (items[0], Position.of_stream(NEWER, 5, 1_000), {"note": {"S": "newer"}}),
+            (items[1], Position.of_stream(OLDER, 9, created_seconds), image),
+        )
+    )
+    with Ledger.create(tmp_path / "ledger") as ledger:
+        for changes in ([first], [second]):
+            moved = join(ledger, changes, lambda _: pytest.fail("there is no delta"))
+            planned = plan(ledger, moved, mapping, "docs")
+            ledger.store(planned.changes, received_seconds=1)
+
+    expected = {(items[1], second.origin.position): first.origin.position} if unordered else {}
+    assert expected == planned.unordered
