@@ -143,10 +143,13 @@ class Producer:
             key: The values of the placeholders in the run item's key.
 
         Raises:
-            BadInput: The key is incomplete, a record cannot be applied, none came, or another content
-                was delivered under this address before.
+            BadInput: The key is incomplete or has more, a record cannot be applied, none came, or another content was
+                delivered under this address before.
             StoreUnavailable, NoRoom: It can be tried again; nothing was announced.
         """
+        names = self._rule.key.names
+        if unknown := sorted(key.keys() - set(names)):
+            raise BadInput(f"the key of a run has no {unknown[0]!r}", hint=f"its values are {', '.join(names)}")
         item = self._mapping.key_of(self._rule.name, key)
         place = address or default_address(self._collection, item)
         self._deltas.locate(place)  # refused now, and not after hours of embedding

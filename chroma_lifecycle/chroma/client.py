@@ -125,9 +125,9 @@ class ManagedClient:
         """Bring the records to what *plan* says (see ``apply_plan``)."""
         return apply_plan(self, plan, deltas, tell)
 
-    def errors(self, what: str) -> AbstractContextManager[None]:
-        """Return a block in which Chroma's errors become ours, about *what* in this collection."""
-        return chroma_errors(f"{what} in collection {self._ownership.owner.collection}", self.directory)
+    def errors(self, what: str, *, asked: bool = False) -> AbstractContextManager[None]:
+        """Return a block in which Chroma's errors become ours, about *what* in this collection; see `chroma_errors`."""
+        return chroma_errors(f"{what} in collection {self._ownership.owner.collection}", self.directory, asked=asked)
 
     def close(self, *, timeout_seconds: float = 5.0) -> CloseReport:
         """End the client and prove that the directory is closed; a second call only says so.

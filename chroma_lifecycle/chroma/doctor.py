@@ -10,11 +10,14 @@ from pathlib import Path
 import psutil
 
 from chroma_lifecycle.chroma.ownership import Owner, owner_of, record_path
-from chroma_lifecycle.errors import LifecycleError
+from chroma_lifecycle.errors import BadInput, LifecycleError
 from chroma_lifecycle.snapshot import descriptors, soundness
 from chroma_lifecycle.snapshot.descriptors import Descriptor
+from chroma_lifecycle.snapshot.sqlite_file import MAGIC
 
 _DELETED = " (deleted)"
+_DEPTHS = "*/", "*/*/", "*/*/*/"
+"""How far below a directory others are looked for: in a workspace, each collection's copy is three below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,37 @@ def _diagnose_directory(directory: Path) -> Diagnosis:
             "Let its holder close it with chroma_lifecycle.close_client, or end the process.",
         ]
         return Diagnosis(str(directory), False, tuple(findings), tuple(advice), owner, holders)
+    _require_chroma(directory)
     findings = ["Nobody has a file of it open, as far as this user may look.", *_stale_sentences(directory)]
     try:
         found = soundness.examine(directory)
     except LifecycleError as problem:
         return Diagnosis(str(directory), False, (*findings, f"{problem.message}."), (f"{_sentence(problem.hint)}",))
     return Diagnosis(str(directory), True, (*findings, *_state_sentences(found), "It can be copied now."))
+
+
+def _require_chroma(directory: Path) -> None:
+    """Refuse a directory above those of Chroma: a workspace, a store.
+
+    Raises:
+        BadInput: It is one; the hint names what can be examined.
+    """
+    if (directory / soundness.DATABASE).exists():
+        return
+    found = [path for depth in _DEPTHS for path in directory.glob(f"{depth}{soundness.DATABASE}")]
+    if below := sorted(str(path.parent) for path in found if _is_sqlite(path)):
+        more = f", or one of {len(below) - 1:,} others below it" if below[1:] else ""
+        raise BadInput(f"{directory} is no Chroma directory", hint=f"name {below[0]}{more}")
+    if next(directory.glob("*/HEAD"), None) is not None:
+        raise BadInput(
+            f"{directory} is a store, and no Chroma directory", hint=f"`chroma-lifecycle doctor --store {directory}`"
+        )
+
+
+def _is_sqlite(path: Path) -> bool:
+    """Return whether it is a database; a workspace has digests of pages under the same name."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def _holder_sentences(holders: Sequence[Descriptor]) -> Iterator[str]:

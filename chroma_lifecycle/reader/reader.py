@@ -53,6 +53,20 @@ def require_process(name: str, made_in: int) -> None:
         )
 
 
+def require_interval(check_seconds: float | None) -> float | None:
+    """Refuse what is no time between two looks at HEAD.
+
+    Raises:
+        BadInput: It is below 0, or no number.
+    """
+    if check_seconds is not None and not check_seconds >= 0:
+        raise BadInput(
+            f"check_seconds is {check_seconds}",
+            hint="give the seconds between two looks at HEAD, 0 to look each time, or None to look by refresh() alone",
+        )
+    return check_seconds
+
+
 class SnapshotReader:
     """Serves the newest version of one collection to any number of threads.
 
@@ -91,7 +105,7 @@ class SnapshotReader:
         self._lineage = lineage
         self._mirror = mirror
         self._place = workspace
-        self._every = check_seconds
+        self._every = require_interval(check_seconds)
         self._in_background = background and check_seconds is not None
         self._clock = clock
         self._process = os.getpid()
@@ -109,11 +123,11 @@ class SnapshotReader:
     @classmethod
     def open(
         cls,
-        store: str,
+        store: str | os.PathLike[str],
         collection: str,
         *,
-        mirror: str | None = None,
-        workspace: Path | str | None = None,
+        mirror: str | os.PathLike[str] | None = None,
+        workspace: str | os.PathLike[str] | None = None,
         check_seconds: float | None = DEFAULT_CHECK_SECONDS,
         background: bool = False,
         s3_checksums: Checksums | None = None,
@@ -124,9 +138,9 @@ class SnapshotReader:
             BadInput: It is no address, or the name is none of a collection.
         """
         return cls(
-            open_store(store, checksums=s3_checksums),
+            open_store(os.fspath(store), checksums=s3_checksums),
             collection,
-            mirror=open_mirror(mirror, store),
+            mirror=open_mirror(os.fspath(mirror or ""), os.fspath(store)),
             workspace=Path(workspace) if workspace is not None else None,
             check_seconds=check_seconds,
             background=background,

@@ -56,7 +56,7 @@ class Serving:
             BadInput: Chroma refuses the arguments.
             Corrupt: Its engine fails.
         """
-        with self._client.errors(f"{method}()"):
+        with self._client.errors(f"{method}()", asked=True):
             return getattr(self._client.collection, method)(*arguments, **named)
 
     def attribute(self, name: str) -> Any:

@@ -20,7 +20,7 @@ from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.layout import Layout, SeenLayout, read_in_force
 from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.reader.collection import ReadClient, ReadCollection
-from chroma_lifecycle.reader.reader import DEFAULT_CHECK_SECONDS, SnapshotReader, require_process
+from chroma_lifecycle.reader.reader import DEFAULT_CHECK_SECONDS, SnapshotReader, require_interval, require_process
 from chroma_lifecycle.reader.sharded_collection import Asked, ShardedCollection
 from chroma_lifecycle.reader.status import ReaderStatus
 from chroma_lifecycle.wiring import open_mirror, open_store
@@ -128,7 +128,7 @@ class ShardedReader:
             raise BadInput(
                 f"there is no part {self._number} of {self._parts}", hint="the first part of three is (0, 3)"
             )
-        self._every = check_seconds
+        self._every = require_interval(check_seconds)
         self._clock = clock
         self._lock = threading.Lock()
         self._looking = threading.Lock()
@@ -157,13 +157,13 @@ class ShardedReader:
     @classmethod
     def open(
         cls,
-        store: str,
+        store: str | os.PathLike[str],
         collection: str,
         *,
         partition_key: str | None = None,
         part: tuple[int, int] | None = None,
-        mirror: str | None = None,
-        workspace: Path | str | None = None,
+        mirror: str | os.PathLike[str] | None = None,
+        workspace: str | os.PathLike[str] | None = None,
         check_seconds: float | None = DEFAULT_CHECK_SECONDS,
         background: bool = False,
         s3_checksums: Checksums | None = None,
@@ -174,11 +174,11 @@ class ShardedReader:
             BadInput: It is no address, or there is no such part.
         """
         return cls(
-            open_store(store, checksums=s3_checksums),
+            open_store(os.fspath(store), checksums=s3_checksums),
             collection,
             partition_key=partition_key,
             part=part,
-            mirror=open_mirror(mirror, store),
+            mirror=open_mirror(os.fspath(mirror or ""), os.fspath(store)),
             workspace=Path(workspace) if workspace is not None else None,
             check_seconds=check_seconds,
             background=background,

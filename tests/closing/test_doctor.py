@@ -14,6 +14,7 @@ from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.chroma.closing import close_client
 from chroma_lifecycle.chroma.doctor import Diagnosis, diagnose
 from chroma_lifecycle.chroma.ownership import Owner, record_path
+from chroma_lifecycle.errors import BadInput
 from scripts.closing_holder import Holder
 from tests.support.chroma_directories import COLLECTION, connect
 
@@ -78,6 +79,24 @@ def test_a_torn_or_missing_directory_is_told(directory: Path, tmp_path: Path) ->
     os.truncate(directory / "chroma.sqlite3", 0)
     assert "empty (0 bytes)" in text(diagnose(directory))
     assert "is no directory" in text(diagnose(tmp_path / "missing"))
+
+
+def test_a_directory_above_is_told_with_what_to_name(directory: Path, tmp_path: Path) -> None:
+    """A workspace, whose files are whole; it is no damaged Chroma directory, and nothing has to be restored."""
+    workspace = tmp_path / "workspace"
+    copy = Path(shutil.copytree(directory, workspace / "words" / "pristine" / "chroma"))
+    (digests := workspace / "words" / "pages" / "chroma").mkdir(parents=True)
+    (digests / "chroma.sqlite3").write_bytes(b"of its pages")
+    with pytest.raises(BadInput, match=rf"{workspace} is no Chroma directory.*name {copy}\)$"):
+        diagnose(workspace)
+    shutil.copytree(directory, workspace / "lines" / "pristine" / "chroma")
+    with pytest.raises(BadInput, match="or one of 1 others below it"):
+        diagnose(workspace)
+
+    (store := tmp_path / "store" / "words").mkdir(parents=True)
+    (store / "HEAD").touch()
+    with pytest.raises(BadInput, match=f"{store.parent} is a store.*doctor --store {store.parent}"):
+        diagnose(store.parent)
 
 
 def test_a_process_is_told_by_what_it_has_open(directory: Path) -> None:

@@ -77,8 +77,13 @@ def test_what_the_compactor_would_refuse_is_refused_at_once(
 
 
 def test_a_run_that_cannot_be_is_refused_before_anything_is_embedded(tmp_path: Path) -> None:
-    """L23: an incomplete key, a collection that nothing merges into, a place outside; a run without records."""
+    """L23: an incomplete key, a value too many, no rule that merges, a place outside; a run without records."""
     with pytest.raises(BadInput, match="run_id"), producer_in(tmp_path).run(image_id="a", receipt_id=1):
+        pass
+    with (
+        pytest.raises(BadInput, match=r"no 'adress'.*image_id, receipt_id, run_id"),
+        producer_in(tmp_path).run(adress="r1.parquet", **KEY),
+    ):
         pass
     with pytest.raises(BadInput, match="one rule of the mapping must merge into 'places'; there is: none"):
         Producer.open(mapping="receipts", collection="places", dimension=4, deltas=str(tmp_path))

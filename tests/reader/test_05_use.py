@@ -12,7 +12,7 @@ import pytest
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK, wait_until
 from chroma_lifecycle.errors import BadInput, NotOwned, Retryable, StoreUnavailable
-from chroma_lifecycle.reader import SnapshotReader, reader
+from chroma_lifecycle.reader import ShardedReader, SnapshotReader, reader
 from chroma_lifecycle.values import parse_collection
 from tests.reader.conftest import MakeReader
 from tests.support.news import News, said_by, seen_by
@@ -175,10 +175,28 @@ def test_a_vector_of_another_dimension_is_told(read: MakeReader) -> None:
         for wrong in ([[1.0, 2.0, 3.0]], [1.0, 2.0, 3.0]):
             with pytest.raises(BadInput, match=r"vectors of 3 numbers, words has 4 dimensions .*embed the question"):
                 words.query(query_embeddings=wrong)
-        with pytest.raises(BadInput, match=r"query\(\) in collection words"):
+        with pytest.raises(BadInput, match=r"query\(\) in collection words.*\$gt.*got \$no.*correct the arguments"):
             words.query(query_embeddings=[vector(1)], where={"x": {"$no": 1}})
         with pytest.raises(BadInput, match=r"query\(\) in collection words"):
             words.query()
+
+
+@pytest.mark.parametrize("kind", [SnapshotReader, ShardedReader])
+def test_a_time_before_the_last_look_is_refused(kind: type[SnapshotReader | ShardedReader], world: World) -> None:
+    """It would be due for ever, as 0 is; what is meant by it nobody knows."""
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(BadInput, match=f"check_seconds is {wrong}.*or None to look by refresh"):
+            kind(world.store, "words", check_seconds=wrong)
+
+
+@pytest.mark.parametrize("kind", [SnapshotReader, ShardedReader])
+def test_places_may_be_paths(kind: type[SnapshotReader | ShardedReader], world: World) -> None:
+    """Of the store, the mirror and the workspace."""
+    home = world.home
+    with kind.open(home / "store", "words", mirror=home / "mirror", workspace=home / "reader") as words:
+        assert (world.store.address, 1) == (words.status().store, 1)
+        with words.collection() as found:
+            assert 0 <= found.count()
 
 
 def test_a_reader_does_not_embed(read: MakeReader) -> None:
