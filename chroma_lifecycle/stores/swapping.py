@@ -20,7 +20,7 @@ from chroma_lifecycle.clock import new_id, wait_until
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, PAST_HEADS, HeadToken, StoredHead, SwapRefused, SwapUnanswered
 from chroma_lifecycle.snapshot.names import Names
-from chroma_lifecycle.stores.folders import Folders, is_file, read_file, remove_file, write_file
+from chroma_lifecycle.stores.folders import Folders, TooLong, is_file, read_file, remove_file, write_file
 from chroma_lifecycle.values import digest_of
 
 # Just after a rename, other clients of an NFS server can see ENOENT or ESTALE for a moment.
@@ -72,7 +72,8 @@ class HeadFiles:
             serials = [] if heads is None else sorted(self._serials(heads), reverse=True)
             for serial in serials[:PAST_HEADS]:
                 assert heads is not None  # it has serials
-                yield read_file(heads, self._leaf(serial), limit_bytes=HEAD_LIMIT_BYTES)
+                with suppress(TooLong):  # longer than any HEAD: it never was one, and hides none of those before it
+                    yield read_file(heads, self._leaf(serial), limit_bytes=HEAD_LIMIT_BYTES)
             if home is not None and not serials and is_file(home, "HEAD"):
                 yield read_file(home, "HEAD", limit_bytes=HEAD_LIMIT_BYTES)
 

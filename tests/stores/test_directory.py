@@ -17,7 +17,7 @@ import pytest
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK
 from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NoRoom, ObjectMissing, StoreUnavailable
-from chroma_lifecycle.ports import StoredHead, SwapRefused, SwapUnanswered
+from chroma_lifecycle.ports import HEAD_LIMIT_BYTES, StoredHead, SwapRefused, SwapUnanswered
 from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.stores import swapping
 from chroma_lifecycle.stores.directory import UNFINISHED, DirectoryStore
@@ -404,6 +404,15 @@ def test_files_that_are_no_heads_are_nobodys_head(store: DirectoryStore) -> None
 
     assert body(store) == OLD
     swap_on(store)
+
+
+def test_what_was_put_in_the_place_of_a_head_hides_no_older_one(store: DirectoryStore) -> None:
+    """L13: it is longer than any HEAD can be; the one before it is still there to recover from."""
+    (store.root / "words" / "heads" / "ffffffffffffffff").write_bytes(bytes(HEAD_LIMIT_BYTES + 1))
+
+    with pytest.raises(Corrupt, match="has 1048577 bytes"):
+        store.read_head("words")
+    assert [OLD] == list(store.past_heads("words"))
 
 
 def test_a_directory_that_was_copied_from_s3_has_its_head(disk: Path) -> None:
