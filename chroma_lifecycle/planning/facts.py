@@ -196,7 +196,11 @@ def _join_partial(known: FieldFact, change: ContributeFields) -> FieldFact:
 
 
 def merge_fields(one: FieldFact, other: FieldFact) -> FieldFact:
-    """Return what two facts of one item know together: of each thing the newest, whichever is given first."""
+    """Return what two facts of one item know together: of each thing the newest, whichever is given first.
+
+    Where they are as new and differ, *other* says it: a reading that finds a value which none can take says that
+    nothing is known any more, at the place of what was known.
+    """
     older, newer = sorted((one, other), key=lambda fact: (fact.as_of, fact.position.order, fact.seen.order))
     if newer.covers(older.seen):
         return newer

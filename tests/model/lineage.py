@@ -163,7 +163,7 @@ class Expected:
     @property
     def barred(self) -> set[Key]:
         """What facts do not count that tell more than those that do."""
-        return {key for key, number in self.withheld.known.items() if number > self.counts.known.get(key, 0)}
+        return {key for key, number in self.withheld.known.items() if number >= self.counts.known.get(key, 0)}
 
     # Going back and forward
 
@@ -177,8 +177,12 @@ class Expected:
         assert mapping == self.mapping
         self.withheld = self.withheld.and_also(withheld).and_also(self.counts)
         self.withheld.taken = {id_: each for id_, each in self.withheld.taken.items() if id_ not in counts.taken}
+        taken_away = set(_removals(self.withheld)) - set(_removals(counts))
         self.withheld.known = {
-            key: number for key, number in self.withheld.known.items() if number > counts.known.get(key, 0)
+            key: number
+            for key, number in self.withheld.known.items()
+            # A reading that finds a value which none can take says so at the place of what was known before.
+            if number > counts.known.get(key, 0) or (key[1:], number) in taken_away
         }
         self.counts = counts.copy()
 
@@ -260,6 +264,13 @@ class Expected:
         model = self._model(pool)
         ids = model.replay(list(self.counts.taken.values()))[self.collection]
         self.vectors = {(self.collection, id_): (model.written[self.collection, id_], vector) for id_ in ids}
+
+
+def _removals(counting: Counting) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Yield of which items it takes, at which places, that they hold nothing."""
+    for record in counting.taken.values():
+        if record["eventName"] == "REMOVE" and is_field(record):
+            yield item_of(record), sequence(record)
 
 
 def _split(place: str) -> tuple[str, str]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from chroma_lifecycle.intake.mapping import TableMapping
 from chroma_lifecycle.intake.mapping_file import parse_mapping
 from chroma_lifecycle.intake.scanned import Page
+from chroma_lifecycle.planning.facts import FieldFact
+from chroma_lifecycle.planning.ledger import Ledger, LedgerChanges
 from chroma_lifecycle.planning.reading import Differences, Reading, compare
 from chroma_lifecycle.planning.remapping import remap
-from chroma_lifecycle.values import ItemKey
+from chroma_lifecycle.planning.withheld import left_behind, reapply
+from chroma_lifecycle.values import ItemKey, Position
 from tests.model.changed import CHANGED, ChangedReference, long_there
 from tests.model.histories import deltas, histories
 from tests.model.reference import Reference
@@ -106,3 +111,29 @@ def test_facts_that_were_made_anew_and_every_delivery_end_in_the_models_records(
             return
         gone = {name: gone[name] | never_heard_of(back, records)[name] for name in COLLECTIONS}
         assert typed(expected(Reference, world, gone, records)) == typed(world.records)
+
+
+def test_what_a_reading_took_away_is_withheld_by_a_rollback_and_comes_back(tmp_path: Path) -> None:
+    """A value that none can take gives nothing under the other mapping, at the place of what was known before.
+
+    A rollback to before brings the value back, and a reapply takes it away again: both are what they say.
+    """
+    item, reach, place = (
+        ItemKey("IMAGE#a", "RECEIPT#00001#PLACE"),
+        "IMAGE#a#RECEIPT#00001",
+        Position.of_stream("a", 3, 9),
+    )
+    known = FieldFact("place", item, reach, place, place, present=True, attributes={"merchant_name": {"S": "Corner"}})
+    gone = replace(known, present=False, attributes={})
+    ledgers = []
+    for name, fact in (("old", known), ("now", gone)):
+        ledgers.append(Ledger.create(tmp_path / name))
+        ledgers[-1].store(LedgerChanges(fields=(fact,)), received_seconds=1)
+    old, now = ledgers
+
+    with old, now:
+        behind = left_behind(old, now)
+        old.withhold(behind, received_seconds=1, version=2)
+        again = reapply(old, MAPPING, "lines", lambda _: pytest.fail("there is no delta"))
+
+    assert {(reach, item): gone} == behind.fields == again.fields
