@@ -182,8 +182,13 @@ def _refuse_inherited(system: System) -> None:
 
 
 def _require_findable(system: System, directory: Path) -> None:
-    """Refuse a client whose relative path means another place by now: nothing could be proven."""
-    if systems.is_running(system) and not directory.is_absolute() and not soundness.is_chroma_directory(directory):
+    """Refuse a client whose relative path means another place by now: nothing could be proven.
+
+    Where files are open that were removed beneath it, it is the right place.
+    """
+    if not systems.is_running(system) or directory.is_absolute():
+        return
+    if not soundness.is_chroma_directory(directory) and not below(directory.resolve()):
         raise BadInput(
             f"the client was opened on the relative path {directory}, where there is no database: the process "
             "has changed its working directory since",

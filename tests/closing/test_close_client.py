@@ -315,6 +315,22 @@ def test_a_relative_path_that_means_another_place_by_now_is_refused(
     assert close_client(client).proven
 
 
+def test_a_directory_that_was_removed_beneath_its_client_is_found_by_a_relative_path(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is open below it says that it is the place, and that there is no database any more says why."""
+    monkeypatch.chdir(directory.parent)
+    client = connect(directory.name)
+    assert client.list_collections()
+    shutil.rmtree(directory)
+
+    report = close_client(client)
+
+    assert (True, directory) == (report.proven, report.directory)
+    assert "removed beneath" in report.note
+    assert report.descriptors_before
+
+
 def test_closing_one_client_leaves_another_directory_alone(directory: Path, template: Path, rounds: Any) -> None:
     """C5: A closes, B works; A's directory opens again and shows A's data; 100 times."""
     other = Path(shutil.copytree(template, directory.with_name("other")))
