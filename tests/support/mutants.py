@@ -309,12 +309,6 @@ def a_closed_shard_takes_changes(patch: Patch) -> None:
     patch.setattr(Head, "require_open", lambda self: None)
 
 
-def a_reshard_leaves_records_that_are_gone(patch: Patch) -> None:
-    """What was brought once, and removed since, is still there."""
-    become = bring.become
-    patch.setattr(bring, "become", lambda *args: replace(become(*args), removed=frozenset()))
-
-
 def a_reshard_leaves_behind_what_is_withheld(patch: Patch) -> None:
     """Duplicates of what was undone bring it back in the new shards."""
     copy = portions._copy
@@ -377,7 +371,6 @@ IN_SHARDS: dict[str, Plant] = {
     for plant in (
         a_reshard_forgets_what_came_meanwhile,
         a_closed_shard_takes_changes,
-        a_reshard_leaves_records_that_are_gone,
         a_reshard_leaves_behind_what_is_withheld,
         a_failed_shard_is_answered_for,
     )
