@@ -144,6 +144,21 @@ def test_a_run_that_was_announced_in_both_streams(world: World, older: Table, ne
     assert {WORD: (2, "over it", {})} == world.records()
 
 
+def test_what_the_newer_stream_did_may_come_in_the_same_batch(world: World, older: Table, newer: Table) -> None:
+    """A removal and a run that says what is known, and what has brought or written over the records since."""
+    newer.put(*WORD_ITEM)
+    older.put(*WORD_ITEM)
+    world.write_delta("r1", {WORD: (1, "text", {})})
+    world.write_delta("r2", {WORD: (2, "over it", {})})
+    records = [newer.remove(*WORD_ITEM), newer.put(*RUN, **begins("r1")), newer.put(*SECOND_RUN, **begins("r2"))]
+
+    report = world.compact([*records, older.remove(*WORD_ITEM), older.put(*RUN, **begins("r1"))])
+
+    assert (3, 2) == ended(report)
+    assert all(LEFT in failure.error.message for failure in report.failures)
+    assert {WORD: (2, "over it", {})} == world.records()
+
+
 def test_streams_that_follow_each_other_are_as_ever(world: World, older: Table, newer: Table) -> None:
     """The newer one begins when the older one has ended: its runs write over and its removals delete."""
     older.idle, newer.idle = 3_600, 7_200
