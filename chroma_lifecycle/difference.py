@@ -55,7 +55,7 @@ def compare(before: Manifest, after: Manifest, stores: Stores) -> Iterator[Compa
         yield Comparison(before, after)
         return
     with side_by_side(before, after, stores) as (old, new):
-        files = tuple(file_differences(old.pages, new.pages))
+        files = tuple(file_differences(old.root, old.pages, new.root, new.pages))
         # Only the ledger differs where facts moved and no record did.
         records = _records(old, new) if any(file.path != LEDGER for file in files) else ()
         yield Comparison(before, after, files, records, (old.root / CHROMA, new.root / CHROMA))

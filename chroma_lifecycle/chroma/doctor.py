@@ -86,7 +86,7 @@ def _require_chroma(directory: Path) -> None:
 
 
 def _is_sqlite(path: Path) -> bool:
-    """Return whether it is a database; a workspace has digests of pages under the same name."""
+    """Return whether it is a database; a workspace has digests of leaves under the same name."""
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 

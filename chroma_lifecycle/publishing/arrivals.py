@@ -45,7 +45,7 @@ class Arrivals:
                 self._is_whole(file)
 
     def part(self, file: BaseFile, number: int, digests: bytes) -> None:
-        """Take note that a part is in its place, and of the digests of its pages.
+        """Take note that a part is in its place, and of the digests of its leaves.
 
         Raises:
             Corrupt: It was the last one, and they do not make the file; or the packs do not fit it.

@@ -19,7 +19,7 @@ from chroma_lifecycle.snapshot.disk import write_at
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.names import Names
 from chroma_lifecycle.snapshot.pack_run import PackRun, runs_of
-from chroma_lifecycle.snapshot.pages import FilePages, PageTable, page_digests, table_digest
+from chroma_lifecycle.snapshot.pages import FilePages, PageTable, leaf_digests, table_digest
 from chroma_lifecycle.snapshot.rewriting import make_change, remove_empty_directories
 from chroma_lifecycle.values import Digest
 
@@ -161,7 +161,7 @@ class _Assembly:
         here.part(file, number, there[1] if there else self._written(part, place, offset))
 
     def _written(self, part: BasePart, place: Path, offset: int) -> bytes:
-        """Write one part; return the digests of its pages."""
+        """Write one part; return the digests of its leaves."""
         descriptor = os.open(place, os.O_WRONLY)
         try:
             if held := self._held(part):
@@ -180,11 +180,11 @@ class _Assembly:
 
 
 def _proven(part: BasePart, path: Path, offset: int) -> tuple[bytes, bytes] | None:
-    """Return the bytes at a place of the local disk, and the digests of their pages, if they are those of *part*."""
+    """Return the bytes at a place of the local disk, and the digests of their leaves, if they are those of *part*."""
     try:
         with path.open("rb", buffering=0) as file:
             raw = os.pread(file.fileno(), part.size, offset)
     except OSError:  # what the disk does not give is fetched
         return None
-    pages = FilePages(len(raw), page_digests(raw))
+    pages = FilePages(len(raw), leaf_digests(raw))
     return (raw, pages.digests) if pages.digest == part.raw else None

@@ -15,7 +15,7 @@ from chroma_lifecycle.snapshot.frame import Kind, pieces
 from chroma_lifecycle.snapshot.manifest import LARGEST_BYTES, Manifest
 from chroma_lifecycle.snapshot.manifest_object import pack_inside
 from chroma_lifecycle.snapshot.names import Names
-from chroma_lifecycle.snapshot.pages import FilePages, page_digests
+from chroma_lifecycle.snapshot.pages import FilePages, leaf_digests
 from chroma_lifecycle.values import digest_of
 
 _T = TypeVar("_T")
@@ -32,7 +32,7 @@ class Sources:
         from_store: Length of each object that was read from the store.
         from_mirror: Length of each object that was read from the mirror.
         at_work: Lets as many threads unpack, hash and write as there are processors, while others wait for the
-            network: more would take turns at Python's lock, page by page.
+            network: more would take turns at Python's lock, leaf by leaf.
     """
 
     store: Store
@@ -65,7 +65,7 @@ class Sources:
 
 
 def fetch_part(part: BasePart, names: Names, sources: Sources, take: Callable[[int, memoryview], None]) -> bytes:
-    """Hand the raw bytes of a base part to *take*, and return the digests of its pages, by which they are proven.
+    """Hand the raw bytes of a base part to *take*, and return the digests of its leaves, by which they are proven.
 
     They say all of the stored bytes too, whose digest is asked for only where something is wrong.
 
@@ -82,7 +82,7 @@ def fetch_part(part: BasePart, names: Names, sources: Sources, take: Callable[[i
 
 
 def verify_part(part: BasePart, names: Names, sources: Sources) -> bytes:
-    """Return the digests of the pages of a base part whose stored bytes and raw bytes are both proven.
+    """Return the digests of the leaves of a base part whose stored bytes and raw bytes are both proven.
 
     Raises:
         ObjectMissing, Corrupt, StoreUnavailable: As :meth:`Sources.read`.
@@ -107,7 +107,7 @@ def _proven(
         with sources.at_work:
             for piece in pieces(Kind.BLOCK, stored, limit_bytes=part.size):
                 take(size, piece)
-                digests.append(page_digests(piece))
+                digests.append(leaf_digests(piece))
                 size += len(piece)
     except (Corrupt, BadInput) as problem:
         # A block that says that it is of a newer format may only be damaged.

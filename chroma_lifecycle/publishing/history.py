@@ -191,7 +191,7 @@ class _Look:
     damage: dict[str, str]
 
     def part(self, part: BasePart) -> bytes | None:
-        """Prove one block; return the digests of its pages."""
+        """Prove one block; return the digests of its leaves."""
         self.deadline.require(_SECONDS_FOR_AN_OBJECT, "verifying an object")
         try:
             return verify_part(part, self.names, self.sources)

@@ -1,1 +1,1 @@
-"""A version as files: workspace, page digests, manifest, object names, the sealed snapshot."""
+"""A version as files: workspace, pages and their digests, manifest, object names, the sealed snapshot."""

@@ -23,14 +23,22 @@ from chroma_lifecycle.snapshot.pages import (
     body_length,
     in_groups,
     in_stretches,
-    page_digests,
+    leaf_digests,
+    leaves_of,
+    pages_in,
 )
 from chroma_lifecycle.snapshot.patch import GROUP_PAGES, FileState, Patch, pages_within
+
+_Rows = npt.NDArray[np.uint8]
+"""Pages, each in a row of 4 KiB."""
+
+# So many leaves are put together and hashed at a time, 4 MB.
+_LEAVES_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Patched:
-    """A file after its patches: its pages' digests, and the stretches of pages to be written, by their first page."""
+    """A file after its patches: its digests, and the stretches of pages to be written, by their first page."""
 
     path: str
     pages: FilePages
@@ -66,13 +74,13 @@ class _Held:
     """The pages that some patches change, as they are after those that were applied."""
 
     def __init__(self, changed: Sequence[Sequence[int]], size: int, read_old: ReadPages) -> None:
-        self._size = size
+        self._size, self._read_old = size, read_old
         self._numbers = np.unique(np.concatenate([np.array(numbers, np.int64) for numbers in changed]))
-        self._rows: npt.NDArray[np.uint8] = np.empty((len(self._numbers), PAGE_BYTES), np.uint8)
+        self._rows: _Rows = np.empty((len(self._numbers), PAGE_BYTES), np.uint8)
         first = 0
         for many in in_groups(pages_within(size, self._numbers)):
             # Not hashed: whatever is wrong with them makes other pages than promised.
-            self._put(np.arange(first, first + len(many)), read_old(many))
+            _put(self._rows, np.arange(first, first + len(many)), read_old(many))
             first += len(many)
 
     def change(self, patch: Patch) -> None:
@@ -82,22 +90,26 @@ class _Held:
         for group, frame in enumerate(patch.frames):
             some = slice(GROUP_PAGES * group, GROUP_PAGES * (group + 1))
             old = self._rows[_rows(places[some])].reshape(-1)[: body_length(self._size, numbers[some])]
-            self._put(places[some], unpress(frame, old.data))
+            _put(self._rows, places[some], unpress(frame, old.data))
         self._size = patch.after.size
 
-    def _put(self, places: PageNumbers, pages: bytes | memoryview) -> None:
-        """Set the rows at *places*; the last one of a file may be short."""
-        data = np.frombuffer(pages, np.uint8)
-        whole = len(data) // PAGE_BYTES
-        self._rows[_rows(places[:whole])] = data[: PAGE_BYTES * whole].reshape(-1, PAGE_BYTES)
-        if len(rest := data[PAGE_BYTES * whole :]):
-            self._rows[places[whole], : len(rest)] = rest
-
     def pages(self, before: bytes) -> FilePages:
-        """Return the pages of the file, whose digests were *before* where no patch changed it."""
+        """Return the pages of the file, whose leaf digests were *before* where no patch changed it."""
         digests = DigestRows(before, self._size)
-        digests.put(self._there, page_digests(self._bytes))
+        for leaves in in_groups(leaves_of(self._there), _LEAVES_AT_ONCE):
+            digests.put(leaves, leaf_digests(self._whole(pages_in(leaves, self._size))))
         return digests.pages()
+
+    def _whole(self, numbers: PageNumbers) -> memoryview:
+        """Return these pages as they are now, those of them that no patch changed as they were before."""
+        places = np.searchsorted(self._numbers, numbers)
+        is_held = self._numbers[np.minimum(places, len(self._numbers) - 1)] == numbers
+        rows: _Rows = np.empty((len(numbers), PAGE_BYTES), np.uint8)
+        rows[is_held] = self._rows[places[is_held]]
+        if not is_held.all():
+            # Never pages of a file that was shorter meanwhile: a page at or past an old end counts as changed.
+            _put(rows, np.flatnonzero(~is_held), self._read_old(numbers[~is_held]))
+        return rows.reshape(-1)[: body_length(self._size, numbers)].data
 
     def writes(self) -> tuple[tuple[int, memoryview], ...]:
         """Return the stretches of these pages, by their first page."""
@@ -112,6 +124,15 @@ class _Held:
     def _bytes(self) -> memoryview:
         # Rows follow one another, and only the last page of a file is short.
         return self._rows.reshape(-1)[: body_length(self._size, self._there)].data
+
+
+def _put(rows: _Rows, places: PageNumbers, pages: bytes | memoryview) -> None:
+    """Set the rows at *places*; the last page of a file may be short."""
+    data = np.frombuffer(pages, np.uint8)
+    whole = len(data) // PAGE_BYTES
+    rows[_rows(places[:whole])] = data[: PAGE_BYTES * whole].reshape(-1, PAGE_BYTES)
+    if len(rest := data[PAGE_BYTES * whole :]):
+        rows[places[whole], : len(rest)] = rest
 
 
 def _rows(places: PageNumbers) -> PageNumbers | slice:

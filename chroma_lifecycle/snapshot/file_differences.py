@@ -1,14 +1,13 @@
-"""What differs between the files of two versions, page by page. Pure: the digests of the pages tell."""
+"""What differs between the files of two versions that lie side by side: digests tell which files, bytes which pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
-import numpy as np
-
-from chroma_lifecycle.snapshot.pages import DIGEST_BYTES, FilePages, PageTable, page_count
+from chroma_lifecycle.snapshot.pages import FilePages, PageTable, changed_pages, page_count
 
 
 class Change(StrEnum):
@@ -24,7 +23,7 @@ class FileDifference:
     """A file that is not the same in two versions.
 
     Attributes:
-        pages: Pages that it has now, and had not, or not so.
+        pages: Pages that it has now and had not, or not so; and the last one, if it has another size.
         of_pages: Pages that it has now.
         before_bytes: Its size before; 0 if it was not there.
         after_bytes: Its size now; 0 if it is not there.
@@ -41,19 +40,21 @@ class FileDifference:
 _NOTHING = FilePages(0, b"")
 
 
-def file_differences(before: PageTable, after: PageTable) -> Iterator[FileDifference]:
-    """Yield the files that differ, by path."""
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path), after.get(path)
-        if old == new:
-            continue
-        change = Change.ADDED if old is None else Change.REMOVED if new is None else Change.CHANGED
-        old, new = old or _NOTHING, new or _NOTHING
-        yield FileDifference(path, change, _pages(old, new), page_count(new.size), old.size, new.size)
+def file_differences(before: Path, old: PageTable, after: Path, new: PageTable) -> Iterator[FileDifference]:
+    """Yield the files that differ, by path.
 
-
-def _pages(before: FilePages, after: FilePages) -> int:
-    """Return how many pages *after* has that *before* has not in their place."""
-    old, new = (np.frombuffer(file.digests, f"V{DIGEST_BYTES}") for file in (before, after))
-    common = min(len(old), len(new))
-    return int(np.count_nonzero(old[:common] != new[:common])) + len(new) - common
+    Args:
+        before: The directory of the earlier version; nobody has its files open.
+        old: Its pages.
+        after: That of the later version.
+        new: Its pages.
+    """
+    for path in sorted(old.keys() | new.keys()):
+        was, now = old.get(path, _NOTHING), new.get(path, _NOTHING)
+        if path not in old:
+            yield FileDifference(path, Change.ADDED, page_count(now.size), page_count(now.size), 0, now.size)
+        elif path not in new:
+            yield FileDifference(path, Change.REMOVED, 0, 0, was.size, 0)
+        elif was != now:
+            count = len(changed_pages(before / path, after / path))
+            yield FileDifference(path, Change.CHANGED, count, page_count(now.size), was.size, now.size)

@@ -1,4 +1,4 @@
-"""The image of a closed directory: the digests of its pages, and what differs from the published copy."""
+"""The image of a closed directory: the digests of its leaves, and what differs from the published copy."""
 
 from __future__ import annotations
 

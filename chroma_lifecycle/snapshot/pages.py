@@ -1,7 +1,8 @@
 """Pages of 4 KiB: digests over them, and which of them differ between two files.
 
-A file digest is the SHA-256 over the SHA-256s of the file's pages, so that after a change only
-the changed pages are hashed again. The last page is as long as it is, never padded.
+Four pages are a *leaf*. A file digest is the SHA-256 over the BLAKE3s of the file's leaves, so that after a
+change only the leaves are hashed again that have a changed page. The last page, and the last leaf, are as long
+as they are, never padded.
 
 Files are read in blocks of bounded size: a snapshot may be larger than memory.
 They must be closed; nothing here may touch a file that Chroma has open.
@@ -19,22 +20,30 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 
 from chroma_lifecycle.errors import Corrupt
 from chroma_lifecycle.snapshot.files import FileEntry, content_digest
 from chroma_lifecycle.values import Digest
 
 PAGE_BYTES = 4096
+LEAF_PAGES = 4
+LEAF_BYTES = LEAF_PAGES * PAGE_BYTES
+"""Where BLAKE3 has as many chunks as it can hash side by side: 16 KiB take little longer than 4 (docs/adr/0260)."""
 DIGEST_BYTES = 32
-# A multiple of the page; two of them are compared at a time.
+# A multiple of the leaf; two of them are compared at a time.
 _BLOCK_BYTES = 1 << 20
 _WORDS = PAGE_BYTES // 8
 
 # Pages are read and hashed in groups: few calls, and memory that does not follow their number.
 _GROUP_PAGES = 1_024
+_GROUP_LEAVES = _GROUP_PAGES // LEAF_PAGES
 
 PageNumbers = npt.NDArray[np.int64]
 """Ascending numbers of pages; the first page of a file is 0."""
+
+LeafNumbers = npt.NDArray[np.int64]
+"""Ascending numbers of leaves; the first leaf of a file is 0."""
 
 NO_NUMBERS: PageNumbers = np.empty(0, np.int64)
 
@@ -52,19 +61,35 @@ def body_length(size: int, numbers: PageNumbers) -> int:
     return int(np.clip(size - PAGE_BYTES * numbers, 0, PAGE_BYTES).sum())
 
 
-def page_digests(data: bytes | memoryview) -> bytes:
-    """Return the SHA-256s of the pages of *data*, 32 bytes each, one after the other."""
+def leaf_count(size: int) -> int:
+    """Return how many leaves a file of *size* bytes has."""
+    return -(-size // LEAF_BYTES)
+
+
+def leaves_of(numbers: PageNumbers) -> LeafNumbers:
+    """Return the leaves that these pages lie in."""
+    return np.unique(numbers // LEAF_PAGES)
+
+
+def pages_in(leaves: LeafNumbers, size: int) -> PageNumbers:
+    """Return the pages of these leaves of a file of *size* bytes."""
+    numbers = (LEAF_PAGES * leaves[:, np.newaxis] + np.arange(LEAF_PAGES)).reshape(-1)
+    return numbers[: np.searchsorted(numbers, page_count(size))]
+
+
+def leaf_digests(data: bytes | memoryview) -> bytes:
+    """Return the BLAKE3s of the leaves of *data*, which begins with one: 32 bytes each, one after the other."""
     with memoryview(data) as view:
-        starts = range(0, len(view), PAGE_BYTES)
-        return b"".join([hashlib.sha256(view[start : start + PAGE_BYTES]).digest() for start in starts])
+        starts = range(0, len(view), LEAF_BYTES)
+        return b"".join([blake3(view[start : start + LEAF_BYTES]).digest() for start in starts])
 
 
 @dataclass(frozen=True, slots=True)
 class FilePages:
-    """What is known of one file: its size in bytes and the digest of each page.
+    """What is known of the pages of one file: its size in bytes and the digest of each leaf.
 
     Attributes:
-        digests: 32 bytes for each page, in order.
+        digests: 32 bytes for each leaf, in order.
         digest: The file digest.
     """
 
@@ -73,17 +98,17 @@ class FilePages:
     digest: Digest = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.digests) != DIGEST_BYTES * page_count(self.size):
-            raise ValueError(f"{self.size} bytes do not have {len(self.digests) / DIGEST_BYTES} pages")
+        if len(self.digests) != DIGEST_BYTES * leaf_count(self.size):
+            raise ValueError(f"{self.size} bytes do not have {len(self.digests) / DIGEST_BYTES} leaves")
         object.__setattr__(self, "digest", Digest(hashlib.sha256(self.digests).hexdigest()))
 
-    def of(self, numbers: PageNumbers) -> bytes:
-        """Return the digests of some pages, one after the other."""
-        return np.frombuffer(self.digests, np.uint8).reshape(-1, DIGEST_BYTES)[numbers].tobytes()
+    def of(self, leaves: LeafNumbers) -> bytes:
+        """Return the digests of some leaves, one after the other."""
+        return np.frombuffer(self.digests, np.uint8).reshape(-1, DIGEST_BYTES)[leaves].tobytes()
 
     def between(self, offset: int, size: int) -> Digest:
-        """Return what the file digest of this stretch alone would be; it begins on a page."""
-        first, last = offset // PAGE_BYTES, page_count(offset + size)
+        """Return what the file digest of this stretch alone would be; it begins with a leaf."""
+        first, last = offset // LEAF_BYTES, leaf_count(offset + size)
         return Digest(hashlib.sha256(self.digests[DIGEST_BYTES * first : DIGEST_BYTES * last]).hexdigest())
 
 
@@ -104,7 +129,7 @@ def table_digest(table: PageTable) -> Digest:
 def hash_file(path: Path) -> FilePages:
     """Read the whole file and return its pages."""
     with _opened(path) as file:
-        return FilePages(file.size, b"".join([page_digests(block) for _, block in file.blocks(file.size)]))
+        return FilePages(file.size, b"".join([leaf_digests(block) for _, block in file.blocks(file.size)]))
 
 
 def changed_pages(before: Path, after: Path) -> PageNumbers:
@@ -113,7 +138,7 @@ def changed_pages(before: Path, after: Path) -> PageNumbers:
     Those are the pages whose bytes differ, every page at or past the old end, and, when the
     size changes, the last page of either size.
     """
-    return np.concatenate([NO_NUMBERS, *(changed for *_, changed in _changed_blocks(before, after))])
+    return np.concatenate([NO_NUMBERS, *(block.changed for block in _changed_blocks(before, after))])
 
 
 def _pages_by_size(old_size: int, new_size: int) -> PageNumbers:
@@ -179,17 +204,61 @@ def _differing(old: memoryview, new: memoryview) -> PageNumbers:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some pages of a file that a pack must hold.
+    """Some pages of a file that a pack must hold, and the digests that they change.
 
     Attributes:
         numbers: Which ones.
         old: Those of them that the file had before, as they were, one after the other.
         new: All of them, as they are now.
+        leaves: Some leaves with changed pages; those of these pages are here or in an earlier piece.
+        old_digests: Of those of the leaves that the file had before, as they were.
+        new_digests: Of all of them, as they are now.
     """
 
     numbers: PageNumbers
     old: memoryview
     new: memoryview
+    leaves: LeafNumbers
+    old_digests: bytes
+    new_digests: bytes
+
+
+class _Piece:
+    """A piece that is being filled."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self._old, self._new = bytearray(), bytearray()
+        self._leaves = [NO_NUMBERS]
+        self._old_digests: list[bytes] = []
+        self._new_digests: list[bytes] = []
+
+    def add_leaves(self, block: _Compared) -> None:
+        """Hash the leaves that have changed pages in *block*."""
+        leaves = leaves_of(block.changed)
+        self._leaves.append(leaves)
+        for first, count in stretches(leaves):
+            at = LEAF_BYTES * first - block.start
+            self._old_digests.append(leaf_digests(block.old[at : at + LEAF_BYTES * count]))
+            self._new_digests.append(leaf_digests(block.new[at : at + LEAF_BYTES * count]))
+
+    def add_page(self, number: int, block: _Compared) -> None:
+        at = PAGE_BYTES * number - block.start
+        self.numbers.append(number)
+        self._old += block.old[at : at + PAGE_BYTES]
+        self._new += block.new[at : at + PAGE_BYTES]
+
+    def filled(self) -> Piece:
+        """Return it."""
+        leaves, old_digests, new_digests = np.concatenate(self._leaves), self._old_digests, self._new_digests
+        return Piece(
+            np.array(self.numbers, np.int64),
+            memoryview(self._old),
+            memoryview(self._new),
+            leaves,
+            b"".join(old_digests),
+            b"".join(new_digests),
+        )
 
 
 def changed_pieces(before: Path | None, after: Path, pages: int) -> Iterator[Piece]:
@@ -200,22 +269,30 @@ def changed_pieces(before: Path | None, after: Path, pages: int) -> Iterator[Pie
     Args:
         before: ``None``, if there was no such file; then every page of *after* counts.
     """
-    numbers, old, new = list[int](), bytearray(), bytearray()
-    for start, old_block, new_block, changed in _changed_blocks(before, after):
-        for number in changed.tolist():
-            at = PAGE_BYTES * number - start
-            numbers.append(number)
-            old += old_block[at : at + PAGE_BYTES]
-            new += new_block[at : at + PAGE_BYTES]
-            if len(numbers) == pages:
-                yield Piece(np.array(numbers, np.int64), memoryview(old), memoryview(new))
-                numbers, old, new = [], bytearray(), bytearray()
-    if numbers:
-        yield Piece(np.array(numbers, np.int64), memoryview(old), memoryview(new))
+    piece = _Piece()
+    for block in _changed_blocks(before, after):
+        piece.add_leaves(block)
+        for number in block.changed.tolist():
+            piece.add_page(number, block)
+            if len(piece.numbers) == pages:
+                yield piece.filled()
+                piece = _Piece()
+    if piece.numbers:
+        yield piece.filled()
 
 
-def _changed_blocks(before: Path | None, after: Path) -> Iterator[tuple[int, memoryview, memoryview, PageNumbers]]:
-    """Yield, block by block: where it starts, its bytes before and after, and its pages that count as changed."""
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A block of a file: where it starts, its bytes before and after, and its pages that count as changed."""
+
+    start: int
+    old: memoryview
+    new: memoryview
+    changed: PageNumbers
+
+
+def _changed_blocks(before: Path | None, after: Path) -> Iterator[_Compared]:
+    """Compare two files block by block; the bytes of a block are gone with the next."""
     with _opened(after) as now, _opened(before) if before else nullcontext(None) as was:
         old_size = was.size if was else 0
         forced = _pages_by_size(old_size, now.size)
@@ -228,30 +305,31 @@ def _changed_blocks(before: Path | None, after: Path) -> Iterator[tuple[int, mem
             common, first = min(len(old), len(new)), start // PAGE_BYTES
             differing = _differing(old[:common], new[:common]) + first
             here = forced[(forced >= first) & (forced < first + page_count(len(new)))]
-            yield start, old, new, np.union1d(differing, here).astype(np.int64)
+            yield _Compared(start, old, new, np.union1d(differing, here).astype(np.int64))
 
 
 def rehash(after: Path, before: FilePages, changed: PageNumbers) -> FilePages:
-    """Return the pages of *after*, hashing only those in *changed*."""
-    digests = DigestRows(before.digests, after.stat().st_size)
+    """Return the pages of *after*, hashing only the leaves with a page in *changed*."""
+    size = after.stat().st_size
+    digests = DigestRows(before.digests, size)
     with pages_reader(after) as read:
-        for group in in_groups(changed):
-            digests.put(group, page_digests(read(group)))
+        for group in in_groups(leaves_of(changed), _GROUP_LEAVES):
+            digests.put(group, leaf_digests(read(pages_in(group, size))))
     return digests.pages()
 
 
 class DigestRows:
-    """The page digests of a file while some of them are put in place of those of the file before."""
+    """The leaf digests of a file while some of them are put in place of those of the file before."""
 
     def __init__(self, before: bytes, size: int) -> None:
         self._size = size
-        length = DIGEST_BYTES * page_count(size)
+        length = DIGEST_BYTES * leaf_count(size)
         self._digests = bytearray(before[:length].ljust(length, b"\0"))
 
-    def put(self, numbers: PageNumbers, digests: bytes) -> None:
-        """Set the digests of some pages."""
+    def put(self, leaves: LeafNumbers, digests: bytes) -> None:
+        """Set the digests of some leaves."""
         rows = np.frombuffer(self._digests, np.uint8).reshape(-1, DIGEST_BYTES)
-        rows[numbers] = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
+        rows[leaves] = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
 
     def pages(self) -> FilePages:
         """Return what has been put together."""
@@ -301,29 +379,29 @@ def in_stretches(numbers: PageNumbers, pages: memoryview) -> Iterator[tuple[int,
         offset += PAGE_BYTES * count
 
 
-_CACHE_NAME = b"chroma-lifecycle pages 1\n"
+_CACHE_NAME = b"chroma-lifecycle leaves 1\n"
 
 
 def encode_pages(pages: FilePages) -> bytes:
-    """Return the bytes of a local file that holds the page digests of one file: name, then the digests."""
+    """Return the bytes of a local file that holds the leaf digests of one file: name, then the digests."""
     return _CACHE_NAME + pages.digests
 
 
 def decode_pages(data: bytes, entry: FileEntry) -> FilePages:
     """Return the pages of the file *entry*.
 
-    Page digests are local and prove nothing by themselves: they are returned only when they make the
+    Leaf digests are local and prove nothing by themselves: they are returned only when they make the
     digest that *entry* has.
 
     Raises:
         Corrupt: They do not; hash the file again.
     """
     digests = data.removeprefix(_CACHE_NAME)
-    if data.startswith(_CACHE_NAME) and len(digests) == DIGEST_BYTES * page_count(entry.size):
+    if data.startswith(_CACHE_NAME) and len(digests) == DIGEST_BYTES * leaf_count(entry.size):
         pages = FilePages(entry.size, digests)
         if pages.digest == entry.digest:
             return pages
     raise Corrupt(
-        f"the page digests of {entry.path} do not make the digest in the manifest",
+        f"the leaf digests of {entry.path} do not make the digest in the manifest",
         hint="nothing to do: the files are hashed again",
     )

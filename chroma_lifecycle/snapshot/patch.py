@@ -22,8 +22,9 @@ from chroma_lifecycle.snapshot.pages import (
     Piece,
     body_length,
     in_groups,
+    leaf_count,
     page_count,
-    page_digests,
+    pages_in,
 )
 from chroma_lifecycle.values import Digest
 
@@ -132,7 +133,7 @@ def draft_patch(path: str, before: FilePages | None, size: int, pieces: Iterable
     numbers, frames = [NO_NUMBERS], list[Future[bytes]]()
     for piece in pieces:
         _require_published(path, before, piece)
-        digests.put(piece.numbers, page_digests(piece.new))
+        digests.put(piece.leaves, piece.new_digests)
         numbers.append(piece.numbers)
         frames.append(presses.press(piece))
     return Draft(path, before, digests.pages(), np.concatenate(numbers), tuple(frames))
@@ -147,12 +148,13 @@ def _require_published(path: str, before: FilePages | None, piece: Piece) -> Non
     """Refuse pages before that are not as published."""
     if before is None:
         return
-    numbers = pages_within(before.size, piece.numbers)
-    found, published = page_digests(piece.old), before.of(numbers)
+    leaves = piece.leaves[: np.searchsorted(piece.leaves, leaf_count(before.size))]
+    found, published = piece.old_digests, before.of(leaves)
     if found != published:
-        differ = (i for i in range(len(numbers)) if _row(found, i) != _row(published, i))
+        differ = (i for i in range(len(leaves)) if _row(found, i) != _row(published, i))
+        first, last = pages_in(leaves[[next(differ)]], before.size)[[0, -1]]
         raise Corrupt(
-            f"page {numbers[next(differ)]} of {path} in the local copy is not as published",
+            f"the local copy of {path} is not as published at pages {first} to {last}",
             hint="the workspace is restored whole by the next attempt; if it happens again, check the disk",
         )
 

@@ -46,7 +46,7 @@ class LocalVersion:
 
 
 class Pristine:
-    """The pristine copy below a workspace, with its stamp, manifest and page digests beside it.
+    """The pristine copy below a workspace, with its stamp, manifest and leaf digests beside it.
 
     Only the process that owns the workspace may use it; nobody may open its files with Chroma or
     SQLite, which change a file by opening it.
@@ -168,7 +168,7 @@ class Pristine:
                 old.unlink()
 
     def _note_pages(self, table: PageTable) -> None:
-        """Write the page digests of the files that changed: all of them follow the size of the snapshot."""
+        """Write the leaf digests of the files that changed: all of them follow the size of the snapshot."""
         for path, pages in table.items():
             if self._noted.get(path) != pages:
                 # Until it is written whole, it is not known what the file holds.

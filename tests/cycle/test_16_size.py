@@ -40,8 +40,7 @@ def handled() -> Iterator[Counter[str]]:
         return counted
 
     with pytest.MonkeyPatch.context() as patched:
-        for module in (pages, patch):
-            patched.setattr(module, "page_digests", bytes_of("hashed", pages.page_digests, len))
+        patched.setattr(pages, "leaf_digests", bytes_of("hashed", pages.leaf_digests, len))
         patched.setattr(patch, "press", bytes_of("compressed", patch.press, lambda new, old: len(new)))
         patched.setattr(workspace, "copy_file", bytes_of("copied", workspace.copy_file, _of_words))
         patched.setattr(rewriting, "write_at", bytes_of("written", rewriting.write_at, lambda fd, data, at: len(data)))

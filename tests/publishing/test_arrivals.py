@@ -30,7 +30,7 @@ for state in STATES[:2]:
 STATES[-1] |= {BACK: NOISE[5:10_000]}
 PACKS = chain_of(STATES)
 PART_BYTES = 4 * 4_096
-DIGESTS_OF_A_PART = 4 * 32
+DIGESTS_OF_A_PART = 32
 
 
 def in_small_parts(path: str, pages: FilePages) -> BaseFile:

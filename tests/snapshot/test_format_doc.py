@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import zstandard
+from blake3 import blake3
 
 from tests.support.versions import manifest_spec
 
@@ -23,12 +24,8 @@ def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def pages(data: bytes) -> list[bytes]:
-    return [data[start : start + 4_096] for start in range(0, len(data), 4_096)]
-
-
 def file_digest(data: bytes) -> str:
-    return sha(b"".join(hashlib.sha256(page).digest() for page in pages(data)))
+    return sha(b"".join(blake3(data[start : start + 16_384]).digest() for start in range(0, len(data), 16_384)))
 
 
 def unframed(stored: bytes) -> tuple[str, bytes]:
@@ -80,11 +77,11 @@ def applied(raw: bytes, files: dict[str, bytes]) -> dict[str, bytes]:
 def test_the_golden_pack_is_what_the_document_says() -> None:
     """Header, table, numbers, frames, pages, and the digests before and after."""
     name, raw = unframed((GOLDEN / "pack").read_bytes())
-    before = {"chroma/chroma.sqlite3": b"a" * 5_000, "chroma/s/gone.bin": b"gone"}
+    before = {"chroma/chroma.sqlite3": b"a" * 40_000, "chroma/s/gone.bin": b"gone"}
 
     assert "chroma-lifecycle pack 1\n" == name
     assert {
-        "chroma/chroma.sqlite3": b"a" * 4_096 + b"b" * 5_000,
+        "chroma/chroma.sqlite3": b"a" * 36_864 + b"b" * 20_000,
         "ledger.sqlite3": b"new",
     } == applied(raw, before)
 
@@ -132,7 +129,7 @@ def test_numbers_in_the_document_are_those_of_the_code() -> None:
     """Limits are part of the format."""
     from chroma_lifecycle.snapshot import chain, manifest, pack, pages
 
-    numbers = {pages.PAGE_BYTES, chain.PART_BYTES, pack.LARGEST_RAW_BYTES, manifest.INLINE_BYTES}
+    numbers = {pages.PAGE_BYTES, pages.LEAF_BYTES, chain.PART_BYTES, pack.LARGEST_RAW_BYTES, manifest.INLINE_BYTES}
     assert {f"{number:,}" for number in numbers} <= set(re.findall(r"[\d,]*\d", DOC))
     assert manifest.LARGEST_BYTES == 16 << 20
     assert manifest_spec().name.endswith(".json")

@@ -19,7 +19,17 @@ from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.snapshot.applying import apply_patches
 from chroma_lifecycle.snapshot.frame import Kind, press, unwrap, wrap
 from chroma_lifecycle.snapshot.pack import LARGEST_RAW_BYTES, Pack, decode_pack, encode_pack, encode_raw
-from chroma_lifecycle.snapshot.pages import PAGE_BYTES, FilePages, PageNumbers, Piece, ReadPages, in_groups
+from chroma_lifecycle.snapshot.pages import (
+    LEAF_BYTES,
+    PAGE_BYTES,
+    FilePages,
+    PageNumbers,
+    Piece,
+    ReadPages,
+    in_groups,
+    leaf_digests,
+    leaves_of,
+)
 from chroma_lifecycle.snapshot.patch import GROUP_PAGES, FileState, Patch, Presses, draft_patch
 from tests.snapshot.test_pages import expected_pages, two_versions
 from tests.support.versions import pages_of
@@ -34,7 +44,13 @@ def reader(data: bytes) -> ReadPages:
 
 def pieces_of(old: bytes, new: bytes) -> Iterator[Piece]:
     for group in in_groups(numbers(*expected_pages(old, new)), GROUP_PAGES):
-        yield Piece(group, memoryview(reader(old)(group)), memoryview(reader(new)(group)))
+        leaves = leaves_of(group)
+        old_digests, new_digests = (
+            leaf_digests(b"".join(data[LEAF_BYTES * leaf : LEAF_BYTES * (leaf + 1)] for leaf in leaves.tolist()))
+            for data in (old, new)
+        )
+        data = (memoryview(reader(old)(group)), memoryview(reader(new)(group)))
+        yield Piece(group, *data, leaves, old_digests, new_digests)
 
 
 def patch_of(path: str, old: bytes | None, new: bytes) -> Patch:
@@ -167,9 +183,11 @@ def test_few_groups_wait_in_memory_for_a_thread(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_page_that_is_not_as_published_is_never_the_base_of_a_difference() -> None:
     """What was made from a damaged local copy must not be published."""
-    old, new, damaged = b"a" * 4_096, b"b" * 4_096, b"c" * 4_096
+    old = b"a" * 20_000
+    new = b"b" + old[1:]
+    damaged = old[:10_000] + b"c" + old[10_001:]  # beside the page that changed, in its leaf
 
-    with Presses() as presses, pytest.raises(Corrupt, match="is not as published"):
+    with Presses() as presses, pytest.raises(Corrupt, match="sqlite3 is not as published at pages 0 to 3"):
         draft_patch(DB, pages_of(old), len(new), pieces_of(damaged, new), presses)
 
 
@@ -337,8 +355,8 @@ def test_an_object_can_be_read_by_plain_zstd() -> None:
 
 def test_the_golden_pack_is_read_for_ever() -> None:
     """A pack that version 1 of the format wrote leads where it did then."""
-    before = {DB: b"a" * 5_000, "chroma/s/gone.bin": b"gone"}
-    after = {DB: b"a" * 4_096 + b"b" * 5_000, "ledger.sqlite3": b"new"}
+    before = {DB: b"a" * 40_000, "chroma/s/gone.bin": b"gone"}
+    after = {DB: b"a" * 36_864 + b"b" * 20_000, "ledger.sqlite3": b"new"}
     stored = (GOLDEN / "pack").read_bytes()
 
     assert after == apply(decode_pack(stored), before)
@@ -348,4 +366,4 @@ def test_the_golden_pack_is_read_for_ever() -> None:
 def test_file_pages_of_another_length_are_refused() -> None:
     """A table of digests that does not fit its file cannot be made."""
     with pytest.raises(ValueError, match="do not have"):
-        FilePages(4_097, b"x" * 32)
+        FilePages(16_385, b"x" * 32)

@@ -10,7 +10,7 @@ from chroma_lifecycle.snapshot.details import ChromaVersion, Counts, Details, Su
 from chroma_lifecycle.snapshot.files import FileEntry, content_digest
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.names import ManifestRef, Names
-from chroma_lifecycle.snapshot.pages import FilePages, PageTable, entries, page_digests
+from chroma_lifecycle.snapshot.pages import FilePages, PageTable, entries, leaf_digests
 from chroma_lifecycle.values import Digest, Era, Version, digest_of
 
 COLLECTION = "words"
@@ -28,7 +28,7 @@ DETAILS = Details(
 
 
 def pages_of(data: bytes) -> FilePages:
-    return FilePages(len(data), page_digests(data))
+    return FilePages(len(data), leaf_digests(data))
 
 
 def digest(text: str) -> Digest:
