@@ -22,13 +22,13 @@ from typing import Any
 import structlog
 
 from benchmarks import page
-from benchmarks.alone import ChromaAlone
 from benchmarks.bases import measure_bases
 from benchmarks.beside import measure_beside
 from benchmarks.bulk import measure_bulk
 from benchmarks.closing import measure_checks, measure_closing
 from benchmarks.cold import measure_behind, measure_restore
 from benchmarks.cycles import KINDS, Pair, measure, measure_no_op
+from benchmarks.function_process import become_the_function
 from benchmarks.growth import measure_growth
 from benchmarks.memory import measure_memory
 from benchmarks.peaks import measure_peaks
@@ -60,16 +60,14 @@ class Bench:
 
 def cycles(bench: Bench) -> dict[str, Any]:
     """Warm cycles of every kind."""
-    with bench.site() as here:
-        pair = Pair(here, Editor(here.records, generation=1), ChromaAlone(here.lay_out("alone")))
+    with bench.site() as here, Pair.at(here) as pair:
         kinds = [measure(pair, kind, bench.size.rounds, _COUNTED) for kind in KINDS]
         return {"kinds": kinds, "no_op": measure_no_op(pair, 2 * bench.size.rounds)}
 
 
 def larger(bench: Bench) -> dict[str, Any]:
     """The same labels on a larger snapshot."""
-    with bench.site(bench.size.records * bench.size.larger) as here:
-        pair = Pair(here, Editor(here.records, generation=1), ChromaAlone(here.lay_out("alone")))
+    with bench.site(bench.size.records * bench.size.larger) as here, Pair.at(here) as pair:
         found = measure(pair, KINDS[0], bench.size.rounds, _COUNTED)
         return {**found, "records": here.records, "limit": 1.3}
 
@@ -116,8 +114,7 @@ def closing(bench: Bench) -> list[dict[str, Any]]:
 
 def checks(bench: Bench) -> dict[str, Any]:
     """The light check, against a cycle."""
-    with bench.site() as here:
-        pair = Pair(here, Editor(here.records, generation=1), ChromaAlone(here.lay_out("alone")))
+    with bench.site() as here, Pair.at(here) as pair:
         cycle = measure(pair, KINDS[0], bench.size.slow_rounds, 1)
         return measure_checks(here.lay_out("checked"), bench.size.rounds, cycle["seconds"]["median"])
 
@@ -209,6 +206,7 @@ def run(size: Size, parts: list[str], results: dict[str, Any]) -> Iterator[str]:
 
 def main() -> None:
     """Measure, and write results, page and pictures after each part."""
+    become_the_function()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     arguments.add_argument("--size", choices=SIZES, default="full")

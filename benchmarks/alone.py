@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +15,65 @@ import chromadb
 from chromadb.config import Settings
 
 from benchmarks.figures import seconds_of
+from benchmarks.function_process import given_to_children
 from benchmarks.receipts import COLLECTION
 
-Call = Callable[[Any], object]
-"""One batched call of a collection."""
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One batched call of a collection: the method, and what it is given."""
+
+    method: str
+    arguments: Mapping[str, Any]
+
+
+def cycle_alone(directory: Path, call: Call) -> None:
+    """Open, make one batched call, close."""
+    client = chromadb.PersistentClient(str(directory), settings=Settings(anonymized_telemetry=False))
+    getattr(client.get_collection(COLLECTION, embedding_function=None), call.method)(**call.arguments)
+    client.close()
 
 
 class ChromaAlone:
-    """A Chroma directory that gets the same changes as ours, and nothing else is done for it."""
+    """A Chroma directory that gets the same changes as ours, and nothing else is done for it.
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    In a process of its own, since the function's takes memory in another way than others do.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def cycle(self, call: Call) -> float:
         """Open, make one batched call, close; return the seconds."""
-        return seconds_of(lambda: self._cycle(call))
+        self._connection.send(call)
+        return float(self._connection.recv())
 
-    def _cycle(self, call: Call) -> None:
-        client = chromadb.PersistentClient(str(self.directory), settings=Settings(anonymized_telemetry=False))
-        call(client.get_collection(COLLECTION, embedding_function=None))
-        client.close()
+
+@contextmanager
+def chroma_alone(directory: Path, *, keeps_memory: bool = False) -> Iterator[ChromaAlone]:
+    """Give a process with Chroma.
+
+    Args:
+        directory: Of the Chroma files.
+        keeps_memory: Whether it takes memory as the function does, and not as any process does.
+    """
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, directory))
+    with given_to_children() if keeps_memory else nullcontext():
+        process.start()
+    theirs.close()
+    try:
+        yield ChromaAlone(ours)
+    finally:
+        ours.close()
+        process.join()
+
+
+def _serve(connection: Connection, directory: Path) -> None:
+    """Do one cycle for each call that comes; say how long it took."""
+    while True:
+        try:
+            call = connection.recv()
+        except EOFError:
+            return
+        connection.send(seconds_of(partial(cycle_alone, directory, call)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.alone import ChromaAlone
+from benchmarks.alone import Call, ChromaAlone, chroma_alone
 from benchmarks.cycles import Traffic, traffic
 from benchmarks.figures import Spread, by_turns, ratio, seconds_of
 from benchmarks.opponents import BatchedCopy, Opponent, WholeCopy, has_lance, lance
@@ -58,7 +58,7 @@ class AloneAsOpponent:
 
     def cycle(self, change: Labels, url: str) -> float:
         del url
-        return self._alone.cycle(lambda collection: collection.update(ids=change.ids, metadatas=change.metadatas))
+        return self._alone.cycle(Call("update", {"ids": change.ids, "metadatas": change.metadatas}))
 
 
 def measure_beside(site: Site, editor: Editor, rounds: int) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def measure_beside(site: Site, editor: Editor, rounds: int) -> dict[str, Any]:
             WholeCopy(site, start),
             BatchedCopy(site, start),
             *([stack.enter_context(lance(site))] if has_lance() else []),
-            AloneAsOpponent(ChromaAlone(start)),
+            AloneAsOpponent(stack.enter_context(chroma_alone(start))),
         ]
         for rival in rivals:  # the first cycle of each restores, opens tables, makes clients
             rival.cycle(editor.labels(_LABELS), site.url)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
-from benchmarks.alone import Call, ChromaAlone
+from benchmarks.alone import Call, ChromaAlone, chroma_alone
 from benchmarks.figures import Spread, by_turns, ratio, seconds_of
 from benchmarks.receipts import Editor, by_image, records
 from benchmarks.site import Site, published_by
@@ -48,7 +49,7 @@ def labels(count: int) -> Callable[[Site, Editor], Change]:
 
     def make(_: Site, editor: Editor) -> Change:
         made = editor.labels(count)
-        return Change(made.events, lambda collection: collection.update(ids=made.ids, metadatas=made.metadatas))
+        return Change(made.events, Call("update", {"ids": made.ids, "metadatas": made.metadatas}))
 
     return make
 
@@ -56,7 +57,7 @@ def labels(count: int) -> Callable[[Site, Editor], Change]:
 def merchant(_: Site, editor: Editor) -> Change:
     """Return what gives one receipt a merchant."""
     made = editor.merchant()
-    return Change(made.events, lambda collection: collection.update(ids=made.ids, metadatas=made.metadatas))
+    return Change(made.events, Call("update", {"ids": made.ids, "metadatas": made.metadatas}))
 
 
 def upserts(count: int) -> Callable[[Site, Editor], Change]:
@@ -70,12 +71,8 @@ def upserts(count: int) -> Callable[[Site, Editor], Change]:
             site.put_delta(address, some)
             addresses.append((some[0].image, address))
         made = records(words, site.dimension)
-        return Change(
-            editor.runs(addresses),
-            lambda collection: collection.upsert(
-                ids=made.ids, embeddings=made.vectors, documents=made.documents, metadatas=made.metadatas
-            ),
-        )
+        fields = {"ids": made.ids, "embeddings": made.vectors, "documents": made.documents, "metadatas": made.metadatas}
+        return Change(editor.runs(addresses), Call("upsert", fields))
 
     return make
 
@@ -117,12 +114,27 @@ def traffic(proxy: FaultProxy) -> Traffic:
 
 
 class Pair:
-    """A workspace of ours and a directory of Chroma alone, which get the same changes."""
+    """A workspace of ours and two directories of Chroma alone, which all get the same changes.
 
-    def __init__(self, site: Site, editor: Editor, alone: ChromaAlone) -> None:
+    Attributes:
+        alone: Chroma as anybody runs it.
+        keeping: Chroma in a process that keeps freed memory, as ours does.
+    """
+
+    def __init__(self, site: Site, editor: Editor, alone: ChromaAlone, keeping: ChromaAlone) -> None:
         self.site = site
         self.editor = editor
         self.alone = alone
+        self.keeping = keeping
+
+    @classmethod
+    @contextmanager
+    def at(cls, site: Site) -> Iterator[Pair]:
+        """Give both sides of a fresh site."""
+        with ExitStack() as stack:
+            alone = stack.enter_context(chroma_alone(site.lay_out("alone")))
+            keeping = stack.enter_context(chroma_alone(site.lay_out("keeping"), keeps_memory=True))
+            yield cls(site, Editor(site.records, generation=1), alone, keeping)
 
     @contextmanager
     def warm(self, url: str | None = None) -> Iterator[Compactor]:
@@ -130,8 +142,13 @@ class Pair:
         with self.site.compactor("workspace", url=url) as machine:
             first = _FIRST(self.site, self.editor)
             published_by(machine, first.events)
-            self.alone.cycle(first.call)
+            self.follow(first)
             yield machine
+
+    def follow(self, change: Change) -> None:
+        """Let Chroma alone have a change that nobody measures."""
+        for side in (self.alone, self.keeping):
+            side.cycle(change.call)
 
     def changes(self, kind: Kind, count: int) -> list[Change]:
         """Return *count* changes, made before the clock runs."""
@@ -148,16 +165,23 @@ def measure(pair: Pair, kind: Kind, rounds: int, counted: int) -> dict[str, Any]
             event = in_sqs(changes[number].events)
             return seconds_of(lambda: phases.append(machine.compact(event).collections[0].seconds))
 
-        product, alone = by_turns(rounds, ours, lambda number: pair.alone.cycle(changes[number].call))
+        sides = (partial(_alone, side, changes) for side in (pair.alone, pair.keeping))
+        product, alone, keeping = by_turns(rounds, ours, *sides)
     return {
         "title": kind.title,
         "ratio": ratio(product, alone),
         "limit": kind.limit,
         "seconds": Spread.of(product).rounded(4),
         "alone_seconds": Spread.of(alone).rounded(4),
+        "keeping_seconds": Spread.of(keeping).rounded(4),
+        "keeping_ratio": ratio(product, keeping),
         "phases_ms": {name: round(1000 * median(each.get(name, 0.0) for each in phases), 1) for name in phases[0]},
         **_count(pair, kind, counted),
     }
+
+
+def _alone(side: ChromaAlone, changes: Sequence[Change], number: int) -> float:
+    return side.cycle(changes[number].call)
 
 
 def _count(pair: Pair, kind: Kind, rounds: int) -> dict[str, Any]:
@@ -167,7 +191,7 @@ def _count(pair: Pair, kind: Kind, rounds: int) -> dict[str, Any]:
             proxy.forget()
             published_by(machine, change.events)
             seen.append(traffic(proxy))
-            pair.alone.cycle(change.call)
+            pair.follow(change)
     megabytes = sorted(round(each.sent_bytes / 1e6, 4) for each in seen)
     return {
         "limit_megabytes": kind.limit_megabytes,
@@ -201,5 +225,5 @@ def measure_no_op(pair: Pair, rounds: int) -> dict[str, Any]:
 def _applied(machine: Compactor, pair: Pair) -> dict[str, Any]:
     change = _FIRST(pair.site, pair.editor)
     published_by(machine, change.events)
-    pair.alone.cycle(change.call)
+    pair.follow(change)
     return in_sqs(change.events)

@@ -6,18 +6,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from benchmarks.alone import ChromaAlone
+from benchmarks.alone import cycle_alone
 from benchmarks.cycles import KINDS, Change, Kind
+from benchmarks.function_process import given_to_children
 from benchmarks.receipts import COLLECTION, Editor
 from benchmarks.servers import ROOT
 from benchmarks.site import Site, published_by
@@ -43,7 +44,8 @@ def measure_memory(site: Site) -> dict[str, Any]:
 
 def _peak(who: str, name: str, site: Site) -> int:
     command = [sys.executable, "-m", "benchmarks.memory", who, name, json.dumps(_spell(site))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, env=os.environ)
+    with given_to_children() if who == "ours" else nullcontext():
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     return int(done.stdout.splitlines()[-1])
 
 
@@ -94,9 +96,8 @@ WORKS = {
 
 
 def _alone(site: Site, changes: Sequence[Change]) -> None:
-    directory = ChromaAlone(site.room / "memory-alone" / "chroma")
     for change in changes:
-        directory.cycle(change.call)
+        cycle_alone(site.room / "memory-alone" / "chroma", change.call)
 
 
 def main() -> None:

@@ -115,6 +115,12 @@ def _cycles(found: Results) -> str:
         + f"\n\n{no_op['title'].capitalize()}: {_ms(no_op['seconds'])} (limit: {no_op['limit_ms']} ms{verdict}), "
         f"{_requests(no_op['requests'])}, {no_op['sent_megabytes']:g} MB sent, "
         f"{1000 * no_op['received_megabytes']:.1f} KB read.\n\n"
+        + "Beside Chroma alone in a process that keeps what it frees, as ours does:\n\n"
+        + table(
+            ["cycle", "Chroma alone", "times"],
+            [[kind["title"], _ms(kind["keeping_seconds"]), _times(kind["keeping_ratio"])] for kind in found["kinds"]],
+        )
+        + "\n\n"
         + "Where the time of the median cycle goes, in milliseconds (decoding the event is what is missing):\n\n"
         + table(
             ["cycle", *found["kinds"][0]["phases_ms"]],
@@ -135,8 +141,11 @@ def _larger(found: Results) -> str:
         _times(found["ratio"]),
         _within(found["ratio"]["median"], found["limit"]),
         _megabytes(found["sent_megabytes"]["median"]),
+        _ms(found["keeping_seconds"]),
+        _times(found["keeping_ratio"]),
     ]
-    return table(["cycle", "ours", "Chroma alone", "times", "limit", "sent"], [row])
+    headings = ["cycle", "ours", "Chroma alone", "times", "limit", "sent", "Chroma that keeps what it frees", "times"]
+    return table(headings, [row])
 
 
 def _cold(found: Results) -> str:

@@ -250,14 +250,13 @@ class _Piece:
 
     def filled(self) -> Piece:
         """Return it."""
-        leaves, old_digests, new_digests = np.concatenate(self._leaves), self._old_digests, self._new_digests
         return Piece(
             np.array(self.numbers, np.int64),
             memoryview(self._old),
             memoryview(self._new),
-            leaves,
-            b"".join(old_digests),
-            b"".join(new_digests),
+            np.concatenate(self._leaves),
+            b"".join(self._old_digests),
+            b"".join(self._new_digests),
         )
 
 
