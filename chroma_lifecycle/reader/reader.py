@@ -11,20 +11,21 @@ from types import TracebackType
 from typing import Self
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK, Clock, Deadline, wait_until
-from chroma_lifecycle.config import DEFAULT_WORKSPACE, Checksums
-from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, NotOwned, Retryable, StoreUnavailable
+from chroma_lifecycle.config import Checksums
+from chroma_lifecycle.errors import BadInput, Corrupt, LifecycleError, Retryable, StoreUnavailable
 from chroma_lifecycle.logs import Log
 from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.published import Published, read_published
 from chroma_lifecycle.publishing.restore import bring_forward
 from chroma_lifecycle.reader.collection import ReadClient, ReadCollection
 from chroma_lifecycle.reader.origin import came_from, note_origin
+from chroma_lifecycle.reader.places import own_place
 from chroma_lifecycle.reader.serving import Serving, chroma_files, require_readable
 from chroma_lifecycle.reader.shelf import Shelf
 from chroma_lifecycle.reader.status import ReaderStatus
+from chroma_lifecycle.reader.usage import parse_name, require_interval, require_process
 from chroma_lifecycle.snapshot.manifest import Manifest
 from chroma_lifecycle.snapshot.workspace import Workspace
-from chroma_lifecycle.values import parse_collection
 from chroma_lifecycle.wiring import open_mirror, open_store
 
 log = Log(__name__)
@@ -33,38 +34,8 @@ DEFAULT_CHECK_SECONDS = 30.0
 MOST_OLDER = 4
 """Older versions that may be in use at once; each is a copy on the disk, and vectors in memory."""
 
-_READERS_ON_A_MACHINE = 256
-# No collection can have such a name: the directories beside it are workspaces of collections.
-_PLACES = ".readers"
 _POLL_SECONDS = 0.2
 _CLOSE_SECONDS = 30.0
-
-
-def require_process(name: str, made_in: int) -> None:
-    """Refuse a reader of *name* that a fork brought here: neither Chroma nor a thread survives one.
-
-    Raises:
-        NotOwned: It was made in another process than this one.
-    """
-    if os.getpid() != made_in:
-        raise NotOwned(
-            f"this reader of {name} was made in process {made_in}, and this is {os.getpid()}",
-            hint="make a reader in each worker, after the fork: Chroma does not survive one",
-        )
-
-
-def require_interval(check_seconds: float | None) -> float | None:
-    """Refuse what is no time between two looks at HEAD.
-
-    Raises:
-        BadInput: It is below 0, or no number.
-    """
-    if check_seconds is not None and not check_seconds >= 0:
-        raise BadInput(
-            f"check_seconds is {check_seconds}",
-            hint="give the seconds between two looks at HEAD, 0 to look each time, or None to look by refresh() alone",
-        )
-    return check_seconds
 
 
 class SnapshotReader:
@@ -100,7 +71,7 @@ class SnapshotReader:
         background: bool = False,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._name = _parse(collection)
+        self._name = parse_name(collection)
         self._store = store
         self._lineage = lineage
         self._mirror = mirror
@@ -347,7 +318,7 @@ class SnapshotReader:
 
     def _own_workspace(self) -> Workspace:
         if self._workspace is None:
-            self._workspace = _own(self._place, self._name, self._clock)
+            self._workspace = own_place(self._place, self._name, self._clock)
             # Once: what another process left here is read through before it is believed.
             self._workspace.is_damaged(self._name)
         return self._workspace
@@ -455,30 +426,3 @@ class _OneVersion:
 
 def _age(manifest: Manifest, clock: Clock) -> float:
     return (clock.now() - manifest.written_at).total_seconds()
-
-
-def _parse(collection: str) -> str:
-    try:
-        return parse_collection(collection)
-    except ValueError as problem:
-        raise BadInput(f"the collection: {problem}", hint="correct the name") from problem
-
-
-def _own(place: Path | None, collection: str, clock: Clock) -> Workspace:
-    """Own the workspace at *place*, or the first free one of this machine's.
-
-    Raises:
-        NotOwned: Somebody has it, or all of them.
-    """
-    if place is not None:
-        return Workspace.open(place / collection, clock=clock)
-    for number in range(_READERS_ON_A_MACHINE - 1):
-        try:
-            return Workspace.open(_free_place(collection, number), clock=clock)
-        except NotOwned:
-            continue
-    return Workspace.open(_free_place(collection, _READERS_ON_A_MACHINE - 1), clock=clock)
-
-
-def _free_place(collection: str, number: int) -> Path:
-    return DEFAULT_WORKSPACE / _PLACES / str(number) / collection

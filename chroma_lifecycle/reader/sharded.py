@@ -20,9 +20,10 @@ from chroma_lifecycle.ports import Store
 from chroma_lifecycle.publishing.layout import Layout, SeenLayout, read_in_force
 from chroma_lifecycle.publishing.shard import Shard
 from chroma_lifecycle.reader.collection import ReadClient, ReadCollection
-from chroma_lifecycle.reader.reader import DEFAULT_CHECK_SECONDS, SnapshotReader, require_interval, require_process
+from chroma_lifecycle.reader.reader import DEFAULT_CHECK_SECONDS, SnapshotReader
 from chroma_lifecycle.reader.sharded_collection import Asked, ShardedCollection
 from chroma_lifecycle.reader.status import ReaderStatus
+from chroma_lifecycle.reader.usage import require_interval, require_process
 from chroma_lifecycle.wiring import open_mirror, open_store
 
 log = Log(__name__)

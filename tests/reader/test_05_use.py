@@ -12,7 +12,7 @@ import pytest
 
 from chroma_lifecycle.clock import SYSTEM_CLOCK, wait_until
 from chroma_lifecycle.errors import BadInput, NotOwned, Retryable, StoreUnavailable
-from chroma_lifecycle.reader import ShardedReader, SnapshotReader, reader
+from chroma_lifecycle.reader import ShardedReader, SnapshotReader, places, reader
 from chroma_lifecycle.values import parse_collection
 from tests.reader.conftest import MakeReader
 from tests.support.news import News, said_by, seen_by
@@ -257,13 +257,13 @@ def test_without_a_workspace_each_reader_finds_one(
     world: World, read: MakeReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers of one machine need no settings: each takes the first place that is free, and finds what was there."""
-    monkeypatch.setattr(reader, "DEFAULT_WORKSPACE", world.home / "reader")
+    monkeypatch.setattr(places, "DEFAULT_WORKSPACE", world.home / "reader")
     one, two = read(workspace=None), read(workspace=None)
     assert (2, 2) == (seen_by(one), seen_by(two))
-    (places,) = (world.home / "reader").iterdir()
-    assert ["0", "1"] == sorted(path.name for path in places.iterdir())
+    (of_readers,) = (world.home / "reader").iterdir()
+    assert ["0", "1"] == sorted(path.name for path in of_readers.iterdir())
     with pytest.raises(ValueError, match="a collection's name"):
-        parse_collection(places.name)  # whose workspace would be there too, and go as a whole when it needs room
+        parse_collection(of_readers.name)  # whose workspace would be there too, and go as a whole when it needs room
     one.close()
     store = WatchedStore(world.store)
     assert 2 == seen_by(read(workspace=None, store=store))

@@ -44,7 +44,7 @@ def test_fastapi(news: News, monkeypatch: pytest.MonkeyPatch) -> None:
     from fastapi.testclient import TestClient
 
     monkeypatch.setenv("STORE", news.world.settings.store)
-    monkeypatch.setattr("chroma_lifecycle.reader.reader.DEFAULT_WORKSPACE", news.world.home / "reader")
+    monkeypatch.setattr("chroma_lifecycle.reader.places.DEFAULT_WORKSPACE", news.world.home / "reader")
     from examples.recipes.fastapi_app import app
 
     with TestClient(app) as service:
