@@ -15,8 +15,10 @@ import chromadb
 from chromadb.config import Settings
 
 from benchmarks.figures import seconds_of
-from benchmarks.function_process import given_to_children
+from benchmarks.function_process import as_the_function
 from benchmarks.receipts import COLLECTION
+from chroma_lifecycle.chroma.kept_memory import in_kept_memory
+from chroma_lifecycle.config import keeps_freed_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def chroma_alone(directory: Path, *, keeps_memory: bool = False) -> Iterator[Chr
     """
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, directory))
-    with given_to_children() if keeps_memory else nullcontext():
+    with as_the_function() if keeps_memory else nullcontext():
         process.start()
     theirs.close()
     try:
@@ -71,9 +73,10 @@ def chroma_alone(directory: Path, *, keeps_memory: bool = False) -> Iterator[Chr
 
 def _serve(connection: Connection, directory: Path) -> None:
     """Do one cycle for each call that comes; say how long it took."""
-    while True:
-        try:
-            call = connection.recv()
-        except EOFError:
-            return
-        connection.send(seconds_of(partial(cycle_alone, directory, call)))
+    with in_kept_memory() if keeps_freed_memory() else nullcontext():
+        while True:
+            try:
+                call = connection.recv()
+            except EOFError:
+                return
+            connection.send(seconds_of(partial(cycle_alone, directory, call)))

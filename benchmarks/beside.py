@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.alone import Call, ChromaAlone, chroma_alone
 from benchmarks.cycles import Traffic, traffic
 from benchmarks.figures import Spread, by_turns, ratio, seconds_of
+from benchmarks.function_process import as_the_function
 from benchmarks.opponents import BatchedCopy, Opponent, WholeCopy, has_lance, lance
 from benchmarks.receipts import Editor, Labels
 from benchmarks.site import Site, published_by
@@ -72,6 +73,7 @@ def measure_beside(site: Site, editor: Editor, rounds: int) -> dict[str, Any]:
             *([stack.enter_context(lance(site))] if has_lance() else []),
             AloneAsOpponent(stack.enter_context(chroma_alone(start))),
         ]
+        stack.enter_context(as_the_function())
         for rival in rivals:  # the first cycle of each restores, opens tables, makes clients
             rival.cycle(editor.labels(_LABELS), site.url)
         changes = [editor.labels(_LABELS) for _ in range(rounds)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.alone import Call, ChromaAlone, chroma_alone
 from benchmarks.figures import Spread, by_turns, ratio, seconds_of
+from benchmarks.function_process import as_the_function
 from benchmarks.receipts import Editor, by_image, records
 from benchmarks.site import Site, published_by
 from chroma_lifecycle.compactor import Compactor
@@ -134,6 +135,7 @@ class Pair:
         with ExitStack() as stack:
             alone = stack.enter_context(chroma_alone(site.lay_out("alone")))
             keeping = stack.enter_context(chroma_alone(site.lay_out("keeping"), keeps_memory=True))
+            stack.enter_context(as_the_function())
             yield cls(site, Editor(site.records, generation=1), alone, keeping)
 
     @contextmanager

@@ -1,7 +1,7 @@
 """How the function's process takes memory, as the template says it: a part of what is measured.
 
 The C library reads this when a process begins. So the benchmark starts itself anew, and hands it on to no
-child but to those that are measured with it.
+child but to those that are measured with it; the product looks at it too.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def become_the_function() -> None:
 
 
 @contextmanager
-def given_to_children() -> Iterator[None]:
-    """Let the processes that begin within the block have the settings."""
+def as_the_function() -> Iterator[None]:
+    """Let this process, and those that begin within the block, have the settings."""
     os.environ.update(SETTINGS)
     try:
         yield

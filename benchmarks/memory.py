@@ -18,7 +18,7 @@ import structlog
 
 from benchmarks.alone import cycle_alone
 from benchmarks.cycles import KINDS, Change, Kind
-from benchmarks.function_process import given_to_children
+from benchmarks.function_process import as_the_function
 from benchmarks.receipts import COLLECTION, Editor
 from benchmarks.servers import ROOT
 from benchmarks.site import Site, published_by
@@ -44,7 +44,7 @@ def measure_memory(site: Site) -> dict[str, Any]:
 
 def _peak(who: str, name: str, site: Site) -> int:
     command = [sys.executable, "-m", "benchmarks.memory", who, name, json.dumps(_spell(site))]
-    with given_to_children() if who == "ours" else nullcontext():
+    with as_the_function() if who == "ours" else nullcontext():
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     return int(done.stdout.splitlines()[-1])
 

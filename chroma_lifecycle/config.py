@@ -84,6 +84,12 @@ def has_tracing(environment: Mapping[str, str] | None = None) -> bool:
     return bool(values.get("AWS_XRAY_DAEMON_ADDRESS") and values.get("LAMBDA_TASK_ROOT"))
 
 
+def keeps_freed_memory(environment: Mapping[str, str] | None = None) -> bool:
+    """Return whether the C library was told, when this process began, to keep what is freed, in one area for all."""
+    values = os.environ if environment is None else environment
+    return values.get("MALLOC_ARENA_MAX") == "1" and "MALLOC_TRIM_THRESHOLD_" in values
+
+
 def environment() -> dict[str, str]:
     """Return the variables of this process, for one that works for it."""
     return dict(os.environ)

@@ -336,15 +336,17 @@ class Cycle:
         if planned.plan:
             # Here, because chromadb takes longer to import than a batch that moves no record takes in all.
             from chroma_lifecycle.chroma.client import ManagedClient
+            from chroma_lifecycle.chroma.kept_memory import kept_memory
             from chroma_lifecycle.chroma.one_processor import beside
             from chroma_lifecycle.chroma.tail import settle_tail
 
             # Nobody else knows of this directory, and before it is published the seal looks at every process.
             opening = partial(ManagedClient.open, working / CHROMA, self._collection, everywhere=False)
-            with beside(planned.plan), opening() as client, refusals():
-                client.apply(planned.plan, deltas)
-                found = client.close().soundness
-            settle_tail(working / CHROMA, self._collection, budget=self._around.tail_budget, found=found)
+            with kept_memory(working / CHROMA, planned.plan, before.details.counts.tail):
+                with beside(planned.plan), opening() as client, refusals():
+                    client.apply(planned.plan, deltas)
+                    found = client.close().soundness
+                settle_tail(working / CHROMA, self._collection, budget=self._around.tail_budget, found=found)
         with Ledger.open(working / LEDGER) as ledger:
             pruned = self._write_facts(ledger, planned, before.version.next())
             counts = before.details.counts

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import function_process
-from chroma_lifecycle.config import NAMES, Settings
+from chroma_lifecycle.config import NAMES, Settings, keeps_freed_memory
+from tests.closing.test_kept_memory import FUNCTION
 from tests.support.cloudformation import Stack
 from tests.template.conftest import KEY, NETWORK, ROOT, STREAM
 
@@ -24,44 +23,12 @@ def of_the_c_library(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith("MALLOC_")}
 
 
-# Each time another thread, as Chroma has them, allocates 40 MB, writes to every page and frees it.
-ROUNDS = """
-import ctypes, resource, threading
-
-def use():
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    libc.free.argtypes = [ctypes.c_void_p]
-    piece = libc.malloc(40 << 20)
-    ctypes.memset(piece, 1, 40 << 20)
-    libc.free(piece)
-
-for _ in range(3):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    thread = threading.Thread(target=use)
-    thread.start()
-    thread.join()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-PAGES = 40 * 256
-
-
-def pages_given(environment: dict[str, str]) -> list[int]:
-    """How many pages the kernel gave in the second round, and in the third."""
-    done = subprocess.run(
-        [sys.executable, "-c", ROUNDS], stdout=subprocess.PIPE, text=True, check=True, timeout=60, env=environment
-    )
-    return [int(line) for line in done.stdout.split()][1:]
-
-
-def test_what_the_function_freed_it_uses_again(stack: Stack) -> None:
-    """S2: the next cycle's Chroma gets the memory of the one before, which the kernel need not empty again."""
+def test_the_function_keeps_what_it_frees(stack: Stack) -> None:
+    """S2: what tests/closing/test_kept_memory.py shows is what the template says, and what the benchmarks measure."""
     settings = of_the_c_library(variables(stack))
 
-    assert max(pages_given(settings)) < PAGES / 10
-    # Without them every page is given each time: else they could go.
-    assert min(pages_given({})) > PAGES * 0.9
-    assert function_process.SETTINGS == settings
+    assert keeps_freed_memory(settings)
+    assert function_process.SETTINGS == settings == FUNCTION
 
 
 def test_the_function_reads_the_settings_that_the_template_gives(stack: Stack) -> None:
