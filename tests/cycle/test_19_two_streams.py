@@ -159,6 +159,22 @@ def test_what_the_newer_stream_did_may_come_in_the_same_batch(world: World, olde
     assert {WORD: (2, "over it", {})} == world.records()
 
 
+def test_what_is_refused_on_an_older_version_is_not_refused_on_the_newest(
+    world: World, older: Table, newer: Table
+) -> None:
+    """A container plans on what it has while the store is asked; meanwhile the newer stream removed the record, too."""
+    newer.put(*WORD_ITEM)
+    older.put(*WORD_ITEM)
+    with_word(world, newer)
+    with world.compactor("warm") as warm:
+        assert 0 == warm.compact([label(newer, "a", "VALID")]).failed
+        assert (1, 0) == ended(world.compact([newer.remove(*WORD_ITEM)]))
+
+        report = warm.compact([older.remove(*WORD_ITEM), label(newer, "b", "VALID")])
+
+    assert (1, 0) == ended(report)
+
+
 def test_streams_that_follow_each_other_are_as_ever(world: World, older: Table, newer: Table) -> None:
     """The newer one begins when the older one has ended: its runs write over and its removals delete."""
     older.idle, newer.idle = 3_600, 7_200
