@@ -380,7 +380,7 @@ def test_damage_in_the_copy_is_found_by_hashing_it_again(site: Site) -> None:
     site.workspace.pristine.hash_again()
 
 
-@pytest.mark.parametrize("harm", ["a file less", "a file more", "a byte less", "another stamp", "no page digests"])
+@pytest.mark.parametrize("harm", ["a file less", "a file more", "a byte less", "another stamp", "no leaf digests"])
 def test_a_copy_that_is_not_as_the_stamp_says_is_not_used(site: Site, harm: str) -> None:
     """C8: half of a copy is no copy."""
     workspace = site.workspace
@@ -395,7 +395,7 @@ def test_a_copy_that_is_not_as_the_stamp_says_is_not_used(site: Site, harm: str)
         case "another stamp":
             stamp = workspace.root / "stamp"
             stamp.write_bytes(stamp.read_bytes().replace(b'"version":1', b'"version":2'))
-        case "no page digests":
+        case "no leaf digests":
             (workspace.root / "pages" / LEDGER).write_bytes(b"")
     reopened = Site(workspace, site.store)
     workspace.pristine._known = None  # as after a start
