@@ -27,7 +27,7 @@ from benchmarks.beside import measure_beside
 from benchmarks.bulk import measure_bulk
 from benchmarks.closing import measure_checks, measure_closing
 from benchmarks.cold import measure_behind, measure_restore
-from benchmarks.cycles import KINDS, Pair, measure, measure_no_op
+from benchmarks.cycles import KINDS, Sides, measure, measure_no_op
 from benchmarks.function_process import become_the_function
 from benchmarks.growth import measure_growth
 from benchmarks.memory import measure_memory
@@ -60,15 +60,15 @@ class Bench:
 
 def cycles(bench: Bench) -> dict[str, Any]:
     """Warm cycles of every kind."""
-    with bench.site() as here, Pair.at(here) as pair:
-        kinds = [measure(pair, kind, bench.size.rounds, _COUNTED) for kind in KINDS]
-        return {"kinds": kinds, "no_op": measure_no_op(pair, 2 * bench.size.rounds)}
+    with bench.site() as here, Sides.at(here) as sides:
+        kinds = [measure(sides, kind, bench.size.rounds, _COUNTED) for kind in KINDS]
+        return {"kinds": kinds, "no_op": measure_no_op(sides, 2 * bench.size.rounds)}
 
 
 def larger(bench: Bench) -> dict[str, Any]:
     """The same labels on a larger snapshot."""
-    with bench.site(bench.size.records * bench.size.larger) as here, Pair.at(here) as pair:
-        found = measure(pair, KINDS[0], bench.size.rounds, _COUNTED)
+    with bench.site(bench.size.records * bench.size.larger) as here, Sides.at(here) as sides:
+        found = measure(sides, KINDS[0], bench.size.rounds, _COUNTED)
         return {**found, "records": here.records, "limit": 1.3}
 
 
@@ -114,8 +114,8 @@ def closing(bench: Bench) -> list[dict[str, Any]]:
 
 def checks(bench: Bench) -> dict[str, Any]:
     """The light check, against a cycle."""
-    with bench.site() as here, Pair.at(here) as pair:
-        cycle = measure(pair, KINDS[0], bench.size.slow_rounds, 1)
+    with bench.site() as here, Sides.at(here) as sides:
+        cycle = measure(sides, KINDS[0], bench.size.slow_rounds, 1)
         return measure_checks(here.lay_out("checked"), bench.size.rounds, cycle["seconds"]["median"])
 
 

@@ -114,7 +114,7 @@ def traffic(proxy: FaultProxy) -> Traffic:
     )
 
 
-class Pair:
+class Sides:
     """A workspace of ours and two directories of Chroma alone, which all get the same changes.
 
     Attributes:
@@ -130,8 +130,8 @@ class Pair:
 
     @classmethod
     @contextmanager
-    def at(cls, site: Site) -> Iterator[Pair]:
-        """Give both sides of a fresh site."""
+    def at(cls, site: Site) -> Iterator[Sides]:
+        """Give them, on a fresh site."""
         with ExitStack() as stack:
             alone = stack.enter_context(chroma_alone(site.lay_out("alone")))
             keeping = stack.enter_context(chroma_alone(site.lay_out("keeping"), keeps_memory=True))
@@ -157,18 +157,18 @@ class Pair:
         return [kind.make(self.site, self.editor) for _ in range(count)]
 
 
-def measure(pair: Pair, kind: Kind, rounds: int, counted: int) -> dict[str, Any]:
+def measure(sides: Sides, kind: Kind, rounds: int, counted: int) -> dict[str, Any]:
     """Time *rounds* cycles of a kind by turns with Chroma alone; count requests and bytes of *counted* more."""
     phases: list[Mapping[str, float]] = []
-    with pair.warm() as machine:
-        changes = pair.changes(kind, rounds)
+    with sides.warm() as machine:
+        changes = sides.changes(kind, rounds)
 
         def ours(number: int) -> float:
             event = in_sqs(changes[number].events)
             return seconds_of(lambda: phases.append(machine.compact(event).collections[0].seconds))
 
-        sides = (partial(_alone, side, changes) for side in (pair.alone, pair.keeping))
-        product, alone, keeping = by_turns(rounds, ours, *sides)
+        others = (partial(_alone, side, changes) for side in (sides.alone, sides.keeping))
+        product, alone, keeping = by_turns(rounds, ours, *others)
     return {
         "title": kind.title,
         "ratio": ratio(product, alone),
@@ -178,7 +178,7 @@ def measure(pair: Pair, kind: Kind, rounds: int, counted: int) -> dict[str, Any]
         "keeping_seconds": Spread.of(keeping).rounded(4),
         "keeping_ratio": ratio(product, keeping),
         "phases_ms": {name: round(1000 * median(each.get(name, 0.0) for each in phases), 1) for name in phases[0]},
-        **_count(pair, kind, counted),
+        **_count(sides, kind, counted),
     }
 
 
@@ -186,14 +186,14 @@ def _alone(side: ChromaAlone, changes: Sequence[Change], number: int) -> float:
     return side.cycle(changes[number].call)
 
 
-def _count(pair: Pair, kind: Kind, rounds: int) -> dict[str, Any]:
-    with fault_proxy(pair.site.url) as proxy, pair.warm(proxy.url) as machine:
+def _count(sides: Sides, kind: Kind, rounds: int) -> dict[str, Any]:
+    with fault_proxy(sides.site.url) as proxy, sides.warm(proxy.url) as machine:
         seen = []
-        for change in pair.changes(kind, rounds):
+        for change in sides.changes(kind, rounds):
             proxy.forget()
             published_by(machine, change.events)
             seen.append(traffic(proxy))
-            pair.follow(change)
+            sides.follow(change)
     megabytes = sorted(round(each.sent_bytes / 1e6, 4) for each in seen)
     return {
         "limit_megabytes": kind.limit_megabytes,
@@ -204,13 +204,13 @@ def _count(pair: Pair, kind: Kind, rounds: int) -> dict[str, Any]:
     }
 
 
-def measure_no_op(pair: Pair, rounds: int) -> dict[str, Any]:
+def measure_no_op(sides: Sides, rounds: int) -> dict[str, Any]:
     """Send a batch of 100 messages again that were applied before."""
-    with pair.warm() as machine:
-        event = _applied(machine, pair)
+    with sides.warm() as machine:
+        event = _applied(machine, sides)
         seconds = [seconds_of(lambda: machine.compact(event)) for _ in range(rounds)]
-    with fault_proxy(pair.site.url) as proxy, pair.warm(proxy.url) as machine:
-        event = _applied(machine, pair)
+    with fault_proxy(sides.site.url) as proxy, sides.warm(proxy.url) as machine:
+        event = _applied(machine, sides)
         proxy.forget()
         machine.compact(event)
         seen = traffic(proxy)
@@ -224,8 +224,8 @@ def measure_no_op(pair: Pair, rounds: int) -> dict[str, Any]:
     }
 
 
-def _applied(machine: Compactor, pair: Pair) -> dict[str, Any]:
-    change = _FIRST(pair.site, pair.editor)
+def _applied(machine: Compactor, sides: Sides) -> dict[str, Any]:
+    change = _FIRST(sides.site, sides.editor)
     published_by(machine, change.events)
-    pair.follow(change)
+    sides.follow(change)
     return in_sqs(change.events)

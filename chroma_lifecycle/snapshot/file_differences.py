@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from chroma_lifecycle.snapshot.pages import FilePages, PageTable, changed_pages, page_count
+from chroma_lifecycle.snapshot.comparing import changed_pages
+from chroma_lifecycle.snapshot.pages import FilePages, PageTable, page_count
 
 
 class Change(StrEnum):

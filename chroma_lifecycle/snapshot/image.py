@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chroma_lifecycle.snapshot.comparing import Piece, changed_pages, changed_pieces
 from chroma_lifecycle.snapshot.files import FileEntry
 from chroma_lifecycle.snapshot.pack import Pack
 from chroma_lifecycle.snapshot.pages import (
@@ -15,9 +16,6 @@ from chroma_lifecycle.snapshot.pages import (
     FilePages,
     PageNumbers,
     PageTable,
-    Piece,
-    changed_pages,
-    changed_pieces,
     entries,
     hash_file,
     in_groups,

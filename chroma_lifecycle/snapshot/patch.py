@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 
 from chroma_lifecycle.errors import Corrupt
+from chroma_lifecycle.snapshot.comparing import Piece
 from chroma_lifecycle.snapshot.frame import press, require_claim
 from chroma_lifecycle.snapshot.pages import (
     DIGEST_BYTES,
@@ -19,7 +20,6 @@ from chroma_lifecycle.snapshot.pages import (
     DigestRows,
     FilePages,
     PageNumbers,
-    Piece,
     body_length,
     in_groups,
     leaf_count,

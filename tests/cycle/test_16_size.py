@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chroma_lifecycle.planning.ledger_file import LedgerFile
-from chroma_lifecycle.snapshot import pages, patch, rewriting, workspace
+from chroma_lifecycle.snapshot import comparing, pages, patch, rewriting, workspace
 from tests.support.table import Table, in_sqs
 from tests.support.watching import CountingStore
 from tests.support.world import IMAGE, RUN, World, begins
@@ -40,7 +40,8 @@ def handled() -> Iterator[Counter[str]]:
         return counted
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pages, "leaf_digests", bytes_of("hashed", pages.leaf_digests, len))
+        for module in (pages, comparing):
+            patched.setattr(module, "leaf_digests", bytes_of("hashed", pages.leaf_digests, len))
         patched.setattr(patch, "press", bytes_of("compressed", patch.press, lambda new, old: len(new)))
         patched.setattr(workspace, "copy_file", bytes_of("copied", workspace.copy_file, _of_words))
         patched.setattr(rewriting, "write_at", bytes_of("written", rewriting.write_at, lambda fd, data, at: len(data)))

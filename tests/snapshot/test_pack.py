@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from chroma_lifecycle.clock import wait_until
 from chroma_lifecycle.errors import BadInput, Corrupt
 from chroma_lifecycle.snapshot.applying import apply_patches
+from chroma_lifecycle.snapshot.comparing import Piece
 from chroma_lifecycle.snapshot.frame import Kind, press, unwrap, wrap
 from chroma_lifecycle.snapshot.pack import LARGEST_RAW_BYTES, Pack, decode_pack, encode_pack, encode_raw
 from chroma_lifecycle.snapshot.pages import (
@@ -24,7 +25,6 @@ from chroma_lifecycle.snapshot.pages import (
     PAGE_BYTES,
     FilePages,
     PageNumbers,
-    Piece,
     ReadPages,
     in_groups,
     leaf_digests,

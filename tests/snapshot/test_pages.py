@@ -13,14 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chroma_lifecycle.errors import Corrupt
-from chroma_lifecycle.snapshot import pages
+from chroma_lifecycle.snapshot import comparing, pages
+from chroma_lifecycle.snapshot.comparing import changed_pages, changed_pieces
 from chroma_lifecycle.snapshot.pages import (
     LEAF_BYTES,
     LEAF_PAGES,
     PAGE_BYTES,
     FilePages,
-    changed_pages,
-    changed_pieces,
     decode_pages,
     encode_pages,
     entries,
@@ -93,7 +92,7 @@ def test_changed_pages_are_those_that_differ_and_those_that_a_new_size_adds(
     old.write_bytes(versions[0])
     new.write_bytes(versions[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "_BLOCK_BYTES", LEAF_BYTES)
+        patch.setattr(comparing, "BLOCK_BYTES", LEAF_BYTES)
         patch.setattr(pages, "_GROUP_LEAVES", 1)
         changed = changed_pages(old, new)
 
@@ -112,7 +111,7 @@ def test_changed_pages_come_with_their_bytes_some_at_a_time(
     old.write_bytes(before)
     new.write_bytes(after)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "_BLOCK_BYTES", LEAF_BYTES)
+        patch.setattr(comparing, "BLOCK_BYTES", LEAF_BYTES)
         pieces = [*changed_pieces(None if is_new else old, new, at_once)]
 
     numbers = expected_pages(before, after)
@@ -137,7 +136,7 @@ def test_changed_pages_come_with_the_digests_of_their_leaves(
     new.write_bytes(versions[1])
     leaves: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "_BLOCK_BYTES", 2 * LEAF_BYTES)
+        patch.setattr(comparing, "BLOCK_BYTES", 2 * LEAF_BYTES)
         for piece in changed_pieces(old, new, at_once):
             leaves += piece.leaves.tolist()
             assert {*leaves} >= {number // LEAF_PAGES for number in piece.numbers.tolist()}
