@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Any
 
 import pytest
 
+from chroma_lifecycle.chroma import kept_memory, tail
 from chroma_lifecycle.chroma.client import ManagedClient
 from chroma_lifecycle.compactor import Compactor
 from chroma_lifecycle.cycle import Cycle
 from chroma_lifecycle.errors import BadInput
 from chroma_lifecycle.planning.ledger import RETENTION_SECONDS, Ledger
+from chroma_lifecycle.planning.plan import Plan
 from chroma_lifecycle.publishing.unpack import Stores, files_of
+from chroma_lifecycle.snapshot.descriptors import below
 from chroma_lifecycle.snapshot.workspace import Workspace
 from tests.support.memory_store import FakeClock
 from tests.support.table import Table, in_sqs
@@ -141,6 +145,32 @@ def test_a_few_labels_keep_chroma_on_one_processor(world: World, monkeypatch: py
         assert 1 == machine.compact(in_sqs([label(table, "total")])).applied
 
     assert ([1], allowed) == (held, os.sched_getaffinity(0))
+
+
+def test_chroma_works_in_kept_memory_from_before_it_opens_until_its_tail_is_settled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the index may outgrow its room is asked with what is pending and with what is planned."""
+    table, happened = Table(), list[object]()
+
+    @contextmanager
+    def kept(directory: Path, plan: Plan, pending: int) -> Iterator[None]:
+        happened.append((directory.name, plan.size, pending, below(directory)))
+        yield
+        happened.append("over")
+
+    def settled(directory: Path, *given: object, **more: object) -> object:
+        happened.append("settled")
+        return settle_tail(directory, *given, **more)  # type: ignore[arg-type]
+
+    with_word(world, table)
+    monkeypatch.setattr(kept_memory, "kept_memory", kept)
+    settle_tail = tail.settle_tail
+    monkeypatch.setattr(tail, "settle_tail", settled)
+    with world.compactor() as machine:
+        assert 1 == machine.compact(in_sqs([label(table, "total")])).applied
+
+    assert [("chroma", 1, 1, ()), "settled", "over"] == happened
 
 
 @pytest.mark.parametrize("collects", [True, False])
